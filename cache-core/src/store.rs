@@ -1,0 +1,209 @@
+//! What a backend implements: a place that remembers bytes under leases and tokens.
+//!
+//! The rules that make invalidations hold, the same for every store:
+//!
+//! - *Absence means invalid, and a token is never created twice.* Each node, each tag and the whole namespace has a
+//!   token, random and unique per creation. An entry carries a stamp of the tokens above it; it is a hit only while
+//!   the stamp fits the tokens as they are now.
+//! - A value is stored only under a *lease* that was taken before its load began and that nothing has removed since.
+//! - Invalidating removes: the entry (value or lease), the token of a node or tag, or the namespace's token.
+
+use std::{any::Any, fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::key::{Key, Target};
+
+/// Names one lease, and later the value that was stored under it. Unique for all time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LeaseId(pub [u8; 32]);
+
+impl fmt::Debug for LeaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LeaseId({})", String::from_utf8_lossy(&self.0).escape_debug())
+    }
+}
+
+/// The right to store one load's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Unique for all time.
+    pub id: LeaseId,
+    /// The store's own note of the tokens that the lease was taken under.
+    pub stamp: [u8; 32],
+    /// The value that the fill replaces, for a lease beside a value; `None` for a lease in the entry's own place.
+    pub replaces: Option<LeaseId>,
+}
+
+/// A stored value as a store hands it over.
+#[derive(Clone)]
+pub enum Payload {
+    /// Header and encoded value. Cheap to clone.
+    Bytes(Bytes),
+    /// The value itself, for stores that [hold objects](Store::holds_objects).
+    Object {
+        /// The decoded value, shared.
+        value: Arc<dyn Any + Send + Sync>,
+        /// What it costs, in bytes.
+        weight: usize,
+    },
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "Payload({} bytes)", bytes.len()),
+            Self::Object { weight, .. } => write!(f, "Payload(object of {weight} bytes)"),
+        }
+    }
+}
+
+/// A value and the lease that stored it.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The lease that it was stored under.
+    pub id: LeaseId,
+    /// The value.
+    pub payload: Payload,
+}
+
+/// The answer of [`Store::read`].
+#[derive(Clone, Debug)]
+pub enum Read {
+    /// A value that nothing has invalidated.
+    Hit(Stored),
+    /// Nothing valid. `loading` is the lease of a load that runs now, under the tokens as they are now.
+    Miss {
+        /// The lease that stands at the entry, if it is still good.
+        loading: Option<LeaseId>,
+    },
+    /// Quarantined by a writer: load from the source and store nothing.
+    Held,
+}
+
+/// What a lease is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Nothing valid is there. `unreadable` names a value that is valid by its stamp but could not be decoded: it
+    /// counts as absent.
+    Load {
+        /// The value to disregard.
+        unreadable: Option<LeaseId>,
+    },
+    /// Replace this value, which stays readable meanwhile.
+    Refresh(LeaseId),
+}
+
+/// The answer of [`Store::acquire`].
+#[derive(Clone, Debug)]
+pub enum Acquired {
+    /// Load, then fill.
+    Lease(Lease),
+    /// Somebody stored a value meanwhile.
+    Value(Stored),
+    /// Somebody else is loading under this lease.
+    Wait(LeaseId),
+    /// Quarantined by a writer: load from the source and store nothing.
+    Held,
+    /// For [`Purpose::Refresh`]: the value is no longer there.
+    Gone,
+}
+
+/// The answer of [`Store::fill`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filled {
+    /// Stored.
+    Stored,
+    /// The lease had lapsed, or an invalidation had removed it: nothing was stored.
+    Refused,
+}
+
+/// What an invalidation achieved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use = "a journaled invalidation is not yet in force in other instances"]
+pub enum Outcome {
+    /// No instance can serve the old value from now on.
+    Applied,
+    /// The store was out of reach: applied in this instance, queued, and replayed before this instance trusts the
+    /// store again.
+    Journaled,
+}
+
+/// Whether a store can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Calls are answered.
+    Up,
+    /// Calls fail at once, until the store has reconnected by itself.
+    Down {
+        /// When the store went out of reach.
+        since: std::time::Instant,
+        /// How many invalidations wait to be replayed.
+        journal: usize,
+    },
+}
+
+/// A store call that had no answer. It never reaches the caller of a cached method.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Not connected.
+    #[error("the store is out of reach")]
+    Unavailable,
+    /// No answer within the bound on calls. The call may or may not have taken effect.
+    #[error("the store did not answer in time")]
+    Timeout,
+    /// The store answered with an error.
+    #[error("the store failed")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What a backend implements.
+///
+/// Every call is bounded in time by the store itself and answers [`StoreError`] rather than wait for longer. Any call may
+/// be dropped at any await point; what it had already sent may still take effect.
+///
+/// The memory store and the Redis store pass the suite in `cache_core::conformance`, which runs over any
+/// implementation.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// What the store is, for logs: `memory`, `redis`.
+    fn name(&self) -> &'static str;
+
+    /// Whether [`Payload::Object`] may be given to [`Store::fill`]. Otherwise values come as bytes.
+    fn holds_objects(&self) -> bool {
+        false
+    }
+
+    /// [`Store::read`] for stores that can answer without waiting. `None` means: call `read`.
+    fn read_now(&self, _key: &Key) -> Option<Read> {
+        None
+    }
+
+    /// Reads an entry in one round trip.
+    async fn read(&self, key: &Key) -> Result<Read, StoreError>;
+
+    /// Asks for the right to load. The lease lapses after `lasts` unless it is [renewed](Store::renew). Tokens that are
+    /// missing come into being here.
+    async fn acquire(&self, key: &Key, purpose: Purpose, lasts: Duration) -> Result<Acquired, StoreError>;
+
+    /// Keeps a lease for `lasts` from now on. `false`: it is gone.
+    async fn renew(&self, key: &Key, lease: &Lease, lasts: Duration) -> Result<bool, StoreError>;
+
+    /// Stores a value for `ttl`, if the lease is still there.
+    async fn fill(&self, key: &Key, lease: &Lease, payload: Payload, ttl: Duration) -> Result<Filled, StoreError>;
+
+    /// Gives a lease back without a value. Other leases and values are left alone.
+    async fn release(&self, key: &Key, lease: &Lease) -> Result<(), StoreError>;
+
+    /// Invalidates all targets. A store that is out of reach queues them and answers [`Outcome::Journaled`]; it fails
+    /// only where it can do neither.
+    async fn invalidate(&self, targets: &[Target]) -> Result<Outcome, StoreError>;
+
+    /// Follows whether the store can be reached. `None`: always.
+    fn link(&self) -> Option<watch::Receiver<Link>> {
+        None
+    }
+}
