@@ -1,0 +1,126 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use super::{Entered, Flights, Followed, Follower, Leader};
+use crate::{
+    key::Key,
+    store::{Lease, LeaseId},
+};
+
+fn flights() -> Arc<Flights> {
+    Flights::new(|_, _| {})
+}
+
+fn key() -> Key {
+    Key::new("k")
+}
+
+fn leader(entered: Entered) -> Leader {
+    match entered {
+        Entered::Leader(leader) => leader,
+        Entered::Follower(_) => panic!("joined a flight"),
+    }
+}
+
+fn follower(entered: Entered) -> Follower {
+    match entered {
+        Entered::Follower(follower) => follower,
+        Entered::Leader(_) => panic!("led a flight of its own"),
+    }
+}
+
+fn poll(follower: &mut Follower) -> Poll<Followed> {
+    Pin::new(follower).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn lease(name: u8) -> Lease {
+    Lease { id: LeaseId([name; 32]), stamp: [0; 32], replaces: None }
+}
+
+#[test]
+fn a_caller_that_began_after_the_flight_leads_its_own() {
+    let flights = flights();
+    let early = flights.now();
+    let _older = leader(flights.enter(&key(), early, None, false));
+    follower(flights.enter(&key(), early, None, false));
+    leader(flights.enter(&key(), flights.now(), None, false));
+}
+
+#[test]
+fn a_lease_seen_in_the_store_lets_a_later_caller_join() {
+    let flights = flights();
+    let older = leader(flights.enter(&key(), flights.now(), None, false));
+    older.hold(lease(7));
+    follower(flights.enter(&key(), flights.now(), Some(LeaseId([7; 32])), false));
+    leader(flights.enter(&key(), flights.now(), Some(LeaseId([8; 32])), false));
+}
+
+#[test]
+fn a_value_can_be_joined_until_the_fill_is_over() {
+    let flights = flights();
+    let since = flights.now();
+    let first = leader(flights.enter(&key(), since, None, false));
+    first.hold(lease(7));
+    first.land(Arc::new(1_u8));
+    let mut late = follower(flights.enter(&key(), flights.now(), Some(LeaseId([7; 32])), false));
+    assert!(matches!(poll(&mut late), Poll::Ready(Followed::Landed(_))));
+    drop(first);
+    leader(flights.enter(&key(), since, None, false));
+}
+
+#[test]
+fn each_failure_doubles_the_loads_side_by_side() {
+    let flights = flights();
+    let since = flights.now();
+    let mut leaders = vec![leader(flights.enter(&key(), since, None, false))];
+    let mut followers: Vec<_> = (0..20).map(|_| follower(flights.enter(&key(), since, None, false))).collect();
+    let mut side_by_side = Vec::new();
+    while let Some(leader) = leaders.pop() {
+        leader.fail();
+        followers.retain_mut(|follower| match poll(follower) {
+            Poll::Ready(Followed::Lead(leader)) => {
+                leaders.push(leader);
+                false
+            }
+            Poll::Ready(_) => panic!("neither waits nor leads"),
+            Poll::Pending => true,
+        });
+        side_by_side.push(leaders.len());
+    }
+    assert_eq!(side_by_side[..3], [2, 4, 8]);
+    assert!(followers.is_empty(), "everybody got a load of its own in the end");
+}
+
+#[test]
+fn followers_that_hold_a_stale_value_leave_at_the_first_failure() {
+    let flights = flights();
+    let since = flights.now();
+    let first = leader(flights.enter(&key(), since, None, true));
+    let mut stale = follower(flights.enter(&key(), since, None, true));
+    let mut other = follower(flights.enter(&key(), since, None, false));
+    first.fail();
+    assert!(matches!(poll(&mut stale), Poll::Ready(Followed::Failed)));
+    drop(stale);
+    assert!(matches!(poll(&mut other), Poll::Ready(Followed::Lead(_))));
+}
+
+#[test]
+fn the_lease_of_a_flight_that_nobody_continues_is_given_back() {
+    let back = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&back);
+    let flights = Flights::new(move |_, lease| seen.lock().expect("not poisoned").push(lease));
+    let since = flights.now();
+    let first = leader(flights.enter(&key(), since, None, false));
+    first.hold(lease(7));
+    let mut heir = follower(flights.enter(&key(), since, None, false));
+    drop(first);
+    let Poll::Ready(Followed::Lead(heir)) = poll(&mut heir) else { panic!("the follower leads") };
+    assert_eq!(heir.lease(), Some(lease(7)), "the lease is inherited");
+    assert!(back.lock().expect("not poisoned").is_empty());
+    drop(heir);
+    assert_eq!(*back.lock().expect("not poisoned"), [lease(7)]);
+}
