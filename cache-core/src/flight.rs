@@ -145,6 +145,11 @@ impl Flights {
         Entered::Leader(Leader::new(flight, Arc::clone(self)))
     }
 
+    /// Leads a flight that nobody can join.
+    pub(crate) fn lead_alone(self: &Arc<Self>, key: &Key) -> Leader {
+        Leader::new(Arc::new(Flight::new(key.clone(), Moment(0))), Arc::clone(self))
+    }
+
     /// Joins the flight of this process that holds `lease`, if there is one.
     pub(crate) fn join_lease(self: &Arc<Self>, key: &Key, lease: LeaseId, has_stale: bool) -> Option<Follower> {
         let shard = lock(self.shard(key.as_str()));

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// The longest lifetime of any entry; a longer TTL is cut to it.
 pub const MAX_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The shortest lifetime: what stores can tell from none.
+const MIN_TTL: Duration = Duration::from_millis(1);
+
 /// How long an entry lives, and what happens around the end of its life.
 ///
 /// ```
@@ -64,5 +67,54 @@ impl Policy {
     pub const fn version(mut self, version: u32) -> Self {
         self.version = version;
         self
+    }
+
+    /// How long a value loaded now is fresh, and how long it is kept: longer where it may serve after a failed load.
+    pub(crate) fn lifetimes(&self, absent: bool) -> (Duration, Duration) {
+        let ttl = if absent { self.negative_ttl.unwrap_or(self.ttl) } else { self.ttl };
+        let keep = 1.0 - self.jitter.clamp(0.0, 1.0) * fastrand::f64();
+        let fresh = ttl.min(MAX_TTL).mul_f64(keep).max(MIN_TTL);
+        (fresh, fresh.saturating_add(self.stale_if_error).min(MAX_TTL))
+    }
+
+    /// Whether a value that took `load_time` to load and has `left` to live is refreshed by this call.
+    pub(crate) fn refreshes_early(&self, load_time: Duration, left: Duration) -> bool {
+        // `1.0 - f64()` lies in (0, 1], so the logarithm is finite and not positive.
+        self.refresh_ahead.is_some_and(|beta| {
+            load_time.as_secs_f64() * beta * -(1.0 - fastrand::f64()).ln() >= left.as_secs_f64()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jitter_only_shortens_and_no_further_than_asked() {
+        let policy = Policy::new(Duration::from_secs(100)).jitter(0.2);
+        for _ in 0..1000 {
+            let (fresh, kept) = policy.lifetimes(false);
+            assert!((Duration::from_secs(80)..=Duration::from_secs(100)).contains(&fresh), "{fresh:?}");
+            assert_eq!(fresh, kept);
+        }
+    }
+
+    #[test]
+    fn absent_values_have_their_own_ttl_and_no_ttl_is_longer_than_a_day() {
+        let policy = Policy::new(Duration::from_secs(1_000_000)).jitter(0.0).negative_ttl(Duration::from_secs(3));
+        assert_eq!(policy.lifetimes(true).0, Duration::from_secs(3));
+        assert_eq!(policy.stale_if_error(MAX_TTL).lifetimes(false), (MAX_TTL, MAX_TTL));
+    }
+
+    #[test]
+    fn an_early_refresh_grows_likelier_towards_the_end() {
+        let policy = Policy::new(Duration::from_secs(60)).refresh_ahead(1.0);
+        let load = Duration::from_millis(100);
+        let share = |left| (0..2000).filter(|_| policy.refreshes_early(load, Duration::from_millis(left))).count();
+        let (far, near, at_once) = (share(5_000), share(100), share(1));
+        assert!(far == 0 && (500..1000).contains(&near) && at_once > 1900, "{far} {near} {at_once}");
+        let off = Policy::new(Duration::from_secs(60));
+        assert!(!off.refreshes_early(load, Duration::ZERO));
     }
 }

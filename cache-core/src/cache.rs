@@ -1,0 +1,273 @@
+//! The cache: what a call of a cached function goes through.
+//!
+//! [`Cache`] ties a store, a stand-in for its outages, single flight and the codecs together. A cached call is the story
+//! told by [`Inner::fetch`]; its chapters are in `cache/`.
+
+mod builder;
+mod call;
+mod invalidate;
+mod lead;
+mod look;
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{Arc, OnceLock, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+pub use builder::CacheBuilder;
+use call::{Call, Turn};
+use look::{Found, Need};
+
+use crate::{
+    clock::Clock,
+    codec::Values,
+    degraded::StandIn,
+    error::BuildError,
+    events::{Announcer, Events},
+    flight::{Entered, Flights},
+    key::{Key, Target},
+    policy::Policy,
+    stats::{Ledger, Stats},
+    store::{Link, Outcome, Store},
+};
+
+/// A cache. Cheap to clone: clones share everything.
+///
+/// ```
+/// use std::{convert::Infallible, time::Duration};
+/// use cache_core::{Cache, Key, Policy};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Infallible> {
+/// let cache = Cache::memory();
+/// let (key, policy) = (Key::new("square").arg(&7), Policy::new(Duration::from_secs(60)));
+/// let square: u32 = cache.get_or_load(&key, &policy, || async { Ok::<_, Infallible>(49) }).await?;
+/// assert_eq!(square, 49);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Cache {
+    inner: Arc<Inner>,
+}
+
+/// Whether the cache's store can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Health {
+    /// The store answers.
+    Connected,
+    /// The store is out of reach; the stand-in carries the service.
+    Degraded {
+        /// When the store went out of reach.
+        since: Instant,
+        /// How many invalidations wait to be replayed.
+        journal: usize,
+    },
+    /// Embedded: there is no store but this process's memory.
+    Memory,
+}
+
+/// A load's result, as generated code hands it over.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Loaded<T> {
+    /// The value; `None` where it is known to be absent.
+    pub value: Option<Arc<T>>,
+    /// Whether it may be stored.
+    pub store: bool,
+}
+
+pub(crate) struct Inner {
+    store: Arc<dyn Store>,
+    stand_in: StandIn,
+    values: Values,
+    flights: Arc<Flights>,
+    ledger: Ledger,
+    announcer: Announcer,
+    load_timeout: Duration,
+    clock: Clock,
+}
+
+impl Cache {
+    /// An embedded cache of 64 MiB: this process's memory, no server.
+    ///
+    /// # Panics
+    ///
+    /// If two cached functions of this program have the same `key_prefix`; [`CacheBuilder::build`] answers an error instead.
+    pub fn memory() -> Self {
+        match Self::builder().build() {
+            Ok(cache) => cache,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Connects to a store by its URL, such as `redis://127.0.0.1/0`.
+    ///
+    /// # Errors
+    ///
+    /// A malformed URL, an unknown option, a wrong password. A store that is not there is none: the cache starts degraded and joins
+    /// when it can.
+    pub async fn connect(url: &str) -> Result<Self, BuildError> {
+        Self::builder().redis(url).connect().await
+    }
+
+    /// Connects to `STALEPROOF_URL`, else to `REDIS_URL`, else to nothing: an embedded cache. Logs which.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::connect`].
+    pub async fn from_env() -> Result<Self, BuildError> {
+        Self::builder().from_env().connect().await
+    }
+
+    /// Settings, one by one.
+    pub fn builder() -> CacheBuilder {
+        CacheBuilder::default()
+    }
+
+    /// Makes this the cache of functions that name no other, in the place of an earlier one.
+    pub fn install_global(&self) {
+        *global().write().unwrap_or_else(PoisonError::into_inner) = Some(self.clone());
+    }
+
+    /// The installed cache. Without one, an embedded cache is installed, with a warning.
+    pub fn global() -> Self {
+        if let Some(cache) = &*global().read().unwrap_or_else(PoisonError::into_inner) {
+            return cache.clone();
+        }
+        let mut installed = global().write().unwrap_or_else(PoisonError::into_inner);
+        installed
+            .get_or_insert_with(|| {
+                tracing::warn!("no global cache is installed: using the memory of this process");
+                Self::unchecked_memory()
+            })
+            .clone()
+    }
+
+    /// Returns the stored value, or loads and stores it.
+    ///
+    /// # Errors
+    ///
+    /// The loader's own, untouched. Trouble with the store is never an error.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future drops the load; if others wait for it, one of them loads at once.
+    pub async fn get_or_load<T, E, F, Fut>(&self, key: &Key, policy: &Policy, load: F) -> Result<T, E>
+    where
+        T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let shared = self.get_or_load_shared(key, policy, async || load().await.map(Arc::new)).await?;
+        Ok(Arc::unwrap_or_clone(shared))
+    }
+
+    /// [`Cache::get_or_load`] for values that are shared rather than cloned.
+    pub async fn get_or_load_shared<T, E, F>(&self, key: &Key, policy: &Policy, load: F) -> Result<Arc<T>, E>
+    where
+        T: Serialize + DeserializeOwned + Send + Sync + 'static,
+        F: AsyncFnOnce() -> Result<Arc<T>, E>,
+    {
+        let load = async { load().await.map(|value| Loaded { value: Some(value), store: true }) };
+        match self.inner.fetch(Call::begin(&self.inner, key, policy).refusing_absence(), load).await? {
+            Some(value) => Ok(value),
+            None => unreachable!("neither this load nor a call that refuses absence answers it"),
+        }
+    }
+
+    /// What generated code calls: `None` stands for a value known to be absent.
+    #[doc(hidden)]
+    pub async fn fetch<T, E, F>(&self, key: Key, policy: &Policy, load: F) -> Result<Option<Arc<T>>, E>
+    where
+        T: Serialize + DeserializeOwned + Send + Sync + 'static,
+        F: Future<Output = Result<Loaded<T>, E>>,
+    {
+        self.inner.fetch(Call::begin(&self.inner, &key, policy), load).await
+    }
+
+    /// Invalidates all targets: once it has returned [`Outcome::Applied`], no instance serves or stores a value that was
+    /// loaded before.
+    ///
+    /// # Cancellation
+    ///
+    /// Once polled, it runs to its end even if the future is dropped.
+    pub async fn invalidate(&self, targets: impl IntoIterator<Item = Target>) -> Outcome {
+        invalidate::detached(&self.inner, targets.into_iter().collect()).await
+    }
+
+    /// Invalidates every entry whose key matches a glob, such as `contract_*`: `*`, `?`, `[a-z]` and `\` over encoded keys without namespace.
+    /// Over Redis this scans all keys: prefer nodes and tags.
+    pub async fn invalidate_matching(&self, glob: &str) -> Outcome {
+        self.invalidate([Target::Glob(glob.to_owned())]).await
+    }
+
+    /// Invalidates the namespace.
+    pub async fn clear(&self) -> Outcome {
+        self.invalidate([Target::All]).await
+    }
+
+    /// A snapshot of the counters.
+    pub fn stats(&self) -> Stats {
+        self.inner.ledger.snapshot()
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> Events {
+        self.inner.announcer.subscribe()
+    }
+
+    /// Whether the store can be reached.
+    pub fn health(&self) -> Health {
+        match self.inner.store.link().map(|link| *link.borrow()) {
+            None => Health::Memory,
+            Some(Link::Up) => Health::Connected,
+            Some(Link::Down { since, journal }) => Health::Degraded { since, journal },
+        }
+    }
+}
+
+impl std::fmt::Debug for Cache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cache")
+            .field("store", &self.inner.store.name())
+            .field("health", &self.health())
+            .finish_non_exhaustive()
+    }
+}
+
+fn global() -> &'static RwLock<Option<Cache>> {
+    static GLOBAL: OnceLock<RwLock<Option<Cache>>> = OnceLock::new();
+    GLOBAL.get_or_init(RwLock::default)
+}
+
+impl Inner {
+    /// A cached call, from the key to the value.
+    async fn fetch<T, E, F>(&self, mut call: Call<'_>, load: F) -> Result<Option<Arc<T>>, E>
+    where
+        T: Serialize + DeserializeOwned + Send + Sync + 'static,
+        F: Future<Output = Result<Loaded<T>, E>>,
+    {
+        let mut load = pin!(load);
+        loop {
+            let need: Need<T> = match call.look().await {
+                Found::Hit(value) => return Ok(value),
+                Found::Need(need) => need,
+            };
+            let turn = match call.enter(&need) {
+                Entered::Leader(leader) => call.prepare(leader, &need).await,
+                Entered::Follower(follower) => call.follow(follower, &need).await,
+            };
+            match turn {
+                Turn::Take(value) => return Ok(value),
+                Turn::Lead(leader) => return call.lead(leader, need, load.as_mut()).await,
+                Turn::Again => call.begin_again(),
+            }
+        }
+    }
+}

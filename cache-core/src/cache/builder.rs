@@ -1,0 +1,261 @@
+//! Settings of a cache.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use super::{Cache, Inner};
+use crate::{
+    clock::Clock,
+    codec::{Codec, Values},
+    connect::{ConnectSpec, connector},
+    degraded::{Degraded, StandIn},
+    error::BuildError,
+    events::{Announcer, Event},
+    flight::Flights,
+    memory::MemoryStore,
+    registry,
+    stats::Ledger,
+    store::{Link, Store},
+};
+
+/// Settings of a cache, one by one.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), cache_core::BuildError> {
+/// let cache = cache_core::Cache::builder().memory_limit(16 << 20).build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a builder does nothing until `connect` or `build`"]
+pub struct CacheBuilder {
+    url: Option<String>,
+    store: Option<Arc<dyn Store>>,
+    namespace: String,
+    memory_limit: usize,
+    degraded: Degraded,
+    values: Values,
+    load_timeout: Duration,
+    call_timeout: Option<Duration>,
+    require: bool,
+    clock: Clock,
+}
+
+impl Default for CacheBuilder {
+    fn default() -> Self {
+        Self {
+            url: None,
+            store: None,
+            namespace: "staleproof".to_owned(),
+            memory_limit: 64 << 20,
+            degraded: Degraded::default(),
+            values: Values::default(),
+            load_timeout: Duration::from_secs(10),
+            call_timeout: None,
+            require: false,
+            clock: Clock::System,
+        }
+    }
+}
+
+impl CacheBuilder {
+    /// What goes in front of every key: 1 to 64 characters of `A-Z`, `a-z`, `0-9`, `_`, `.`, `-`. By default `staleproof`.
+    /// Instances that share a namespace share their entries.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// The store's URL: `redis://[user:password@]host[:port][/db]`, or `rediss://` for TLS.
+    pub fn redis(mut self, url: impl Into<String>) -> Self {
+        self.url = Some(url.into());
+        self
+    }
+
+    /// A store of your own.
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// The URL in `STALEPROOF_URL`, else in `REDIS_URL`, else none: embedded. Logs which. An empty variable counts as unset.
+    pub fn from_env(mut self) -> Self {
+        let set = |name: &str| std::env::var(name).ok().filter(|url| !url.is_empty());
+        for name in ["STALEPROOF_URL", "REDIS_URL"] {
+            if let Some(url) = set(name) {
+                tracing::info!("the cache's store is the one in {name}");
+                self.url = Some(url);
+                return self;
+            }
+        }
+        tracing::info!("neither STALEPROOF_URL nor REDIS_URL is set: the cache is this process's memory");
+        self.url = None;
+        self
+    }
+
+    /// The most that this process's memory holds, in bytes. 64 MiB by default.
+    pub fn memory_limit(mut self, bytes: usize) -> Self {
+        self.memory_limit = bytes;
+        self
+    }
+
+    /// What carries the service while the store is out of reach. By default memory, for at most 10 seconds a value.
+    pub fn degraded(mut self, degraded: Degraded) -> Self {
+        self.degraded = degraded;
+        self
+    }
+
+    /// How values are encoded. By default [`Auto`](crate::codec::Auto).
+    pub fn codec(mut self, codec: impl Codec) -> Self {
+        self.values = self.values.codec(codec);
+        self
+    }
+
+    /// How long callers wait for another's load before they load themselves, and how long a load may take and still be stored. 10
+    /// seconds by default.
+    pub fn load_timeout(mut self, timeout: Duration) -> Self {
+        self.load_timeout = timeout;
+        self
+    }
+
+    /// The bound on each call to the store. 50 ms by default.
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.call_timeout = Some(timeout);
+        self
+    }
+
+    /// Where the time comes from, for tests that move it by hand.
+    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
+        self.clock = clock.into();
+        self
+    }
+
+    /// A store that cannot be reached is an error of [`CacheBuilder::connect`], rather than a start in degraded mode.
+    pub fn require_redis(mut self) -> Self {
+        self.require = true;
+        self
+    }
+
+    /// Builds an embedded cache, or one over [a store of your own](CacheBuilder::store).
+    ///
+    /// # Errors
+    ///
+    /// Two functions with one `key_prefix`, a setting out of its range, or a URL, which needs [`CacheBuilder::connect`].
+    pub fn build(self) -> Result<Cache, BuildError> {
+        self.check()?;
+        if self.url.is_some() {
+            return Err(BuildError::Setting("a cache with a URL is built by `connect().await`"));
+        }
+        let store = self.store.clone().unwrap_or_else(|| self.memory());
+        Ok(self.over(store))
+    }
+
+    /// Opens the store and builds the cache. Without a URL, as [`CacheBuilder::build`].
+    ///
+    /// # Errors
+    ///
+    /// Also a malformed URL, an unknown option, a wrong password. A store that is not there is no error unless it is
+    /// [required](CacheBuilder::require_redis).
+    pub async fn connect(mut self) -> Result<Cache, BuildError> {
+        self.check()?;
+        let Some(url) = self.url.take() else {
+            if self.require && self.store.is_none() {
+                return Err(BuildError::Setting("Redis is required, but no URL is given"));
+            }
+            return self.build();
+        };
+        let Some(connector) = connector(&url) else {
+            let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme).to_owned();
+            return Err(BuildError::UnknownScheme { scheme });
+        };
+        let spec = ConnectSpec::new(url, self.namespace.clone(), self.call_timeout, self.require);
+        let store = (connector.connect)(spec).await.map_err(BuildError::Store)?;
+        Ok(self.over(store))
+    }
+
+    fn check(&self) -> Result<(), BuildError> {
+        registry::check()?;
+        let usable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+        if !(1..=64).contains(&self.namespace.len()) || !self.namespace.chars().all(usable) {
+            return Err(BuildError::Namespace { namespace: self.namespace.clone() });
+        }
+        if self.load_timeout.is_zero() || self.call_timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(BuildError::Setting("a timeout of zero would fail every call"));
+        }
+        Ok(())
+    }
+
+    fn memory(&self) -> Arc<dyn Store> {
+        Arc::new(MemoryStore::with_clock(self.memory_limit, self.clock.clone()))
+    }
+
+    fn over(self, store: Arc<dyn Store>) -> Cache {
+        let inner = Arc::new_cyclic(|inner: &Weak<Inner>| Inner {
+            flights: flights(Weak::clone(inner)),
+            stand_in: StandIn::new(self.degraded, self.memory_limit, self.clock.clone()),
+            store,
+            values: self.values,
+            ledger: Ledger::default(),
+            announcer: Announcer::new(),
+            load_timeout: self.load_timeout,
+            clock: self.clock,
+        });
+        follow_link(&inner);
+        Cache { inner }
+    }
+}
+
+impl Cache {
+    /// An embedded cache whatever the registry says: the global one, which comes into being inside a cached call.
+    pub(super) fn unchecked_memory() -> Self {
+        let builder = Self::builder();
+        let store = builder.memory();
+        builder.over(store)
+    }
+}
+
+/// The flights of a cache. A lease that a caller left behind is given back in the background.
+fn flights(inner: Weak<Inner>) -> Arc<Flights> {
+    Flights::new(move |key, lease| {
+        let (Some(inner), Ok(runtime)) = (inner.upgrade(), tokio::runtime::Handle::try_current()) else { return };
+        let key = key.clone();
+        runtime.spawn(async move {
+            // Whichever store gave the lease; to the other it is unknown and changes nothing. Without an answer it lapses.
+            let _ = inner.store.release(&key, &lease).await;
+            if let Some(stand_in) = inner.stand_in.latest() {
+                let _ = stand_in.release(&key, &lease).await;
+            }
+        });
+    })
+}
+
+/// Tells listeners and the log when the store goes out of reach and when it is back.
+fn follow_link(inner: &Arc<Inner>) {
+    let (Some(mut link), Ok(runtime)) = (inner.store.link(), tokio::runtime::Handle::try_current()) else { return };
+    let inner = Arc::downgrade(inner);
+    runtime.spawn(async move {
+        let mut down = None;
+        loop {
+            let now = *link.borrow_and_update();
+            let Some(inner) = inner.upgrade() else { return };
+            match (now, down) {
+                (Link::Down { since, .. }, None) => {
+                    down = Some(since);
+                    inner.announcer.announce(|| Event::Degraded);
+                }
+                (Link::Up, Some(since)) => {
+                    down = None;
+                    inner.stand_in.end();
+                    inner.announcer.announce(|| Event::Recovered { after: since.elapsed() });
+                }
+                _ => {}
+            }
+            drop(inner);
+            if link.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+}

@@ -1,0 +1,41 @@
+//! Invalidating everywhere.
+
+use std::sync::Arc;
+
+use super::Inner;
+use crate::{events::Event, key::Target, store::Outcome};
+
+/// Invalidates in a task of its own, so that a caller that goes away does not take the invalidation with it. The task is
+/// spawned at the first poll, before the first await.
+pub(super) async fn detached(inner: &Arc<Inner>, targets: Vec<Target>) -> Outcome {
+    if targets.is_empty() {
+        return Outcome::Applied;
+    }
+    let inner = Arc::clone(inner);
+    // The task ends early only if the runtime shuts down.
+    tokio::spawn(async move { inner.invalidate(targets).await }).await.unwrap_or(Outcome::Journaled)
+}
+
+impl Inner {
+    async fn invalidate(&self, targets: Vec<Target>) -> Outcome {
+        // The stand-in first: what it serves must be gone by the time a journaled invalidation returns.
+        if let Some(stand_in) = self.stand_in.latest() {
+            // Memory answers every invalidation.
+            let _ = stand_in.invalidate(&targets).await;
+        }
+        let outcome = match self.store.invalidate(&targets).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                tracing::error!(%error, ?targets, "an invalidation could be neither applied nor queued");
+                Outcome::Journaled
+            }
+        };
+        let count = u64::try_from(targets.len()).unwrap_or(u64::MAX);
+        match outcome {
+            Outcome::Applied => self.ledger.applied.add(count),
+            Outcome::Journaled => self.ledger.journaled.add(count),
+        }
+        self.announcer.announce(|| Event::Invalidated { targets, outcome });
+        outcome
+    }
+}

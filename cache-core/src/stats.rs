@@ -1,0 +1,165 @@
+//! Counters: what each function's cache did.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// What happened to the calls of one function, or of all.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct FunctionStats {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+            /// Time spent in loads, in all.
+            pub load_time: Duration,
+        }
+
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $(pub(crate) $name: Counter,)+
+            load_nanos: Counter,
+        }
+
+        impl Counters {
+            fn snapshot(&self) -> FunctionStats {
+                FunctionStats {
+                    $($name: self.$name.get(),)+
+                    load_time: Duration::from_nanos(self.load_nanos.get()),
+                }
+            }
+        }
+
+        impl std::ops::AddAssign for FunctionStats {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$name += other.$name;)+
+                self.load_time += other.load_time;
+            }
+        }
+    };
+}
+
+counters! {
+    /// Calls answered by a stored value.
+    hits,
+    /// Calls that found no valid value.
+    misses,
+    /// Misses that took the value of a load already under way in this process.
+    joined,
+    /// Loads run.
+    loads,
+    /// Loads that failed.
+    load_errors,
+    /// Values stored.
+    fills,
+    /// Values that were not stored because the lease was gone: invalidated meanwhile, or lapsed.
+    refused,
+    /// Values that were not stored because the codec could not carry them.
+    unencodable,
+    /// Values that `cache_if` turned away.
+    not_cached,
+    /// Stored values that could not be read: corrupt, foreign, or of another release.
+    unreadable,
+    /// Of the fills, those that replaced a value: refreshed early, or expired but kept for `stale_if_error`.
+    refreshed,
+    /// Expired values served because the load failed.
+    served_stale,
+    /// Loads that could not be stored because a writer held the entry.
+    held,
+    /// Calls made while the store was out of reach.
+    degraded,
+    /// Store calls that failed or timed out.
+    store_errors,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Counters {
+    pub(crate) fn loaded(&self, took: Duration) {
+        self.loads.add(1);
+        self.load_nanos.add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    }
+}
+
+/// A snapshot of a cache's counters, since it was built.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// By the first segment of the key: the `key_prefix` of the function.
+    pub functions: BTreeMap<String, FunctionStats>,
+    /// The sum over all functions.
+    pub total: FunctionStats,
+    /// Targets whose invalidation was in force when it returned.
+    pub invalidations_applied: u64,
+    /// Targets whose invalidation was queued because the store was out of reach.
+    pub invalidations_journaled: u64,
+}
+
+impl Stats {
+    /// The share of calls that were hits, 0 to 1; 0 without calls.
+    pub fn hit_rate(&self) -> f64 {
+        let calls = self.total.hits + self.total.misses;
+        #[allow(clippy::cast_precision_loss, reason = "a share needs no 64 bits")]
+        if calls == 0 { 0.0 } else { self.total.hits as f64 / calls as f64 }
+    }
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:<32} {:>9} {:>9} {:>9} {:>9} {:>9}", "function", "hits", "misses", "joined", "loads", "fills")?;
+        for (name, stats) in self.functions.iter().map(|(name, stats)| (name.as_str(), stats)).chain([("total", &self.total)]) {
+            let FunctionStats { hits, misses, joined, loads, fills, .. } = stats;
+            writeln!(f, "{name:<32} {hits:>9} {misses:>9} {joined:>9} {loads:>9} {fills:>9}")?;
+        }
+        write!(f, "invalidated: {} applied, {} journaled", self.invalidations_applied, self.invalidations_journaled)
+    }
+}
+
+/// The counters of one cache.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    functions: RwLock<HashMap<String, Arc<Counters>>>,
+    pub(crate) applied: Counter,
+    pub(crate) journaled: Counter,
+}
+
+impl Ledger {
+    pub(crate) fn of(&self, function: &str) -> Arc<Counters> {
+        if let Some(counters) = self.functions.read().unwrap_or_else(PoisonError::into_inner).get(function) {
+            return Arc::clone(counters);
+        }
+        let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(functions.entry(function.to_owned()).or_default())
+    }
+
+    pub(crate) fn snapshot(&self) -> Stats {
+        let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
+        let functions: BTreeMap<_, _> =
+            functions.iter().map(|(name, counters)| (name.clone(), counters.snapshot())).collect();
+        let mut total = FunctionStats::default();
+        functions.values().for_each(|stats| total += *stats);
+        Stats {
+            functions,
+            total,
+            invalidations_applied: self.applied.get(),
+            invalidations_journaled: self.journaled.get(),
+        }
+    }
+}

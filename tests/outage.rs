@@ -1,0 +1,253 @@
+//! Redis absent, killed, frozen, cut off and back: no error and no hang reaches a caller, and what was invalidated
+//! meanwhile stays invalidated.
+
+mod source;
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use source::{Service, Source};
+use staleproof::{Cache, Degraded, Event, Health, Key, Outcome, Policy, keys};
+use test_support::{Proxy, RedisServer, unique};
+
+/// Redis is used again within this time of its return.
+const BACK: Duration = Duration::from_secs(2);
+
+/// No call takes longer than this on top of its load.
+const OVERHEAD: Duration = Duration::from_millis(150);
+
+async fn connect(url: &str, namespace: &str) -> Cache {
+    Cache::builder().namespace(namespace).redis(url).connect().await.expect("a Redis that is away is no error")
+}
+
+async fn becomes(cache: &Cache, wanted: fn(&Health) -> bool) -> Duration {
+    let started = Instant::now();
+    while !wanted(&cache.health()) {
+        assert!(started.elapsed() < Duration::from_secs(10), "still {:?}", cache.health());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    started.elapsed()
+}
+
+fn is_connected(health: &Health) -> bool {
+    matches!(health, Health::Connected)
+}
+
+fn is_degraded(health: &Health) -> bool {
+    matches!(health, Health::Degraded { .. })
+}
+
+#[tokio::test]
+async fn absent_at_the_start_is_joined_when_it_comes() {
+    let mut redis = RedisServer::reserve();
+    let namespace = unique("absent");
+    let cache = connect(&redis.url(), &namespace).await;
+    assert!(is_degraded(&cache.health()));
+    let service = Service::new(cache.clone(), &Source::new());
+    for _ in 0..3 {
+        assert_eq!(service.page(1, "a").await, 1);
+    }
+    assert_eq!(service.source.loads(), 1, "memory carries the service");
+
+    redis.restart();
+    let took = becomes(&cache, is_connected).await;
+    assert!(took < BACK, "joined after {took:?}");
+    service.page(2, "b").await;
+    let other = Service::new(connect(&redis.url(), &namespace).await, &Source::new());
+    assert_eq!(other.page(2, "b").await, 1);
+    assert_eq!(other.source.loads(), 0, "what one instance stored is a hit in the other");
+}
+
+#[tokio::test]
+async fn required_and_absent_is_an_error() {
+    let redis = RedisServer::reserve();
+    let error = Cache::builder().redis(redis.url()).require_redis().connect().await.expect_err("it is not there");
+    assert!(error.to_string().contains("cannot open the store"), "{error}");
+}
+
+/// Callers that come and go all the time, and the worst of what they saw.
+struct Crowd {
+    stop: Arc<AtomicBool>,
+    worst: Arc<AtomicU64>,
+    callers: Vec<tokio::task::JoinHandle<u64>>,
+}
+
+impl Crowd {
+    fn start(cache: &Cache) -> Self {
+        let (stop, worst) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let callers = (0..8_u32)
+            .map(|caller| {
+                let (cache, stop, worst) = (cache.clone(), Arc::clone(&stop), Arc::clone(&worst));
+                tokio::spawn(async move {
+                    let policy = Policy::new(Duration::from_millis(20));
+                    let mut calls = 0;
+                    while !stop.load(Ordering::SeqCst) {
+                        let key = Key::new("crowd").arg(&caller).arg(&(calls % 5));
+                        let started = Instant::now();
+                        let value: u64 = cache
+                            .get_or_load(&key, &policy, async || Ok::<_, Infallible>(7))
+                            .await
+                            .unwrap_or_else(|never| match never {});
+                        assert_eq!(value, 7);
+                        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+                        worst.fetch_max(micros, Ordering::SeqCst);
+                        calls += 1;
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                    calls
+                })
+            })
+            .collect();
+        Self { stop, worst, callers }
+    }
+
+    async fn end(self) -> Duration {
+        self.stop.store(true, Ordering::SeqCst);
+        for caller in self.callers {
+            assert!(caller.await.expect("no caller panics") > 0);
+        }
+        Duration::from_micros(self.worst.load(Ordering::SeqCst))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_and_back_during_the_run() {
+    let mut redis = RedisServer::start();
+    let cache = connect(&redis.url(), &unique("killed")).await;
+    let mut events = cache.events();
+    let crowd = Crowd::start(&cache);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    redis.kill();
+    becomes(&cache, is_degraded).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    redis.restart();
+    let took = becomes(&cache, is_connected).await;
+    assert!(took < BACK, "used again after {took:?}");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let worst = crowd.end().await;
+    assert!(worst < OVERHEAD, "a call took {worst:?}");
+
+    let mut states = Vec::new();
+    drop(cache);
+    while let Some(event) = events.next().await {
+        match event {
+            Event::Degraded => states.push("degraded"),
+            Event::Recovered { .. } => states.push("recovered"),
+            Event::Skipped(_) => states.push("skipped"),
+            _ => {}
+        }
+    }
+    states.retain(|state| *state != "skipped");
+    assert!(states.is_empty() || states.ends_with(&["recovered"]), "{states:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frozen_redis_holds_up_nobody() {
+    let redis = RedisServer::start();
+    let cache = connect(&redis.url(), &unique("frozen")).await;
+    let crowd = Crowd::start(&cache);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    redis.stop();
+    becomes(&cache, is_degraded).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    redis.cont();
+    let took = becomes(&cache, is_connected).await;
+    assert!(took < BACK, "used again after {took:?}");
+    let worst = crowd.end().await;
+    assert!(worst < OVERHEAD, "a call took {worst:?}");
+}
+
+#[tokio::test]
+async fn an_invalidation_in_an_outage_is_in_force_here_at_once_and_everywhere_afterwards() {
+    let redis = RedisServer::start();
+    let proxy = Proxy::start(([127, 0, 0, 1], redis.port()).into());
+    let namespace = unique("journal");
+    let source = Source::new();
+    let cut_off = Service::new(connect(&proxy.url(), &namespace).await, &source);
+    let other = Service::new(connect(&redis.url(), &namespace).await, &source);
+    assert_eq!(cut_off.page(7, "a").await, 1);
+    assert_eq!(other.page(7, "a").await, 1);
+    assert_eq!(source.loads(), 1);
+
+    proxy.cut();
+    becomes(&cut_off.cache, is_degraded).await;
+    assert_eq!(cut_off.page(7, "a").await, 1, "loaded in degraded mode");
+    let new = source.write();
+    assert_eq!(cut_off.cache.invalidate(keys![Service::page(7, ..)]).await, Outcome::Journaled);
+    assert_eq!(cut_off.page(7, "a").await, new, "in force here at once");
+    assert!(matches!(cut_off.cache.health(), Health::Degraded { journal: 1, .. }), "{:?}", cut_off.cache.health());
+
+    proxy.resume();
+    becomes(&cut_off.cache, is_connected).await;
+    assert_eq!(other.page(7, "a").await, new, "replayed before this instance trusts Redis again");
+    assert_eq!(cut_off.page(7, "a").await, new);
+}
+
+#[tokio::test]
+async fn an_invalidation_that_finds_the_link_dead_is_journaled_not_lost() {
+    let redis = RedisServer::start();
+    let proxy = Proxy::start(([127, 0, 0, 1], redis.port()).into());
+    let service = Service::new(connect(&proxy.url(), &unique("dead_link")).await, &Source::new());
+    assert_eq!(service.page(7, "a").await, 1);
+    proxy.freeze();
+    let new = service.source.write();
+    let started = Instant::now();
+    assert_eq!(service.cache.invalidate(keys![Service::page(7, "a")]).await, Outcome::Journaled);
+    assert!(started.elapsed() < OVERHEAD, "{:?}", started.elapsed());
+    assert_eq!(service.page(7, "a").await, new);
+    proxy.resume();
+    becomes(&service.cache, is_connected).await;
+    assert_eq!(service.page(7, "a").await, new);
+}
+
+#[tokio::test]
+async fn what_one_outage_left_in_memory_does_not_serve_in_the_next() {
+    let redis = RedisServer::start();
+    let proxy = Proxy::start(([127, 0, 0, 1], redis.port()).into());
+    let namespace = unique("two_outages");
+    let source = Source::new();
+    let service = Service::new(connect(&proxy.url(), &namespace).await, &source);
+    let other = Service::new(connect(&redis.url(), &namespace).await, &source);
+    let mut expected = 1;
+    for _ in 0..3 {
+        proxy.cut();
+        becomes(&service.cache, is_degraded).await;
+        assert_eq!(service.page(7, "a").await, expected);
+        proxy.resume();
+        becomes(&service.cache, is_connected).await;
+        expected = source.write();
+        assert_eq!(other.cache.invalidate(keys![Service::page(7, "a")]).await, Outcome::Applied);
+    }
+}
+
+#[tokio::test]
+async fn bypass_loads_each_time_with_single_flight() {
+    let redis = RedisServer::reserve();
+    let cache =
+        Cache::builder().redis(redis.url()).degraded(Degraded::Bypass).connect().await.expect("away is no error");
+    let service = Service::new(cache, &Source::new());
+    for _ in 0..3 {
+        service.page(1, "a").await;
+    }
+    assert_eq!(service.source.loads(), 3);
+    let before = service.source.loads();
+    service.source.close();
+    let callers: Vec<_> = (0..50)
+        .map(|_| {
+            let service = service.clone();
+            tokio::spawn(async move { service.page(1, "a").await })
+        })
+        .collect();
+    service.source.reached().await;
+    service.source.open();
+    for caller in callers {
+        caller.await.expect("a caller ends");
+    }
+    assert!(service.source.loads() - before < 50, "callers that came together shared loads");
+}
