@@ -1,25 +1,36 @@
-//! The core
+//! The core of staleproof: keys, policy, single flight, values and stores.
+//!
+//! Most users want the facade package `staleproof`, which re-exports this crate.
+
 pub mod cache;
 pub mod clock;
 pub mod codec;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod connect;
 pub mod degraded;
+mod entry;
 pub mod error;
 pub mod events;
 mod flight;
-mod glob;
+pub mod glob;
 pub mod key;
 pub mod memory;
 pub mod policy;
 pub mod registry;
+mod schema;
 pub mod stats;
 pub mod store;
 mod sync;
 
 pub use cache::{Cache, CacheBuilder, Health};
+pub use clock::{Clock, ManualClock};
+pub use codec::{Codec, Values};
 pub use degraded::Degraded;
 pub use error::BuildError;
 pub use events::{Event, Events};
 pub use key::{Key, KeyPart, Tag, Target};
+pub use memory::MemoryStore;
 pub use policy::Policy;
+pub use stats::{FunctionStats, Stats};
 pub use store::{Outcome, Store};

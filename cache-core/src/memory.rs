@@ -1,0 +1,365 @@
+//! The store inside the process: leases, tokens and values in memory, bounded in bytes.
+//!
+//! [`MemoryStore`] follows the rules of [`Store`] on its own, with the same leases and tokens as a store over the
+//! network. It holds values as bytes or as objects, evicts the least useful ones at its limit, and answers reads without
+//! waiting: one map look-up, and a load for each token. Nothing runs in the background; what has expired or was
+//! invalidated goes when it is touched or evicted.
+//!
+//! The limit covers keys, values and bookkeeping, as an upper estimate. What an entry shares with others, its tokens, is
+//! counted in each of them. A value that is larger than about a shard (the limit divided by up to four times the number of
+//! cores, but not below 2 MiB) is not kept: its fill is [`Refused`](Filled::Refused). With a limit of zero
+//! every read is a miss and every fill is refused.
+//!
+//! # Why nothing stale is served after an invalidation has returned
+//!
+//! Take a value `v` that was loaded under the lease `l`, and an invalidation `i` that covers its key. The load began
+//! after `acquire` had returned `l`. Let `i` begin after the write that makes `v` stale. If `acquire` returns
+//! after `i` began, then the load reads what was written, and `v` is not stale. So let `acquire` have returned, with the
+//! lease in the map and all its tokens obtained, before `i` began. There are three ways in which `i` works.
+//!
+//! 1. *A node or a tag.* The table lists at most one token for a name, and every token that is alive. So `i` finds the
+//!    token that `l` holds, unless an earlier invalidation has killed it already. A token never lives again, and `v`
+//!    carries the tokens of `l`, not newer ones. A read that begins after `i` returned sees the dead token and is a
+//!    miss, whether the fill came before or after. A token leaves the table without being killed only when nothing holds
+//!    it: not the lease, not the value, not a reader.
+//! 2. *The whole namespace.* The same, with the epoch in the place of a token.
+//! 3. *An entry, a glob, or the entry at a node's own path.* `i` removes what stands at the key: `l`, or `v` if the
+//!    fill came first. A fill puts `v` only in the place of `l`: it holds the key's lock, under which nobody else puts
+//!    anything at the key, sees `l` there, and then replaces what stands there, if anything does, in one atomic step of
+//!    the map. So either the replacement comes before the removal, which then removes `v`, or it finds nothing and the
+//!    fill is refused. `l` itself never comes back: renewing and refreshing replace in the same manner, and leases have unique names.
+//!    A glob walks over the map. The walk visits every entry that was there when it began, because an entry
+//!    keeps its place in the walk's order while it is replaced, from lease to value too. It removes by key, so it does not matter which of them it saw.
+//!
+//! Eviction and expiry only remove, at any time. That costs a miss or refuses a fill.
+//!
+//! A read that began before `i` returned may still answer `v`.
+
+mod entries;
+mod entry;
+mod mint;
+mod token;
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+
+use self::{
+    entries::{Displaced, Entries, Walk},
+    entry::{Entry, Grant, Stamp, State},
+    token::Table,
+};
+use crate::{
+    clock::Clock,
+    glob::Glob,
+    key::{Key, Target},
+    policy::MAX_TTL,
+    store::{Acquired, Filled, Lease, LeaseId, Outcome, Payload, Purpose, Read, Store, StoreError, Stored},
+};
+
+/// How many entries a glob visits before it lets other tasks run.
+const WALK_STEP: usize = 512;
+
+/// The store inside the process.
+///
+/// ```
+/// use cache_core::MemoryStore;
+///
+/// let store = MemoryStore::new(64 << 20);
+/// assert_eq!((store.entries(), store.bytes()), (0, 0));
+/// ```
+pub struct MemoryStore {
+    entries: Entries,
+    nodes: Arc<Table>,
+    tags: Arc<Table>,
+    /// Counts how often the whole namespace was invalidated.
+    epoch: AtomicU64,
+    clock: Clock,
+}
+
+impl MemoryStore {
+    /// A store of at most `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self::with_clock(limit, Clock::System)
+    }
+
+    /// A store of at most `limit` bytes that takes the time from `clock`.
+    pub fn with_clock(limit: usize, clock: Clock) -> Self {
+        Self { entries: Entries::new(limit), nodes: Table::new(), tags: Table::new(), epoch: AtomicU64::new(0), clock }
+    }
+
+    /// How many keys have a value or a lease, those included that are over and have not been touched since.
+    pub fn entries(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// What the entries cost, in bytes, with keys and bookkeeping.
+    pub fn bytes(&self) -> u64 {
+        self.entries.weight()
+    }
+
+    /// How many entries had to make room for others since the store was made. What was replaced, has expired or was
+    /// invalidated does not count.
+    pub fn evictions(&self) -> u64 {
+        self.entries.evictions()
+    }
+
+    /// How many nodes and tags are remembered: those that an entry refers to.
+    pub fn tokens(&self) -> usize {
+        self.nodes.len() + self.tags.len()
+    }
+
+    /// [`Store::invalidate`] without waiting. A glob walks over all entries in one go.
+    pub fn invalidate_now(&self, targets: &[Target]) {
+        for mut sweep in self.invalidate_but_sweep(targets) {
+            while sweep.step() {}
+        }
+    }
+
+    #[inline]
+    fn get(&self, key: &Key) -> Read {
+        let (mut id, mut payload, mut over) = (None, None, None);
+        self.entries.look(key.as_str(), |entry| {
+            if !entry.is_good(self.epoch(), self.clock.now()) {
+                over = Some(entry.clone());
+            } else if entry.has_tags_of(key) {
+                match &entry.state {
+                    State::Loading(grant) => id = Some(grant.id),
+                    State::Valid { stored, .. } => (id, payload) = (Some(stored.id), Some(stored.payload.clone())),
+                }
+            }
+        });
+        if let Some(over) = over {
+            self.entries.remove_exactly(&over);
+        }
+        match (id, payload) {
+            (Some(id), Some(payload)) => Read::Hit(Stored { id, payload }),
+            (loading, _) => Read::Miss { loading },
+        }
+    }
+
+    fn grant(&self, key: &Key, purpose: Purpose, lasts: Duration) -> Acquired {
+        // Declared before the lock, to be dropped after it.
+        let standing;
+        let mut displaced = Displaced::default();
+        let _lock = self.entries.lock(key.as_str());
+        let now = self.clock.now();
+        standing = self.entries.peek(key.as_str());
+        let good = standing.as_ref().filter(|entry| entry.is_good(self.epoch(), now) && entry.has_tags_of(key));
+        match (purpose, good.map(|entry| (entry, &entry.state))) {
+            (Purpose::Load { unreadable }, Some((_, State::Valid { stored, .. }))) if unreadable != Some(stored.id) => {
+                Acquired::Value(stored.clone())
+            }
+            (Purpose::Load { .. }, Some((_, State::Loading(grant)))) => Acquired::Wait(grant.id),
+            (Purpose::Load { .. }, _) => {
+                let grant = Grant { id: mint::lease_id(), lapses: after(now, lasts) };
+                let path = standing.as_ref().map_or_else(|| key.as_str().into(), |entry| entry.key.clone());
+                self.entries.put(Entry::new(path, self.stamp(key), State::Loading(grant)), &mut displaced);
+                Acquired::Lease(lease(grant.id, None))
+            }
+            (Purpose::Refresh(id), Some((entry, State::Valid { stored, refresh, .. }))) if stored.id == id => {
+                if let Some(running) = refresh.and_then(|grant| grant.running(now)) {
+                    return Acquired::Wait(running);
+                }
+                let grant = Grant { id: mint::lease_id(), lapses: after(now, lasts) };
+                if self.entries.replace(entry.with_refresh(Some(grant)), &mut displaced) {
+                    Acquired::Lease(lease(grant.id, Some(id)))
+                } else {
+                    Acquired::Gone
+                }
+            }
+            (Purpose::Refresh(_), _) => Acquired::Gone,
+        }
+    }
+
+    /// Puts in the place of the entry in which this lease stands what `next` makes of it. `false`: the lease is gone.
+    fn step(&self, key: &Key, lease: &Lease, next: impl FnOnce(&Entry, Instant) -> Arc<Entry>) -> bool {
+        // Declared before the lock, to be dropped after it.
+        let standing;
+        let mut displaced = Displaced::default();
+        let _lock = self.entries.lock(key.as_str());
+        let now = self.clock.now();
+        standing = self.entries.peek(key.as_str());
+        let Some(entry) = &standing else { return false };
+        let granted = entry.grant(lease.replaces).and_then(|grant| grant.running(now));
+        if granted != Some(lease.id) || !entry.is_good(self.epoch(), now) {
+            return false;
+        }
+        self.entries.replace(next(entry, now), &mut displaced)
+    }
+
+    fn renew_now(&self, key: &Key, lease: &Lease, lasts: Duration) -> bool {
+        self.step(key, lease, |entry, now| {
+            let grant = Grant { id: lease.id, lapses: after(now, lasts) };
+            match entry.state {
+                State::Loading(_) => entry.with(State::Loading(grant)),
+                State::Valid { .. } => entry.with_refresh(Some(grant)),
+            }
+        })
+    }
+
+    fn fill_now(&self, key: &Key, lease: &Lease, payload: Payload, ttl: Duration) -> Filled {
+        let stored = Stored { id: lease.id, payload };
+        let put = self.step(key, lease, |entry, now| {
+            entry.with(State::Valid { stored, expires: after(now, ttl), refresh: None })
+        });
+        if put { Filled::Stored } else { Filled::Refused }
+    }
+
+    fn release_now(&self, key: &Key, lease: &Lease) {
+        if lease.replaces.is_some() {
+            self.step(key, lease, |entry, _| entry.with_refresh(None));
+        } else {
+            self.entries.remove_if(key.as_str(), |entry| entry.grant(None).is_some_and(|grant| grant.id == lease.id));
+        }
+    }
+
+    /// Invalidates what is invalidated in one step, and hands out the walks that are left to do. The former comes first: it
+    /// does not have to wait for the latter, nor is it lost when the caller is dropped in between.
+    fn invalidate_but_sweep(&self, targets: &[Target]) -> Vec<Sweep<'_>> {
+        let mut sweeps = Vec::new();
+        for target in targets {
+            match target {
+                Target::Entry(path) => self.entries.remove(path),
+                Target::Node(path) => {
+                    self.nodes.kill(path);
+                    self.entries.remove(path);
+                }
+                Target::Tag(tag) => self.tags.kill(tag.as_str()),
+                Target::Glob(pattern) => {
+                    let glob = Glob::new(pattern);
+                    match glob.literal().map(String::from_utf8) {
+                        Some(Ok(path)) => self.entries.remove(&path),
+                        Some(Err(_)) => {} // No key is like that.
+                        None => sweeps.push(self.sweep(Doomed::Matching(glob))),
+                    }
+                }
+                Target::All => {
+                    let epoch = self.epoch.fetch_add(1, Ordering::SeqCst) + 1;
+                    // All are misses already: this only gives the memory back.
+                    sweeps.push(self.sweep(Doomed::Before(epoch)));
+                }
+            }
+        }
+        sweeps
+    }
+
+    fn sweep(&self, doomed: Doomed) -> Sweep<'_> {
+        Sweep { entries: &self.entries, walk: self.entries.walk(), doomed }
+    }
+
+    /// The tokens as they are now, missing ones created.
+    fn stamp(&self, key: &Key) -> Stamp {
+        let nodes = key.nodes();
+        let count = nodes.len();
+        let tags = key.tags().iter().map(|tag| self.tags.obtain(tag.as_str()));
+        Stamp::new(self.epoch(), count, nodes.map(|node| self.nodes.obtain(node)).chain(tags).collect())
+    }
+
+    #[inline]
+    fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("entries", &self.entries())
+            .field("bytes", &self.bytes())
+            .field("tokens", &self.tokens())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn holds_objects(&self) -> bool {
+        true
+    }
+
+    fn read_now(&self, key: &Key) -> Option<Read> {
+        Some(self.get(key))
+    }
+
+    async fn read(&self, key: &Key) -> Result<Read, StoreError> {
+        Ok(self.get(key))
+    }
+
+    async fn acquire(&self, key: &Key, purpose: Purpose, lasts: Duration) -> Result<Acquired, StoreError> {
+        Ok(self.grant(key, purpose, lasts))
+    }
+
+    async fn renew(&self, key: &Key, lease: &Lease, lasts: Duration) -> Result<bool, StoreError> {
+        Ok(self.renew_now(key, lease, lasts))
+    }
+
+    async fn fill(&self, key: &Key, lease: &Lease, payload: Payload, ttl: Duration) -> Result<Filled, StoreError> {
+        Ok(self.fill_now(key, lease, payload, ttl))
+    }
+
+    async fn release(&self, key: &Key, lease: &Lease) -> Result<(), StoreError> {
+        self.release_now(key, lease);
+        Ok(())
+    }
+
+    async fn invalidate(&self, targets: &[Target]) -> Result<Outcome, StoreError> {
+        for mut sweep in self.invalidate_but_sweep(targets) {
+            while sweep.step() {
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(Outcome::Applied)
+    }
+}
+
+/// A walk over all entries that removes some.
+struct Sweep<'a> {
+    entries: &'a Entries,
+    walk: Walk<'a>,
+    doomed: Doomed,
+}
+
+enum Doomed {
+    /// Whatever stands at a key that matches.
+    Matching(Glob),
+    /// What was granted before this epoch.
+    Before(u64),
+}
+
+impl Sweep<'_> {
+    /// Goes on for a while. `false`: done.
+    fn step(&mut self) -> bool {
+        for _ in 0..WALK_STEP {
+            let Some(entry) = self.walk.next() else {
+                return false;
+            };
+            match &self.doomed {
+                Doomed::Matching(glob) if glob.matches(entry.key.as_bytes()) => self.entries.remove(&entry.key),
+                Doomed::Before(epoch) if entry.epoch() < *epoch => self.entries.remove_exactly(&entry),
+                _ => {}
+            }
+        }
+        true
+    }
+}
+
+fn lease(id: LeaseId, replaces: Option<LeaseId>) -> Lease {
+    // The tokens themselves stay with the entry: the lease's name leads to them.
+    Lease { id, stamp: [0; 32], replaces }
+}
+
+fn after(now: Instant, span: Duration) -> Instant {
+    now + span.min(MAX_TTL)
+}

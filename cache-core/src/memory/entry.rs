@@ -1,0 +1,136 @@
+//! What stands at a key: a lease, or a value with perhaps a refresh lease beside it.
+//!
+//! Entries are immutable and shared: a change puts another entry in the place. So a reader that took an entry out of the
+//! map sees one consistent state without a lock.
+
+use std::{sync::Arc, time::Instant};
+
+use super::token::{self, Token};
+use crate::{
+    Key,
+    store::{LeaseId, Payload, Stored},
+};
+
+/// What one entry costs at most, in bytes, beside its key, its payload and its tokens: itself, and its place in
+/// the map with the reserve that a growing table keeps.
+const OVERHEAD: usize = size_of::<Entry>() + 208;
+
+/// What stands at one key.
+pub(super) struct Entry {
+    pub(super) key: Arc<str>,
+    pub(super) state: State,
+    stamp: Stamp,
+    weight: u64,
+}
+
+pub(super) enum State {
+    /// Somebody loads.
+    Loading(Grant),
+    /// A value, and perhaps somebody who loads its replacement.
+    Valid { stored: Stored, expires: Instant, refresh: Option<Grant> },
+}
+
+/// A lease as the store keeps it.
+#[derive(Clone, Copy)]
+pub(super) struct Grant {
+    pub(super) id: LeaseId,
+    pub(super) lapses: Instant,
+}
+
+impl Grant {
+    /// The lease's name, while it has not lapsed.
+    pub(super) fn running(self, now: Instant) -> Option<LeaseId> {
+        (now < self.lapses).then_some(self.id)
+    }
+}
+
+/// What an entry stands or falls with: the namespace's epoch and the tokens of its nodes and tags, as they were when
+/// its lease was granted.
+#[derive(Clone)]
+pub(super) struct Stamp {
+    epoch: u64,
+    /// The nodes from the outermost inwards, then the tags in the key's order.
+    tokens: Arc<[Arc<Token>]>,
+    nodes: usize,
+}
+
+impl Stamp {
+    pub(super) fn new(epoch: u64, nodes: usize, tokens: Arc<[Arc<Token>]>) -> Self {
+        Self { epoch, tokens, nodes }
+    }
+
+    #[inline]
+    fn is_alive(&self, epoch: u64) -> bool {
+        self.epoch == epoch && self.tokens.iter().all(|token| token.is_alive())
+    }
+
+    /// Whether the entry was stamped with the very tags of this key. The nodes follow from the path; tags may
+    /// differ where they were made from arguments that are not in the key.
+    #[inline]
+    fn has_tags_of(&self, key: &Key) -> bool {
+        let tags = &self.tokens[self.nodes..];
+        tags.len() == key.tags().len() && key.tags().iter().zip(tags).all(|(tag, token)| tag.as_str() == token.name())
+    }
+}
+
+impl Entry {
+    pub(super) fn new(key: Arc<str>, stamp: Stamp, state: State) -> Arc<Self> {
+        let payload = match &state {
+            State::Loading(_) => 0,
+            State::Valid { stored, .. } => match &stored.payload {
+                Payload::Bytes(bytes) => bytes.len(),
+                Payload::Object { weight, .. } => *weight,
+            },
+        };
+        let tokens: usize = stamp.tokens.iter().map(|token| token::WEIGHT + token.name().len()).sum();
+        let weight = payload.saturating_add(key.len() + tokens + OVERHEAD) as u64;
+        Arc::new(Self { key, state, stamp, weight })
+    }
+
+    /// The same key under the same tokens in another state.
+    pub(super) fn with(&self, state: State) -> Arc<Self> {
+        Self::new(self.key.clone(), self.stamp.clone(), state)
+    }
+
+    /// A value with another refresh lease beside it, or none. A lease has nothing beside it and stays what it is.
+    pub(super) fn with_refresh(&self, refresh: Option<Grant>) -> Arc<Self> {
+        self.with(match &self.state {
+            State::Loading(grant) => State::Loading(*grant),
+            State::Valid { stored, expires, .. } => State::Valid { stored: stored.clone(), expires: *expires, refresh },
+        })
+    }
+
+    /// Whether nothing has invalidated the entry and it is not over by time.
+    #[inline]
+    pub(super) fn is_good(&self, epoch: u64, now: Instant) -> bool {
+        let until = match &self.state {
+            State::Loading(grant) => grant.lapses,
+            State::Valid { expires, .. } => *expires,
+        };
+        now < until && self.stamp.is_alive(epoch)
+    }
+
+    #[inline]
+    pub(super) fn has_tags_of(&self, key: &Key) -> bool {
+        self.stamp.has_tags_of(key)
+    }
+
+    /// How often the namespace had been invalidated when the entry's lease was granted.
+    pub(super) fn epoch(&self) -> u64 {
+        self.stamp.epoch
+    }
+
+    /// The lease that stands here, in the entry's own place (`replaces` is `None`) or beside the value of that name.
+    pub(super) fn grant(&self, replaces: Option<LeaseId>) -> Option<Grant> {
+        match (&self.state, replaces) {
+            (State::Loading(grant), None) => Some(*grant),
+            (State::Valid { stored, refresh, .. }, Some(old)) if stored.id == old => *refresh,
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(super) fn weight(&self) -> u64 {
+        self.weight
+    }
+}
