@@ -158,11 +158,10 @@ impl Cache {
     /// # Cancellation
     ///
     /// Dropping the future drops the load; if others wait for it, one of them loads at once.
-    pub async fn get_or_load<T, E, F, Fut>(&self, key: &Key, policy: &Policy, load: F) -> Result<T, E>
+    pub async fn get_or_load<T, E, F>(&self, key: &Key, policy: &Policy, load: F) -> Result<T, E>
     where
         T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
+        F: AsyncFnOnce() -> Result<T, E>,
     {
         let shared = self.get_or_load_shared(key, policy, async || load().await.map(Arc::new)).await?;
         Ok(Arc::unwrap_or_clone(shared))

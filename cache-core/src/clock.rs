@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Where the time comes from. Cheap to clone; clones of a manual clock move together.
@@ -43,6 +43,15 @@ impl Clock {
             Self::Manual(manual) => manual.now(),
         }
     }
+
+    /// The time of day, for what is stored and outlives the process. A manual clock adds what it was moved by to the
+    /// time at which it was made.
+    pub fn system_time(&self) -> SystemTime {
+        match self {
+            Self::System => SystemTime::now(),
+            Self::Manual(manual) => manual.start_time + (manual.now() - manual.start),
+        }
+    }
 }
 
 impl From<&ManualClock> for Clock {
@@ -55,6 +64,7 @@ impl From<&ManualClock> for Clock {
 #[derive(Clone)]
 pub struct ManualClock {
     start: Instant,
+    start_time: SystemTime,
     /// Nanoseconds since `start`.
     passed: Arc<AtomicU64>,
 }
@@ -62,7 +72,7 @@ pub struct ManualClock {
 impl ManualClock {
     /// A clock that stands at the present moment.
     pub fn new() -> Self {
-        Self { start: Instant::now(), passed: Arc::default() }
+        Self { start: Instant::now(), start_time: SystemTime::now(), passed: Arc::default() }
     }
 
     /// Moves this clock and its clones forward. The reach of a manual clock is 584 years.

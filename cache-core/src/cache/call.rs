@@ -88,10 +88,15 @@ impl<'a> Call<'a> {
 
     /// Joins a load that is fresh enough for this call, or leads one.
     pub(super) fn enter<T>(&self, need: &Need<T>) -> Entered {
-        if self.turns >= MOST_TURNS {
+        if self.is_out_of_patience() {
             return Entered::Leader(self.inner.flights.lead_alone(self.key));
         }
         self.inner.flights.enter(self.key, self.since, need.loading, need.current.is_some())
+    }
+
+    /// Whether this call now loads by itself, without a lease, come what may.
+    fn is_out_of_patience(&self) -> bool {
+        self.turns >= MOST_TURNS
     }
 
     /// Takes the lease, unless the value turns up or somebody else is about to make it.
@@ -100,7 +105,7 @@ impl<'a> Call<'a> {
         T: serde::Serialize + serde::de::DeserializeOwned + Send + Sync + 'static,
     {
         let Want::Store(mut purpose) = need.want else { return Turn::Lead(leader) };
-        if leader.lease().is_some() {
+        if leader.lease().is_some() || self.is_out_of_patience() {
             return Turn::Lead(leader);
         }
         let deadline = Instant::now() + self.inner.load_timeout;

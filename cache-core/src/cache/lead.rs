@@ -102,7 +102,7 @@ impl Call<'_> {
         }
         let (fresh, kept) = self.lifetimes(value.is_none());
         let needs_end = kept > fresh || self.policy.refresh_ahead.is_some();
-        let fresh_until = needs_end.then(|| self.inner.clock.unix_millis() + millis(fresh));
+        let fresh_until = needs_end.then(|| self.inner.clock.system_time() + fresh);
         let Some(payload) = self.payload(value, Meta { fresh_until, load_time: took }) else {
             return self.give_back(lease).await;
         };
@@ -161,8 +161,4 @@ impl Call<'_> {
         self.counters.loaded(took);
         self.inner.announcer.announce(|| Event::Loaded { key: self.key.as_str().to_owned(), took, ok });
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -100,7 +100,8 @@ impl Call<'_> {
         let Some(entry) = self.open::<T>(stored) else {
             return Found::Need(Need::load(Want::Store(Purpose::Load { unreadable: Some(id) }), None));
         };
-        let left = entry.meta.fresh_until.map(|end| Duration::from_millis(end.saturating_sub(self.inner.clock.unix_millis())));
+        let now = self.inner.clock.system_time();
+        let left = entry.meta.fresh_until.map(|end| end.duration_since(now).unwrap_or_default());
         let early = match left {
             None => false,
             Some(Duration::ZERO) => return self.expired(id, entry),
@@ -119,9 +120,12 @@ impl Call<'_> {
 
     /// An expired value is replaced; if the load fails, it may serve within the policy's window.
     fn expired<T>(&self, id: LeaseId, entry: Entry<T>) -> Found<T> {
-        let window = self.policy.stale_if_error;
-        let expired_at = Duration::from_millis(entry.meta.fresh_until.unwrap_or_default());
-        let serves = Duration::from_millis(self.inner.clock.unix_millis()) < expired_at + window;
+        let expired_for = entry
+            .meta
+            .fresh_until
+            .and_then(|end| self.inner.clock.system_time().duration_since(end).ok())
+            .unwrap_or_default();
+        let serves = expired_for < self.policy.stale_if_error;
         Found::Need(Need {
             want: Want::Store(Purpose::Refresh(id)),
             loading: None,

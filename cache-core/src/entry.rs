@@ -1,0 +1,150 @@
+//! The bytes of a stored value: header, payload, checksum.
+//!
+//! | bytes | content (numbers are little-endian) |
+//! |---|---|
+//! | 0 | format version, [`FORMAT`] |
+//! | 1 | codec in the low four bits, compression in the high four |
+//! | 2 | flags: 1 negative (no payload), 2 traced (a trace follows the header), 4 fresh-until is set |
+//! | 3 | zero |
+//! | 4–7 | length of the payload before compression |
+//! | 8–15 | schema fingerprint |
+//! | 16–23 | fresh until, Unix time in milliseconds |
+//! | 24–27 | load time in microseconds, at most 71 minutes |
+//! | 28–35 | only with the flag *traced*: the trace of the value's contents |
+//! | … | payload |
+//! | last 4 | CRC-32 of all before it |
+//!
+//! Anything that does not fit is a [`DecodeError`], whatever the bytes are; the checksum finds every single changed byte.
+//! It is no protection against somebody who writes to the store on purpose: the lengths are therefore checked for themselves.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::codec::{DecodeError, Meta};
+
+/// The version of the layout. Entries of another one are misses.
+pub(crate) const FORMAT: u8 = 0xA1;
+
+/// The bytes before the trace or payload.
+pub(crate) const HEADER: usize = 28;
+const TRACE: usize = 8;
+const CHECKSUM: usize = 4;
+
+const NEGATIVE: u8 = 1;
+const TRACED: u8 = 2;
+const FRESHNESS: u8 = 4;
+
+/// What the header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) codec: u8,
+    pub(crate) compression: u8,
+    /// There is no value, and no payload.
+    pub(crate) is_negative: bool,
+    pub(crate) trace: Option<u64>,
+    pub(crate) raw_len: u32,
+    pub(crate) fingerprint: u64,
+    pub(crate) meta: Meta,
+}
+
+impl Header {
+    /// How many bytes to leave for the header in front of the payload.
+    pub(crate) const fn room(is_traced: bool) -> usize {
+        if is_traced { HEADER + TRACE } else { HEADER }
+    }
+
+    /// Writes the header into the room that `entry` has in front of its payload, and the checksum behind it.
+    pub(crate) fn seal(&self, entry: &mut Vec<u8>) {
+        let mut flags = 0;
+        if self.is_negative {
+            flags |= NEGATIVE;
+        }
+        if let Some(trace) = self.trace {
+            flags |= TRACED;
+            entry[HEADER..HEADER + TRACE].copy_from_slice(&trace.to_le_bytes());
+        }
+        let fresh_until = self.meta.fresh_until.map_or(0, |at| {
+            flags |= FRESHNESS;
+            let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        });
+        let load_time = u32::try_from(self.meta.load_time.as_micros()).unwrap_or(u32::MAX);
+        entry[..4].copy_from_slice(&[FORMAT, self.codec | self.compression << 4, flags, 0]);
+        entry[4..8].copy_from_slice(&self.raw_len.to_le_bytes());
+        entry[8..16].copy_from_slice(&self.fingerprint.to_le_bytes());
+        entry[16..24].copy_from_slice(&fresh_until.to_le_bytes());
+        entry[24..28].copy_from_slice(&load_time.to_le_bytes());
+        let checksum = crc32fast::hash(entry);
+        entry.extend_from_slice(&checksum.to_le_bytes());
+    }
+
+    /// Reads the header of `entry`, and returns it with the payload. The checksum is checked last and only if
+    /// `fingerprint` is the entry's: another release's entry costs nothing.
+    pub(crate) fn open(entry: &[u8], fingerprint: u64) -> Result<(Self, &[u8]), DecodeError> {
+        let (content, checksum) = entry.split_last_chunk::<CHECKSUM>().ok_or(DecodeError::TooShort)?;
+        let (fixed, rest) = content.split_first_chunk::<HEADER>().ok_or(DecodeError::TooShort)?;
+        let [format, codecs, flags, zero] = four(fixed, 0);
+        if format != FORMAT {
+            return Err(DecodeError::Format(format));
+        }
+        if flags & !(NEGATIVE | TRACED | FRESHNESS) != 0 || zero != 0 {
+            return Err(DecodeError::Header);
+        }
+        let mut header = Self {
+            codec: codecs & 15,
+            compression: codecs >> 4,
+            is_negative: flags & NEGATIVE != 0,
+            trace: None,
+            raw_len: u32::from_le_bytes(four(fixed, 4)),
+            fingerprint: eight(fixed, 8),
+            meta: meta(flags & FRESHNESS != 0, eight(fixed, 16), u32::from_le_bytes(four(fixed, 24)))?,
+        };
+        if header.fingerprint != fingerprint {
+            return Err(DecodeError::Schema);
+        }
+        if crc32fast::hash(content) != u32::from_le_bytes(*checksum) {
+            return Err(DecodeError::Checksum);
+        }
+        let payload = if flags & TRACED == 0 {
+            rest
+        } else {
+            let (trace, payload) = rest.split_first_chunk::<TRACE>().ok_or(DecodeError::TooShort)?;
+            header.trace = Some(u64::from_le_bytes(*trace));
+            payload
+        };
+        header.fits(payload.len())?;
+        Ok((header, payload))
+    }
+
+    fn fits(&self, payload: usize) -> Result<(), DecodeError> {
+        let raw_len = self.raw_len as usize;
+        let fits = match (self.is_negative, self.compression) {
+            (true, compression) => payload == 0 && raw_len == 0 && compression == 0 && self.codec == 0,
+            (false, 0) => payload == raw_len,
+            (false, _) => payload < raw_len,
+        };
+        if fits { Ok(()) } else { Err(DecodeError::Length) }
+    }
+}
+
+fn meta(has_freshness: bool, fresh_until: u64, load_time: u32) -> Result<Meta, DecodeError> {
+    let fresh_until = match (has_freshness, fresh_until) {
+        (false, 0) => None,
+        (false, _) => return Err(DecodeError::Header),
+        (true, at) => {
+            Some(SystemTime::checked_add(&UNIX_EPOCH, Duration::from_millis(at)).ok_or(DecodeError::Header)?)
+        }
+    };
+    Ok(Meta { fresh_until, load_time: Duration::from_micros(load_time.into()) })
+}
+
+fn four(fixed: &[u8; HEADER], at: usize) -> [u8; 4] {
+    let mut bytes = [0; 4];
+    bytes.copy_from_slice(&fixed[at..at + 4]);
+    bytes
+}
+
+fn eight(fixed: &[u8; HEADER], at: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&fixed[at..at + 8]);
+    u64::from_le_bytes(bytes)
+}
