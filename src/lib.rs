@@ -1,1 +1,81 @@
-//! staleproof
+//! Annotation caching for async Rust whose invalidations hold.
+//!
+//! A method that reads is `#[cached]`; a method that writes names, as code, what it invalidates. Once an invalidation has
+//! returned, no instance of the service serves or stores a value that was loaded before it.
+//!
+//! ```
+//! use staleproof::{Cache, cached, invalidates};
+//! # use std::sync::{Arc, atomic::{AtomicU32, Ordering}};
+//!
+//! #[derive(Clone)]
+//! struct Prices {
+//!     database: Arc<AtomicU32>,
+//!     cache: Cache,
+//! }
+//!
+//! impl Prices {
+//!     #[cached(ttl = "15m", key_prefix = "price")]
+//!     async fn price(&self, article: u32) -> u32 {
+//!         self.database.load(Ordering::SeqCst)
+//!     }
+//!
+//!     #[invalidates(Self::price(article))]
+//!     async fn set_price(&self, article: u32, cents: u32) {
+//!         self.database.store(cents, Ordering::SeqCst);
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let prices = Prices { database: Arc::new(AtomicU32::new(199)), cache: Cache::memory() };
+//! assert_eq!(prices.price(7).await, 199);
+//! prices.set_price(7, 249).await;
+//! assert_eq!(prices.price(7).await, 249);
+//! # }
+//! ```
+//!
+//! # Where to go on
+//!
+//! - [`macro@cached`]: every option. [`macro@invalidates`]: every target. [`cached_impl`]: methods of traits.
+//! - [`Cache`]: in memory, over Redis, from the environment; [`CacheBuilder`]: every setting.
+//! - [`KeyPart`](trait@KeyPart): what can be an argument, and how keys look.
+//! - [`codec`]: how values are stored, and why a change of their type needs no bump by hand.
+//! - [`Store`]: a backend of your own, with the suite it must pass (feature `conformance`).
+//!
+//! # What happens when
+//!
+//! Trouble with Redis never reaches a caller of a cached method: no error, no panic, no hang. While Redis is out of reach, memory
+//! carries the service ([`Degraded`]); invalidations are [journaled](Outcome::Journaled) and replayed before Redis is trusted again. A
+//! loader's own error passes through untouched and is never stored.
+//!
+//! # Features
+//!
+//! | feature | |
+//! |---|---|
+//! | `redis` (default) | the Redis store; `tls` for `rediss://` |
+//! | `auto` (default) | the codec [`Auto`](codec::Auto); also `postcard`, `message-pack`, `json`, `bincode` alone |
+//! | `zstd`, `lz4` | compression of large values |
+//! | `uuid`, `chrono`, `jiff`, `time` | `KeyPart` for their types |
+//! | `conformance` | the suite that every store passes |
+//!
+//! # Requirements
+//!
+//! Tokio, and Rust 1.88 or later. Raising the minimum is a minor release.
+
+pub use cache_core::{
+    BuildError, Cache, CacheBuilder, Clock, Codec, Degraded, Event, Events, FunctionStats, Health, Key, KeyPart,
+    ManualClock, MemoryStore, Outcome, Policy, Stats, Store, Tag, Target, clock, codec, connect, key, memory, policy,
+    registry, store,
+};
+#[cfg(feature = "conformance")]
+pub use cache_core::conformance;
+pub use cache_macros::{KeyPart, cached, cached_impl, invalidates, keys};
+/// The Redis store, for settings that [`CacheBuilder`] does not have.
+#[cfg(feature = "redis")]
+pub use cache_redis as redis;
+
+/// What generated code names. Not part of the public interface.
+#[doc(hidden)]
+pub mod __private {
+    pub use cache_core::call::*;
+}

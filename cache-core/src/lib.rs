@@ -3,6 +3,8 @@
 //! Most users want the facade package `staleproof`, which re-exports this crate.
 
 pub mod cache;
+#[doc(hidden)]
+pub mod call;
 pub mod clock;
 pub mod codec;
 #[cfg(feature = "conformance")]

@@ -1,6 +1,178 @@
-//! r
-/// c
+//! The cached functions of the program.
+//!
+//! Each `#[cached]` registers its site before `main` runs. Two functions with one key prefix would share entries, so
+//! [`check`] refuses that when a cache is built.
+
+use std::{collections::HashMap, fmt, sync::OnceLock};
+
+use crate::call;
+
+/// One cached function.
+pub struct Site {
+    key_prefix: Option<&'static str>,
+    ttl: &'static str,
+    tags: &'static [&'static str],
+    file: &'static str,
+    line: u32,
+    here: fn() -> &'static str,
+    place: OnceLock<Place>,
+}
+
+/// What the place of a site says about it, read once.
+struct Place {
+    function: String,
+    generic: bool,
+}
+
+/// A site in the program's list.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Registered(pub &'static Site);
+
+inventory::collect!(Registered);
+
+impl Site {
+    /// A site; `here` names the type of a function nested in it.
+    #[doc(hidden)]
+    pub const fn new(
+        key_prefix: Option<&'static str>,
+        ttl: &'static str,
+        tags: &'static [&'static str],
+        (file, line): (&'static str, u32),
+        here: fn() -> &'static str,
+    ) -> Self {
+        Self { key_prefix, ttl, tags, file, line, here, place: OnceLock::new() }
+    }
+
+    /// The first segment of the function's keys.
+    pub fn prefix(&self) -> &str {
+        self.key_prefix.unwrap_or_else(|| &self.place().function)
+    }
+
+    /// Module path, type and name, joined by dots.
+    pub fn function(&self) -> &str {
+        &self.place().function
+    }
+
+    /// The TTL as it is written in the attribute.
+    pub fn ttl(&self) -> &'static str {
+        self.ttl
+    }
+
+    /// The tags as they are written in the attribute.
+    pub fn tags(&self) -> &'static [&'static str] {
+        self.tags
+    }
+
+    /// The source file of the attribute.
+    pub fn file(&self) -> &'static str {
+        self.file
+    }
+
+    /// The line of the attribute.
+    pub fn line(&self) -> u32 {
+        self.line
+    }
+
+    pub(crate) fn in_generic_type(&self) -> bool {
+        self.place().generic
+    }
+
+    fn place(&self) -> &Place {
+        self.place.get_or_init(|| {
+            let here = (self.here)();
+            Place { function: call::place::prefix(here), generic: call::place::is_generic(here) }
+        })
+    }
+
+    /// Whether two sites with one prefix are still apart. Without `key_prefix` the methods of `Repo<User>` and of
+    /// `Repo<Order>` have one prefix, and differ in the segment after it.
+    fn is_apart_from(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+            || (self.key_prefix.is_none() && other.key_prefix.is_none() && (self.here)() != (other.here)())
+    }
+}
+
+impl fmt::Debug for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Site").field("prefix", &self.prefix()).field("function", &self.function()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` ({}:{})", self.function(), self.file, self.line)
+    }
+}
+
+/// Two cached functions with one key prefix.
 #[derive(Debug, thiserror::Error)]
-#[error("clash")]
-pub struct PrefixClash;
-pub(crate) fn check() -> Result<(), PrefixClash> { Ok(()) }
+#[error("the cached functions {first} and {second} have one key prefix, `{prefix}`: give one of them another `key_prefix`")]
+#[non_exhaustive]
+pub struct PrefixClash {
+    /// The prefix.
+    pub prefix: String,
+    /// The function that comes first, by file and line.
+    pub first: &'static Site,
+    /// The other one.
+    pub second: &'static Site,
+}
+
+/// All cached functions of the program, by file and line.
+pub fn sites() -> Vec<&'static Site> {
+    let mut sites: Vec<_> = inventory::iter::<Registered>.into_iter().map(|registered| registered.0).collect();
+    sites.sort_by_key(|site| (site.file, site.line));
+    sites
+}
+
+/// Makes sure that no two cached functions have one key prefix.
+///
+/// # Errors
+///
+/// [`PrefixClash`] names the first two that have.
+pub fn check() -> Result<(), PrefixClash> {
+    clash(&sites()).map_or(Ok(()), Err)
+}
+
+fn clash(sites: &[&'static Site]) -> Option<PrefixClash> {
+    let mut seen: HashMap<&str, Vec<&'static Site>> = HashMap::new();
+    for &second in sites {
+        let same = seen.entry(second.prefix()).or_default();
+        if let Some(first) = same.iter().find(|first| !first.is_apart_from(second)) {
+            return Some(PrefixClash { prefix: second.prefix().to_owned(), first, second });
+        }
+        same.push(second);
+    }
+    None
+}
+
+/// Declares the function around it as a cached one and answers its address, [`Function`](call::Function).
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __site {
+    (@declare $prefix:expr, $ttl:literal, $tags:expr) => {
+        fn here() {}
+        static SITE: $crate::call::Site = $crate::call::Site::new(
+            $prefix,
+            $ttl,
+            &$tags,
+            (::core::file!(), ::core::line!()),
+            || ::core::any::type_name_of_val(&here),
+        );
+    };
+    (register $prefix:expr, $ttl:literal, $tags:expr, $($types:tt)*) => {{
+        $crate::__site!(@declare $prefix, $ttl, $tags);
+        $crate::call::inventory::submit! { $crate::call::Registered(&SITE) }
+        $crate::__site!(@address $($types)*)
+    }};
+    (address $prefix:expr, $ttl:literal, $tags:expr, $($types:tt)*) => {{
+        $crate::__site!(@declare $prefix, $ttl, $tags);
+        $crate::__site!(@address $($types)*)
+    }};
+    (@address Self $($types:tt)*) => {
+        $crate::call::Function::new(&SITE, ::core::any::type_name_of_val(&|| ()), &[$($types)*])
+    };
+    (@address $($types:tt)*) => {
+        $crate::call::Function::new(&SITE, "", &[$($types)*])
+    };
+}

@@ -82,6 +82,15 @@ impl<'a> Segment<'a> {
         self.sequence(fields);
     }
 
+    /// Names the type of the value that follows, where the type of the argument is chosen by the caller of a generic
+    /// function: there `UserId(7)` and `OrderId(7)` must not be one key. Nothing elsewhere.
+    #[doc(hidden)]
+    pub fn of_type(&mut self, name: &str) {
+        if self.kinds_apart {
+            self.unit_variant(name);
+        }
+    }
+
     fn reborrow(&mut self) -> Segment<'_> {
         Segment { out: self.out, kinds_apart: self.kinds_apart }
     }

@@ -1,0 +1,27 @@
+//! What generated code calls. Not part of the public interface: it changes with the macros, in any release.
+//!
+//! `#[cached]` puts a companion beside each function, which answers a [`Function`]: the function's place in the key
+//! space, with the parameters that are still to be given in its type. The cached function completes it with its own
+//! arguments, `#[invalidates]` with those of a target, so both come to the same key by one path. What a function
+//! returns is recognised by type, in [`shape!`](crate::__shape), so that aliases of `Result` work.
+
+mod argument;
+mod function;
+mod invalidation;
+pub(crate) mod place;
+mod shape;
+
+pub use argument::{Anything, Computed, KeyArg};
+pub use function::{Complete, Function, Needs, Nothing, Takes, Unchecked};
+pub use inventory;
+pub use invalidation::{Finished, Invalidation, OkOfAny, OkOfResult, run_all};
+pub use shape::{
+    Absent, Cacheable, Call, Cloneable, Probe, ProbeOption, ProbePlain, ProbeResult, ProbeShared, Serve, Shape, always,
+};
+
+pub use crate::{
+    __ok as ok, __returns as returns, __shape as shape, __site as site, Cache, Key, KeyPart, Policy, Tag, Target,
+    key::{Segment, Sequence},
+    registry::{Registered, Site},
+};
+pub use std::time::Duration;

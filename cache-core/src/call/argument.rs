@@ -1,0 +1,104 @@
+//! Which values may stand for a parameter of a cached function.
+//!
+//! Whatever is allowed encodes exactly as the parameter itself would, so that a target names the entry that the call
+//! with the same arguments made. `&str` may stand for `String`, a `Vec` for a slice, a reference for what it refers to.
+
+use std::{borrow::Cow, rc::Rc, sync::Arc};
+
+use crate::{Key, KeyPart};
+
+/// An argument that may stand for a parameter of type `P`.
+#[diagnostic::on_unimplemented(
+    message = "the key of this cached function takes `{P}` here, not `{Self}`",
+    label = "expected `{P}`, found `{Self}`",
+    note = "the arguments of a target are those of the cached function, without `self` and without what its `skip(...)` leaves out",
+    note = "a reference may stand for its value, `&str` for `String`, and a `Vec` or array for a slice"
+)]
+pub trait KeyArg<P: ?Sized> {
+    /// Adds the argument as the next segment.
+    fn add_to(&self, key: Key) -> Key;
+}
+
+/// Stands for a parameter whose type the caller chooses (`impl KeyPart`).
+#[derive(Debug)]
+pub struct Anything(());
+
+/// Stands for an expression of `key(...)`, whose type is not written down.
+#[derive(Debug)]
+pub struct Computed(());
+
+impl<A: KeyPart> KeyArg<Anything> for A {
+    fn add_to(&self, key: Key) -> Key {
+        key.arg_of_any_type(self)
+    }
+}
+
+impl<A: KeyPart> KeyArg<Computed> for A {
+    fn add_to(&self, key: Key) -> Key {
+        key.arg(self)
+    }
+}
+
+macro_rules! stands_for {
+    ($(($($generics:tt)*) $given:ty => $parameter:ty;)*) => {$(
+        impl<$($generics)*> KeyArg<$parameter> for $given {
+            fn add_to(&self, key: Key) -> Key {
+                key.arg(self)
+            }
+        }
+    )*};
+}
+
+stands_for! {
+    (P: KeyPart) P => P;
+    (P: KeyPart + ?Sized) &P => P;
+    (P: KeyPart + ?Sized) &&P => P;
+}
+
+macro_rules! also_stands_for {
+    ($(($($generics:tt)*) $given:ty => $parameter:ty;)*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl<$($generics)*> KeyArg<$parameter> for $given {
+            fn add_to(&self, key: Key) -> Key {
+                key.arg(self)
+            }
+        }
+    )*};
+}
+
+also_stands_for! {
+    () String => str;
+    () &String => str;
+    () Cow<'_, str> => str;
+    () &Cow<'_, str> => str;
+    () &str => String;
+    () &&str => String;
+    () Cow<'_, str> => String;
+    () &Cow<'_, str> => String;
+    () &str => Cow<'_, str>;
+    () &&str => Cow<'_, str>;
+    () String => Cow<'_, str>;
+    () &String => Cow<'_, str>;
+    (T: KeyPart) Vec<T> => [T];
+    (T: KeyPart) &Vec<T> => [T];
+    (T: KeyPart, const N: usize) [T; N] => [T];
+    (T: KeyPart, const N: usize) &[T; N] => [T];
+    (T: KeyPart) &[T] => Vec<T>;
+    (T: KeyPart) &&[T] => Vec<T>;
+    (T: KeyPart, const N: usize) [T; N] => Vec<T>;
+    (T: KeyPart, const N: usize) &[T; N] => Vec<T>;
+}
+
+macro_rules! pointers {
+    ($($pointer:ident)*) => {$(
+        also_stands_for! {
+            (T: KeyPart + ?Sized) $pointer<T> => T;
+            (T: KeyPart + ?Sized) &$pointer<T> => T;
+            (T: KeyPart) T => $pointer<T>;
+            (T: KeyPart + ?Sized) &T => $pointer<T>;
+            (T: KeyPart + ?Sized) &&T => $pointer<T>;
+        }
+    )*};
+}
+
+pointers!(Box Rc Arc);

@@ -1,0 +1,232 @@
+//! The rules of `#[cached]`.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::{Expr, Ident, Path, ReturnType, spanned::Spanned as _};
+
+use super::{CacheExpr, Site, check_function, is_method, options::Options};
+use crate::{
+    args,
+    errors::Errors,
+    item::Function,
+    nearest::{did_you_mean, list},
+    signature::{self, Argument, Companion, Heads, mentions_word},
+    template::Template,
+};
+
+/// A cached function, understood.
+pub(crate) struct Cached {
+    pub(crate) private: TokenStream,
+    pub(crate) function: Function,
+    pub(crate) arguments: Vec<Argument>,
+    pub(crate) output: syn::Type,
+    pub(crate) cache: CacheExpr,
+    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) companion: Companion,
+    /// `Self::` where the companion can be called by it.
+    pub(crate) through_self: bool,
+    pub(crate) names_self: bool,
+    pub(crate) key_prefix: Option<syn::LitStr>,
+    pub(crate) ttl_text: String,
+    pub(crate) tags: Vec<Template>,
+    /// The policy after `Policy::new(`.
+    pub(crate) policy: TokenStream,
+    pub(crate) keep: TokenStream,
+    /// Where `negative_ttl` is written.
+    pub(crate) negative: Option<proc_macro2::Span>,
+    /// Whether expressions in the attribute may use the names that argument patterns bind.
+    pub(crate) binds_patterns: bool,
+}
+
+/// A part of the key.
+pub(crate) struct Parameter {
+    /// Its type, as the companion states it.
+    pub(crate) head: TokenStream,
+    /// What the function itself gives for it.
+    pub(crate) value: TokenStream,
+}
+
+impl Cached {
+    /// Understands an attribute, or says everything that is wrong with it.
+    pub(crate) fn new(args: TokenStream, mut function: Function, site: Site<'_>, errors: &mut Errors) -> Option<Self> {
+        check_function("cached", &function, errors);
+        let output = output(&function, errors);
+        let options = Options::parse(args, errors);
+        let private = args::private(options.krate.as_ref());
+        let arguments = signature::arguments(&mut function.sig);
+        let choice = Choice::new(&options, &arguments, &function, errors);
+        if !errors.is_empty() {
+            return None;
+        }
+        let mut heads = Heads::new(&function.sig, &private, site.of_trait, &arguments, |argument| choice.keeps(argument));
+        let parameters = choice.parameters(&arguments, &mut heads, &private);
+        let stated: Vec<_> = parameters.iter().map(|parameter| parameter.head.clone()).collect();
+        let companion = heads.companion(&stated, &choice.skipped_types);
+        let tags = options.tags.unwrap_or_default();
+        let binds_patterns = arguments.iter().any(|argument| argument.pattern.is_some())
+            && (choice.key.is_some() || tags.iter().any(Template::has_placeholders));
+        Some(Self {
+            cache: CacheExpr::new(options.cache.as_ref(), &function.sig, &private),
+            policy: policy(&private, options.ttl.as_ref()?, &OptionsRest {
+                negative_ttl: options.negative_ttl.as_ref().map(|(_, lifetime)| lifetime.to_expr(&private)),
+                jitter: options.jitter,
+                refresh_ahead: options.refresh_ahead,
+                stale_if_error: options.stale_if_error.as_ref().map(|lifetime| lifetime.to_expr(&private)),
+                version: options.version,
+            }),
+            keep: options.cache_if.map_or_else(|| quote!(#private::always), |keep| quote!(#keep)),
+            negative: options.negative_ttl.map(|(name, _)| name.span()),
+            through_self: site.in_impl || is_method(&function.sig),
+            names_self: !choice.skips_self,
+            output: output?,
+            key_prefix: options.key_prefix,
+            ttl_text: options.ttl_text,
+            private,
+            function,
+            arguments,
+            parameters,
+            companion,
+            tags,
+            binds_patterns,
+        })
+    }
+}
+
+/// The return type, if it can be cached.
+fn output(function: &Function, errors: &mut Errors) -> Option<syn::Type> {
+    match &function.sig.output {
+        ReturnType::Default => {
+            errors.on(&function.sig.ident, "`#[cached]` needs something to keep: this function returns nothing");
+            None
+        }
+        ReturnType::Type(_, ty) if mentions_word(&quote!(#ty), "impl") => {
+            errors.on(ty, "`#[cached]` needs a type that can be stored and read back; name it instead of `impl Trait`");
+            None
+        }
+        ReturnType::Type(_, ty) => Some((**ty).clone()),
+    }
+}
+
+/// Which arguments make the key.
+struct Choice {
+    key: Option<Vec<Expr>>,
+    skipped: Vec<Ident>,
+    skipped_types: Vec<Ident>,
+    skips_self: bool,
+}
+
+impl Choice {
+    fn new(options: &Options, arguments: &[Argument], function: &Function, errors: &mut Errors) -> Self {
+        let mut choice = Self { key: options.key.clone(), skipped: Vec::new(), skipped_types: Vec::new(), skips_self: false };
+        let generics = &function.sig.generics;
+        let types: Vec<&Ident> = generics
+            .type_params()
+            .map(|parameter| &parameter.ident)
+            .chain(generics.const_params().map(|parameter| &parameter.ident))
+            .collect();
+        for expr in options.skip.iter().flatten() {
+            let name = match expr {
+                Expr::Path(path) if path.path.get_ident().is_some() => path.path.get_ident(),
+                _ => None,
+            };
+            match name {
+                Some(name) if name == "Self" => choice.skips_self = true,
+                Some(name) if name == "self" => errors.on(expr, "`self` is never part of the key; remove it from `skip(...)`"),
+                Some(name) if types.contains(&name) => choice.skipped_types.push(name.clone()),
+                Some(name) if arguments.iter().any(|argument| argument.is_called(name)) => {
+                    if options.key.is_some() {
+                        errors.on(expr, "`key(...)` already says which arguments make the key; remove this `skip`");
+                    }
+                    choice.skipped.push(name.clone());
+                }
+                _ => errors.on(expr, no_such_argument(expr, arguments, &types)),
+            }
+        }
+        choice
+    }
+
+    /// Whether an argument, as it is, is part of the key.
+    fn keeps(&self, argument: &Argument) -> bool {
+        match &self.key {
+            Some(key) => key.iter().any(|expr| is_name(expr, &argument.name)),
+            None => !self.skipped.iter().any(|name| argument.is_called(name)),
+        }
+    }
+
+    fn parameters(&self, arguments: &[Argument], heads: &mut Heads<'_>, private: &TokenStream) -> Vec<Parameter> {
+        let Some(key) = &self.key else {
+            return arguments
+                .iter()
+                .filter(|argument| self.keeps(argument))
+                .map(|argument| Parameter { head: heads.of(&argument.ty), value: argument.borrowed() })
+                .collect();
+        };
+        key.iter()
+            .map(|expr| match arguments.iter().find(|argument| is_name(expr, &argument.name)) {
+                Some(argument) => Parameter { head: heads.of(&argument.ty), value: quote_spanned!(expr.span()=> &#expr) },
+                None => Parameter { head: quote!(#private::Computed), value: quote_spanned!(expr.span()=> &#expr) },
+            })
+            .collect()
+    }
+}
+
+impl Argument {
+    /// Whether `name` means this argument: its own name, or one that its pattern binds and nothing else.
+    fn is_called(&self, name: &Ident) -> bool {
+        match &self.pattern {
+            None => self.name == *name,
+            Some(pattern) => signature::bindings(pattern) == [name.clone()],
+        }
+    }
+
+    fn borrowed(&self) -> TokenStream {
+        let name = &self.name;
+        let span = self.ty.span().resolved_at(name.span());
+        quote_spanned!(span=> &#name)
+    }
+}
+
+fn is_name(expr: &Expr, name: &Ident) -> bool {
+    matches!(expr, Expr::Path(path) if path.path.is_ident(name))
+}
+
+fn no_such_argument(expr: &Expr, arguments: &[Argument], types: &[&Ident]) -> String {
+    let written = quote!(#expr).to_string();
+    let names: Vec<String> = arguments
+        .iter()
+        .filter(|argument| argument.pattern.is_none())
+        .map(|argument| argument.name.to_string())
+        .chain(types.iter().map(ToString::to_string))
+        .collect();
+    if names.is_empty() {
+        return format!("`{written}` is not an argument: this function has none to skip");
+    }
+    let names = names.iter().map(String::as_str);
+    format!("`{written}` is not an argument{}\nthe arguments are {}", did_you_mean(&written, names.clone()), list(names))
+}
+
+/// What refines a policy.
+struct OptionsRest {
+    negative_ttl: Option<TokenStream>,
+    jitter: Option<Expr>,
+    refresh_ahead: Option<Expr>,
+    stale_if_error: Option<TokenStream>,
+    version: Option<Expr>,
+}
+
+fn policy(private: &TokenStream, ttl: &crate::duration::Span, rest: &OptionsRest) -> TokenStream {
+    let ttl = ttl.to_expr(private);
+    let negative_ttl = rest.negative_ttl.iter().map(|value| quote!(.negative_ttl(#value)));
+    let jitter = rest.jitter.iter().map(|value| quote!(.jitter(#value)));
+    let refresh_ahead = rest.refresh_ahead.iter().map(|value| quote!(.refresh_ahead(#value)));
+    let stale_if_error = rest.stale_if_error.iter().map(|value| quote!(.stale_if_error(#value)));
+    let version = rest.version.iter().map(|value| quote!(.version(#value)));
+    quote! {
+        #private::Policy::new(#ttl) #(#negative_ttl)* #(#jitter)* #(#refresh_ahead)* #(#stale_if_error)* #(#version)*
+    }
+}
+
+/// The path of `crate = path`, read on its own for a fallback.
+pub(crate) fn krate(args: TokenStream) -> Option<Path> {
+    Options::parse(args, &mut Errors::default()).krate
+}

@@ -1,0 +1,216 @@
+//! The options of `#[cached]`, as they are written.
+
+use proc_macro2::TokenStream;
+use syn::{Expr, ExprLit, Ident, Lit, LitStr, Path};
+
+use crate::{
+    args::{self, Setting, Value, set_once},
+    duration::Span as Lifetime,
+    errors::Errors,
+    template::Template,
+};
+
+const NAMES: &[&str] = &[
+    "ttl",
+    "key_prefix",
+    "key",
+    "skip",
+    "tags",
+    "cache",
+    "cache_if",
+    "negative_ttl",
+    "jitter",
+    "refresh_ahead",
+    "stale_if_error",
+    "version",
+    "crate",
+];
+
+/// What is set, each at most once.
+#[derive(Default)]
+pub(super) struct Options {
+    pub(super) krate: Option<Path>,
+    pub(super) ttl: Option<Lifetime>,
+    /// The TTL as it is written, for the registry.
+    pub(super) ttl_text: String,
+    pub(super) key_prefix: Option<LitStr>,
+    pub(super) key: Option<Vec<Expr>>,
+    pub(super) skip: Option<Vec<Expr>>,
+    pub(super) tags: Option<Vec<Template>>,
+    pub(super) cache: Option<Expr>,
+    pub(super) cache_if: Option<Expr>,
+    pub(super) negative_ttl: Option<(Ident, Lifetime)>,
+    pub(super) jitter: Option<Expr>,
+    pub(super) refresh_ahead: Option<Expr>,
+    pub(super) stale_if_error: Option<Lifetime>,
+    pub(super) version: Option<Expr>,
+}
+
+impl Options {
+    pub(super) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
+        let mut options = Self::default();
+        let settings = args::settings(tokens, errors);
+        let ttl_is_broken = settings.iter().any(|setting| setting.name == "ttl");
+        for setting in settings {
+            options.set(setting, errors);
+        }
+        if options.ttl.is_none() && !ttl_is_broken {
+            errors.push(syn::Error::new(
+                proc_macro2::Span::call_site(),
+                "`ttl` is missing: how long may a value be kept? Write `#[cached(ttl = \"15m\")]`",
+            ));
+        }
+        options
+    }
+
+    fn set(&mut self, mut setting: Setting, errors: &mut Errors) {
+        let name = setting.name.clone();
+        let n = &name;
+        match name.to_string().as_str() {
+            "crate" => {
+                let path = setting.path(errors);
+                set_once(&mut self.krate, n, path, errors);
+            }
+            "ttl" => {
+                let value = setting.expr("ttl = \"15m\"", errors);
+                if let Some(value) = &value
+                    && self.ttl.is_none()
+                {
+                    self.ttl_text = written(value);
+                }
+                set_once(&mut self.ttl, n, lifetime(n, value, errors), errors);
+            }
+            "key_prefix" => set_once(&mut self.key_prefix, n, key_prefix(setting, errors), errors),
+            "key" => set_once(&mut self.key, n, setting.list("key(id, filter.page)", errors), errors),
+            "skip" => set_once(&mut self.skip, n, setting.list("skip(pool)", errors), errors),
+            "tags" => {
+                let list = setting.list("tags(\"owner:{owner_id}\")", errors);
+                let tags = list.map(|list| Template::parse_list(list, errors));
+                set_once(&mut self.tags, n, tags, errors);
+            }
+            "cache" => set_once(&mut self.cache, n, setting.expr("cache = self.cache", errors), errors),
+            "cache_if" => {
+                let value = setting.expr("cache_if = |value| !value.is_empty()", errors);
+                set_once(&mut self.cache_if, n, value, errors);
+            }
+            "negative_ttl" => {
+                let value = setting.expr("negative_ttl = \"1m\"", errors);
+                let value = lifetime(n, value, errors).map(|lifetime| (name.clone(), lifetime));
+                set_once(&mut self.negative_ttl, n, value, errors);
+            }
+            "jitter" => set_once(&mut self.jitter, n, jitter(setting, errors), errors),
+            "refresh_ahead" => set_once(&mut self.refresh_ahead, n, beta(setting, errors), errors),
+            "stale_if_error" => {
+                let value = setting.expr("stale_if_error = \"1h\"", errors);
+                set_once(&mut self.stale_if_error, n, lifetime(n, value, errors), errors);
+            }
+            "version" => set_once(&mut self.version, n, version(setting, errors), errors),
+            _ => args::unknown(n, "cached", NAMES, errors),
+        }
+    }
+}
+
+fn written(value: &Expr) -> String {
+    match value {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => text.value(),
+        other => quote::quote!(#other).to_string(),
+    }
+}
+
+fn lifetime(name: &Ident, value: Option<Expr>, errors: &mut Errors) -> Option<Lifetime> {
+    errors.keep(Lifetime::of(&name.to_string(), value?))
+}
+
+fn key_prefix(mut setting: Setting, errors: &mut Errors) -> Option<LitStr> {
+    let literal = match setting.expr("key_prefix = \"contract_page\"", errors)? {
+        Expr::Lit(ExprLit { lit: Lit::Str(literal), .. }) => literal,
+        other => {
+            errors.on(other, "`key_prefix` is a string literal; write `key_prefix = \"contract_page\"`");
+            return None;
+        }
+    };
+    let text = literal.value();
+    let stranger = text.chars().find(|&c| !(c.is_ascii_alphanumeric() || "_.@/+=-".contains(c)));
+    let complaint = match stranger {
+        Some(':') => "`key_prefix` cannot contain `:`, which separates the segments of a key; write `_`, `.` or `/`".to_owned(),
+        Some(c) => format!("`key_prefix` cannot contain {c:?}: it stands in the key as it is; use letters, digits and `_.@/+=-`"),
+        None if text.is_empty() => "`key_prefix` is empty; leave it out to use the module path and the function's name".to_owned(),
+        None if text.len() > 128 => {
+            format!("`key_prefix` has {} bytes, and a segment of a key has at most 128; write a shorter one", text.len())
+        }
+        None => return Some(literal),
+    };
+    errors.on(literal, complaint);
+    None
+}
+
+/// The value of a numeric literal, minus sign included.
+fn number(expr: &Expr) -> Option<f64> {
+    match expr {
+        Expr::Lit(ExprLit { lit: Lit::Float(float), .. }) => float.base10_parse().ok(),
+        Expr::Lit(ExprLit { lit: Lit::Int(int), .. }) => int.base10_parse().ok(),
+        Expr::Unary(unary) => number(&unary.expr).map(|number| -number),
+        _ => None,
+    }
+}
+
+/// A literal integer as a float literal, so that `jitter = 0` has the right type.
+fn as_float(expr: Expr) -> Expr {
+    match expr {
+        Expr::Lit(ExprLit { lit: Lit::Int(int), .. }) => {
+            let float = syn::LitFloat::new(&format!("{}.0", int.base10_digits()), int.span());
+            syn::parse_quote!(#float)
+        }
+        other => other,
+    }
+}
+
+fn jitter(mut setting: Setting, errors: &mut Errors) -> Option<Expr> {
+    const EXAMPLE: &str = "jitter = 0.1";
+    let value = setting.expr(EXAMPLE, errors)?;
+    let fits = match (&value, number(&value)) {
+        (_, Some(share)) => (0.0..=1.0).contains(&share),
+        (Expr::Lit(_), None) => false,
+        _ => true,
+    };
+    if !fits {
+        errors.on(value, format!("`jitter` is the share of the TTL that chance may take off, from 0 to 1; write `{EXAMPLE}`"));
+        return None;
+    }
+    Some(as_float(value))
+}
+
+fn beta(mut setting: Setting, errors: &mut Errors) -> Option<Expr> {
+    const EXAMPLE: &str = "refresh_ahead = 1.5";
+    if matches!(setting.value, Value::Flag) {
+        return Some(syn::parse_quote!(1.0));
+    }
+    let value = setting.expr(EXAMPLE, errors)?;
+    let fits = match (&value, number(&value)) {
+        (_, Some(beta)) => beta > 0.0,
+        (Expr::Lit(_), None) => false,
+        _ => true,
+    };
+    if !fits {
+        errors.on(
+            value,
+            format!("`refresh_ahead` is a number over 0, and 1 by itself; more refreshes earlier; write `refresh_ahead` or `{EXAMPLE}`"),
+        );
+        return None;
+    }
+    Some(as_float(value))
+}
+
+fn version(mut setting: Setting, errors: &mut Errors) -> Option<Expr> {
+    let value = setting.expr("version = 2", errors)?;
+    let fits = match &value {
+        Expr::Lit(ExprLit { lit: Lit::Int(int), .. }) => int.base10_parse::<u32>().is_ok(),
+        Expr::Lit(_) | Expr::Unary(_) => false,
+        _ => true,
+    };
+    if !fits {
+        errors.on(value, "`version` is a whole number from 0; write `version = 2`");
+        return None;
+    }
+    Some(value)
+}

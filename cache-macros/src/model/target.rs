@@ -1,0 +1,154 @@
+//! The rules of invalidation targets.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::{Expr, ExprCall, ExprLit, ExprPath, Lit, LitStr, RangeLimits, ext::IdentExt as _, spanned::Spanned as _};
+
+use crate::{errors::Errors, template::Template};
+
+/// What a target looks like, for messages.
+pub(crate) const EXAMPLES: &str = "`Self::page(owner_id, 1)` for one entry, `Self::page(owner_id, ..)` for all that begin so, \
+                                   `tag(\"owner:{owner_id}\")` or a glob `\"contract_*\"`";
+
+/// One target.
+pub(crate) enum Target {
+    Call { companion: ExprPath, arguments: Vec<Expr>, rest: Option<Span>, span: Span },
+    Tag(Template),
+    Glob(LitStr),
+}
+
+impl Target {
+    /// Understands `expr`, or says what is wrong with it.
+    pub(crate) fn new(expr: Expr, errors: &mut Errors) -> Option<Self> {
+        match expr {
+            Expr::Lit(ExprLit { lit: Lit::Str(glob), .. }) => Self::glob(glob, errors),
+            Expr::Call(call) => match &*call.func {
+                Expr::Path(path) if path.path.is_ident("tag") => Self::tag(call, errors),
+                Expr::Path(_) => Self::call(call, errors),
+                other => {
+                    errors.on(other, format!("a target names a cached function by its path; write {EXAMPLES}"));
+                    None
+                }
+            },
+            Expr::MethodCall(call) => {
+                let method = &call.method;
+                let message = format!("a target names the cached function, it does not call it; write `Self::{method}(...)`");
+                errors.push(syn::Error::new(call.receiver.span(), message));
+                None
+            }
+            Expr::Path(path) => {
+                let written = quote!(#path).to_string().replace(' ', "");
+                let message = format!("a target says which entries: write `{written}(..)` for all of this function");
+                errors.on(path, message);
+                None
+            }
+            other => {
+                errors.on(other, format!("not a target; write {EXAMPLES}"));
+                None
+            }
+        }
+    }
+
+    fn glob(glob: LitStr, errors: &mut Errors) -> Option<Self> {
+        if glob.value().is_empty() {
+            errors.on(glob, "an empty glob matches nothing; write `\"contract_*\"`");
+            return None;
+        }
+        Some(Self::Glob(glob))
+    }
+
+    fn tag(call: ExprCall, errors: &mut Errors) -> Option<Self> {
+        let span = call.span();
+        let mut arguments = call.args.into_iter();
+        let Some(Expr::Lit(ExprLit { lit: Lit::Str(literal), .. })) = arguments.next() else {
+            errors.push(syn::Error::new(span, "`tag` takes a string literal; write `tag(\"owner:{owner_id}\")`"));
+            return None;
+        };
+        let template = errors.keep(Template::parse(literal, &mut arguments));
+        for extra in arguments {
+            errors.on(extra, "no `{}` in the tag takes this");
+        }
+        template.map(Self::Tag)
+    }
+
+    fn call(call: ExprCall, errors: &mut Errors) -> Option<Self> {
+        let span = call.func.span();
+        let Expr::Path(mut path) = *call.func else { return None };
+        // `<Service as Directory>::find`: the companion is in an inherent impl of `Service`.
+        if let Some(qself) = &mut path.qself
+            && qself.position > 0
+        {
+            let rest: syn::punctuated::Punctuated<_, _> = path.path.segments.iter().skip(qself.position).cloned().collect();
+            qself.as_token = None;
+            qself.position = 0;
+            path.path = syn::Path { leading_colon: Some(syn::Token![::](span)), segments: rest };
+        }
+        let name = path.path.segments.last_mut()?;
+        name.ident = companion_name(&name.ident);
+        let mut arguments = Vec::new();
+        let mut rest = None;
+        let last = call.args.len().saturating_sub(1);
+        for (index, argument) in call.args.into_iter().enumerate() {
+            match argument {
+                Expr::Range(range)
+                    if range.start.is_none() && range.end.is_none() && matches!(range.limits, RangeLimits::HalfOpen(_)) =>
+                {
+                    if index == last {
+                        rest = Some(range.span());
+                    } else {
+                        let message = "`..` stands for all further arguments, so it comes last; \
+                                       keys are paths, and only a leading part of one can be invalidated";
+                        errors.on(range, message);
+                    }
+                }
+                Expr::Range(range) => {
+                    let message = "a range is no argument of a key; write `..` after a comma for all further arguments";
+                    errors.on(range, message);
+                }
+                argument => arguments.push(argument),
+            }
+        }
+        Some(Self::Call { companion: path, arguments, rest, span })
+    }
+
+    /// The expression of type `Target`. Each part has the span of what the user wrote for it.
+    pub(crate) fn to_expr(&self, private: &TokenStream) -> TokenStream {
+        match self {
+            Self::Glob(glob) => {
+                quote_spanned!(glob.span()=> #private::Target::Glob(::std::string::String::from(#glob)))
+            }
+            Self::Tag(template) => {
+                let tag = template.to_expr(private);
+                quote!(#private::Target::Tag(#tag))
+            }
+            Self::Call { companion, arguments, rest, span } => {
+                let arguments = arguments.iter().map(|argument| {
+                    let span = argument.span();
+                    let value = if is_place(argument) { quote_spanned!(span=> &#argument) } else { quote!(#argument) };
+                    quote_spanned!(span=> .arg(#value))
+                });
+                let end = match rest {
+                    Some(rest) => quote_spanned!(*rest=> .rest()),
+                    None => quote_spanned!(*span=> .entry()),
+                };
+                quote_spanned!(*span=> #companion() #(#arguments)* #end)
+            }
+        }
+    }
+}
+
+/// The name of a cached function's companion.
+pub(crate) fn companion_name(function: &syn::Ident) -> syn::Ident {
+    format_ident!("__cached_{}", function.unraw(), span = function.span())
+}
+
+/// Whether an expression names a place, which is then borrowed rather than moved.
+fn is_place(expr: &Expr) -> bool {
+    match expr {
+        Expr::Path(_) | Expr::Field(_) | Expr::Index(_) => true,
+        Expr::Unary(unary) => matches!(unary.op, syn::UnOp::Deref(_)),
+        Expr::Paren(paren) => is_place(&paren.expr),
+        Expr::Group(group) => is_place(&group.expr),
+        _ => false,
+    }
+}
