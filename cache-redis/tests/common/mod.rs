@@ -1,0 +1,100 @@
+//! What the tests of the store share.
+
+#![allow(
+    dead_code,
+    reason = "each test file is a program of its own and uses some of this"
+)]
+
+use std::time::{Duration, Instant};
+
+use cache_core::{
+    Key, Outcome, Store, Tag, Target,
+    store::{Acquired, Filled, Lease, Link, Payload, Purpose, Read},
+};
+use cache_redis::{RedisConfig, RedisStore};
+use test_support::unique;
+
+pub(crate) const LEASE: Duration = Duration::from_secs(10);
+pub(crate) const TTL: Duration = Duration::from_secs(60);
+pub(crate) const LOAD: Purpose = Purpose::Load { unreadable: None };
+
+/// A configuration with a namespace that only this test uses, and patience for a busy machine.
+pub(crate) fn config(url: impl Into<String>) -> RedisConfig {
+    RedisConfig::new(url)
+        .namespace(unique("test"))
+        .call_timeout(Duration::from_millis(500))
+        .require()
+}
+
+pub(crate) async fn connect(url: impl Into<String>) -> RedisStore {
+    RedisStore::connect(config(url))
+        .await
+        .expect("Redis is there")
+}
+
+pub(crate) fn page(owner: i32, page: i32) -> Key {
+    Key::new("page")
+        .arg(&owner)
+        .arg(&page)
+        .tag(Tag::new("owner:").arg(&owner))
+}
+
+pub(crate) fn bytes(text: &str) -> Payload {
+    Payload::Bytes(text.to_owned().into())
+}
+
+pub(crate) async fn lease(store: &RedisStore, key: &Key) -> Lease {
+    match store
+        .acquire(key, LOAD, LEASE)
+        .await
+        .expect("Redis answers")
+    {
+        Acquired::Lease(lease) => lease,
+        other => panic!("no lease on {key}: {other:?}"),
+    }
+}
+
+/// Loads and fills.
+pub(crate) async fn fill(store: &RedisStore, key: &Key, value: &str) {
+    let lease = lease(store, key).await;
+    let filled = store
+        .fill(key, &lease, bytes(value), TTL)
+        .await
+        .expect("Redis answers");
+    assert_eq!(filled, Filled::Stored);
+}
+
+/// The value that a read hits.
+pub(crate) async fn hit(store: &RedisStore, key: &Key) -> Option<String> {
+    match store.read(key).await.expect("Redis answers") {
+        Read::Hit(stored) => Some(text(&stored.payload)),
+        Read::Miss { .. } => None,
+        Read::Held => panic!("{key} is held"),
+    }
+}
+
+pub(crate) fn text(payload: &Payload) -> String {
+    match payload {
+        Payload::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Payload::Object { .. } => panic!("Redis holds bytes"),
+    }
+}
+
+pub(crate) async fn invalidate(store: &RedisStore, target: Target) {
+    let outcome = store.invalidate(&[target]).await.expect("Redis answers");
+    assert_eq!(outcome, Outcome::Applied);
+}
+
+/// Waits until the link is as asked, and returns how long that took.
+pub(crate) async fn until(store: &RedisStore, up: bool) -> Duration {
+    let began = Instant::now();
+    let mut link = store.link().expect("Redis can be out of reach");
+    let reached = link.wait_for(|link| matches!(link, Link::Up) == up);
+    let reached = tokio::time::timeout(Duration::from_secs(10), reached).await;
+    drop(
+        reached.unwrap_or_else(|_| {
+            panic!("the link did not become {}", if up { "up" } else { "down" })
+        }),
+    );
+    began.elapsed()
+}
