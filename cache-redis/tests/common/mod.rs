@@ -12,24 +12,53 @@ use cache_core::{
     store::{Acquired, Filled, Lease, Link, Payload, Purpose, Read},
 };
 use cache_redis::{RedisConfig, RedisStore};
-use test_support::unique;
+use test_support::{RedisServer, cli, shared_url, unique};
 
 pub(crate) const LEASE: Duration = Duration::from_secs(10);
 pub(crate) const TTL: Duration = Duration::from_secs(60);
 pub(crate) const LOAD: Purpose = Purpose::Load { unreadable: None };
 
-/// A configuration with a namespace that only this test uses, and patience for a busy machine.
-pub(crate) fn config(url: impl Into<String>) -> RedisConfig {
-    RedisConfig::new(url)
-        .namespace(unique("test"))
-        .call_timeout(Duration::from_millis(500))
-        .require()
+/// A store under a namespace of its own, and a view of Redis beside it.
+pub(crate) struct Ground {
+    pub(crate) url: String,
+    pub(crate) namespace: String,
+    pub(crate) store: RedisStore,
 }
 
-pub(crate) async fn connect(url: impl Into<String>) -> RedisStore {
-    RedisStore::connect(config(url))
-        .await
-        .expect("Redis is there")
+impl Ground {
+    /// On the Redis that the tests share.
+    pub(crate) async fn shared() -> Self {
+        Self::at(shared_url()).await
+    }
+
+    pub(crate) async fn on(server: &RedisServer) -> Self {
+        Self::at(server.url()).await
+    }
+
+    pub(crate) async fn at(url: String) -> Self {
+        let namespace = unique("test");
+        let store = RedisStore::connect(config(&url, &namespace)).await.expect("Redis is there");
+        Self { url, namespace, store }
+    }
+
+    /// Another instance in the same namespace.
+    pub(crate) async fn another(&self) -> RedisStore {
+        RedisStore::connect(config(&self.url, &self.namespace)).await.expect("Redis is there")
+    }
+
+    pub(crate) fn cli(&self, arguments: &[&str]) -> String {
+        cli(&self.url, arguments)
+    }
+
+    /// The name of a key in Redis.
+    pub(crate) fn name(&self, path: impl std::fmt::Display) -> String {
+        format!("{}:{path}", self.namespace)
+    }
+}
+
+/// Patient with a busy machine.
+pub(crate) fn config(url: &str, namespace: &str) -> RedisConfig {
+    RedisConfig::new(url).namespace(namespace).call_timeout(Duration::from_millis(500)).require()
 }
 
 pub(crate) fn page(owner: i32, page: i32) -> Key {

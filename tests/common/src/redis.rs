@@ -6,6 +6,7 @@
 
 use std::{
     env,
+    fmt::Write as _,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _},
     path::{Path, PathBuf},
@@ -104,6 +105,16 @@ impl RedisServer {
                 rest.replace("{}", &format!("127.0.0.1:{}", proxy.port()))
             ),
         }
+    }
+
+    /// Runs a command as `redis-cli` would; see [`cli`].
+    pub fn cli(&self, arguments: &[&str]) -> String {
+        cli(&self.url(), arguments)
+    }
+
+    /// Starts it for the first time, or after a [kill](RedisServer::kill).
+    pub fn run(&mut self) {
+        self.restart();
     }
 
     /// Its port on the loopback.
@@ -323,36 +334,50 @@ fn end_with_this_process(process: &Process) {
     std::mem::forget(watcher);
 }
 
-/// Runs a command as `redis-cli` would, and returns the raw reply; a bulk reply without its frame. For servers with neither
-/// password nor TLS.
-pub fn cli(port: u16, arguments: &[&str]) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("Redis answers");
-    stream
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .expect("the timeout is not zero");
-    let mut request = format!("*{}\r\n", arguments.len());
-    for argument in arguments {
-        request.push_str(&format!("${}\r\n{argument}\r\n", argument.len()));
+/// Runs a command as `redis-cli` would, and returns the raw reply; a bulk reply without its frame. Not over TLS.
+pub fn cli(url: &str, arguments: &[&str]) -> String {
+    let (address, rest) = split(url);
+    let (user, path) = rest.split_once("{}/").expect("it stands between both");
+    let mut request = String::new();
+    let mut skip = 0;
+    if let Some((user, password)) = user.trim_end_matches('@').split_once(':') {
+        let user = if user.is_empty() { "default" } else { user };
+        frame(&mut request, &["AUTH", user, password]);
+        skip += 1;
     }
-    stream.write_all(request.as_bytes()).expect("Redis reads");
-    // Closing this side makes the server close its own after the reply.
-    stream
-        .write_all(b"*1\r\n$4\r\nQUIT\r\n")
-        .expect("Redis reads");
-    let mut reply = Vec::new();
-    stream.read_to_end(&mut reply).expect("Redis answers");
-    let reply = String::from_utf8_lossy(&reply).into_owned();
-    let reply = reply
-        .strip_suffix("+OK\r\n")
-        .unwrap_or(&reply)
-        .trim_end_matches("\r\n");
-    match reply
-        .strip_prefix('$')
-        .and_then(|bulk| bulk.split_once("\r\n"))
-    {
+    if !path.is_empty() {
+        frame(&mut request, &["SELECT", path]);
+        skip += 1;
+    }
+    frame(&mut request, arguments);
+    // Makes the server close the connection after the reply.
+    frame(&mut request, &["QUIT"]);
+    let reply = exchange(address, &request);
+    let mut reply = reply.as_str();
+    for _ in 0..skip {
+        reply = reply.strip_prefix("+OK\r\n").unwrap_or_else(|| panic!("Redis refused {url}: {reply}"));
+    }
+    let reply = reply.strip_suffix("+OK\r\n").unwrap_or(reply).trim_end_matches("\r\n");
+    match reply.strip_prefix('$').and_then(|bulk| bulk.split_once("\r\n")) {
         Some((_, bulk)) => bulk.to_owned(),
         None => reply.to_owned(),
     }
+}
+
+fn frame(request: &mut String, arguments: &[&str]) {
+    write!(request, "*{}\r\n", arguments.len()).expect("writing to a String succeeds");
+    for argument in arguments {
+        write!(request, "${}\r\n{argument}\r\n", argument.len()).expect("writing to a String succeeds");
+    }
+}
+
+fn exchange(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("Redis answers");
+    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("the timeout is not zero");
+    stream.write_all(request.as_bytes()).expect("Redis reads");
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).expect("Redis answers");
+    String::from_utf8_lossy(&reply).into_owned()
 }
 
 /// A name that no other test uses, also not one of another process.
