@@ -7,9 +7,7 @@
 
 use std::{fmt, time::Duration};
 
-use redis::{
-    Client, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, io::tcp::TcpSettings,
-};
+use redis::{Client, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, io::tcp::TcpSettings};
 use url::Url;
 
 use crate::error::ConnectError;
@@ -129,15 +127,8 @@ impl RedisConfig {
     /// Shows this certificate (PEM) to the server.
     #[cfg(feature = "tls")]
     #[must_use]
-    pub fn tls_client_certificate(
-        mut self,
-        certificate: impl Into<Vec<u8>>,
-        key: impl Into<Vec<u8>>,
-    ) -> Self {
-        self.tls.client = Some(redis::ClientTlsConfig {
-            client_cert: certificate.into(),
-            client_key: key.into(),
-        });
+    pub fn tls_client_certificate(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.tls.client = Some(redis::ClientTlsConfig { client_cert: certificate.into(), client_key: key.into() });
         self
     }
 
@@ -148,20 +139,12 @@ impl RedisConfig {
         let database = info.redis_settings().db();
         let is_resp3 = info.redis_settings().protocol() != ProtocolVersion::RESP2;
         let client = self.client(info, &at)?;
-        Ok(Address {
-            client,
-            at,
-            database,
-            is_resp3,
-        })
+        Ok(Address { client, at, database, is_resp3 })
     }
 
     #[cfg(feature = "tls")]
     fn client(&self, info: ConnectionInfo, at: &str) -> Result<Client, ConnectError> {
-        let tls_error = |source| ConnectError::Tls {
-            at: at.to_owned(),
-            source: Box::new(source),
-        };
+        let tls_error = |source| ConnectError::Tls { at: at.to_owned(), source: Box::new(source) };
         if !matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }) {
             return Client::open(info).map_err(|_| ConnectError::InvalidUrl("it names no server"));
         }
@@ -178,10 +161,7 @@ impl RedisConfig {
     }
 
     #[cfg(not(feature = "tls"))]
-    #[allow(
-        clippy::unused_self,
-        reason = "the TLS settings are in self, where there are any"
-    )]
+    #[allow(clippy::unused_self, reason = "the TLS settings are in self, where there are any")]
     fn client(&self, info: ConnectionInfo, _at: &str) -> Result<Client, ConnectError> {
         Client::open(info).map_err(|_| ConnectError::InvalidUrl("it names no server"))
     }
@@ -216,56 +196,36 @@ fn parse(url: &str) -> Result<ConnectionInfo, ConnectError> {
         "redis" | "rediss" | "valkey" | "valkeys" => "protocol",
         "unix" | "redis+unix" | "valkey+unix" => "db, user, pass, protocol",
         _ => {
-            return Err(ConnectError::InvalidUrl(
-                "it has to begin with redis://, rediss:// or redis+unix://",
-            ));
+            return Err(ConnectError::InvalidUrl("it has to begin with redis://, rediss:// or redis+unix://"));
         }
     };
     if matches!(url.scheme(), "rediss" | "valkeys") && cfg!(not(feature = "tls")) {
-        return Err(ConnectError::Unsupported(
-            "rediss:// needs the feature `tls`",
-        ));
+        return Err(ConnectError::Unsupported("rediss:// needs the feature `tls`"));
     }
     check_options(&url, valid)?;
-    let resp2 = url
-        .query_pairs()
-        .any(|(name, value)| name == "protocol" && matches!(&*value, "2" | "resp2"));
+    let resp2 = url.query_pairs().any(|(name, value)| name == "protocol" && matches!(&*value, "2" | "resp2"));
     let info = url
         .into_connection_info()
         // The error's detail may be a piece of a password with an unescaped `/`: it stays out.
-        .map_err(|_| {
-            ConnectError::InvalidUrl("host, database number or protocol cannot be read")
-        })?;
+        .map_err(|_| ConnectError::InvalidUrl("host, database number or protocol cannot be read"))?;
     if info.redis_settings().db() < 0 {
         return Err(ConnectError::InvalidUrl("the database number is negative"));
     }
-    let protocol = if resp2 {
-        ProtocolVersion::RESP2
-    } else {
-        ProtocolVersion::RESP3
-    };
-    let settings = info
-        .redis_settings()
-        .clone()
-        .set_protocol(protocol)
-        .set_lib_name("staleproof", env!("CARGO_PKG_VERSION"));
+    let protocol = if resp2 { ProtocolVersion::RESP2 } else { ProtocolVersion::RESP3 };
+    let settings =
+        info.redis_settings().clone().set_protocol(protocol).set_lib_name("staleproof", env!("CARGO_PKG_VERSION"));
     Ok(info.set_redis_settings(settings))
 }
 
 fn check_options(url: &Url, valid: &'static str) -> Result<(), ConnectError> {
     if url.fragment().is_some() {
-        return Err(ConnectError::InvalidUrl(
-            "it has a fragment (`#`); in a password write it as `%23`",
-        ));
+        return Err(ConnectError::InvalidUrl("it has a fragment (`#`); in a password write it as `%23`"));
     }
     // An `@` behind the `?` means that both belong to a password.
     let may_tell = !url.query().unwrap_or_default().contains('@');
     for (name, _) in url.query_pairs() {
         if !valid.split(", ").any(|option| option == name) {
-            return Err(ConnectError::UnknownOption {
-                option: may_tell.then(|| name.into_owned()),
-                valid,
-            });
+            return Err(ConnectError::UnknownOption { option: may_tell.then(|| name.into_owned()), valid });
         }
     }
     Ok(())
@@ -273,9 +233,7 @@ fn check_options(url: &Url, valid: &'static str) -> Result<(), ConnectError> {
 
 fn describe(error: url::ParseError) -> &'static str {
     match error {
-        url::ParseError::RelativeUrlWithoutBase => {
-            "it has to begin with redis://, rediss:// or redis+unix://"
-        }
+        url::ParseError::RelativeUrlWithoutBase => "it has to begin with redis://, rediss:// or redis+unix://",
         url::ParseError::EmptyHost => "the host is missing",
         url::ParseError::InvalidPort => {
             "the port is not a number (`:`, `/`, `?`, `#` and `@` in a password have to be percent-encoded)"
@@ -289,9 +247,7 @@ fn with_tcp_settings(info: ConnectionInfo) -> ConnectionInfo {
     let keepalive = redis::io::tcp::socket2::TcpKeepalive::new()
         .with_time(Duration::from_secs(5))
         .with_interval(Duration::from_secs(2));
-    let settings = TcpSettings::default()
-        .set_nodelay(true)
-        .set_keepalive(keepalive);
+    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
     #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
     let settings = settings.set_user_timeout(Duration::from_secs(5));
     info.set_tcp_settings(settings)
@@ -307,29 +263,12 @@ mod tests {
 
     #[test]
     fn urls_of_every_kind_are_read() {
-        let at = |url: &str| {
-            RedisConfig::new(url)
-                .address()
-                .map(|address| (address.at, address.database))
-                .expect(url)
-        };
+        let at = |url: &str| RedisConfig::new(url).address().map(|address| (address.at, address.database)).expect(url);
         assert_eq!(at("redis://localhost"), ("localhost:6379".to_owned(), 0));
-        assert_eq!(
-            at("redis://user:p%40ss@cache:7000/3"),
-            ("cache:7000".to_owned(), 3)
-        );
-        assert_eq!(
-            at("valkey://[::1]:1?protocol=resp2"),
-            ("::1:1".to_owned(), 0)
-        );
-        assert_eq!(
-            at("redis+unix:///run/redis.sock?db=2&user=a&pass=b"),
-            ("/run/redis.sock".to_owned(), 2)
-        );
-        assert_eq!(
-            at("unix:///run/redis.sock"),
-            ("/run/redis.sock".to_owned(), 0)
-        );
+        assert_eq!(at("redis://user:p%40ss@cache:7000/3"), ("cache:7000".to_owned(), 3));
+        assert_eq!(at("valkey://[::1]:1?protocol=resp2"), ("::1:1".to_owned(), 0));
+        assert_eq!(at("redis+unix:///run/redis.sock?db=2&user=a&pass=b"), ("/run/redis.sock".to_owned(), 2));
+        assert_eq!(at("unix:///run/redis.sock"), ("/run/redis.sock".to_owned(), 0));
     }
 
     #[test]
@@ -343,14 +282,8 @@ mod tests {
             ("redis://:hunter2@host/first", "database number"),
             ("redis://:hunter2@host/-1", "negative"),
             ("redis://:hunter2@host?protocol=4", "protocol"),
-            (
-                "redis://:hunter2@host?databse=4",
-                "unknown option `databse`; the options are: protocol",
-            ),
-            (
-                "unix:///s?pass=hunter2&timeout=4",
-                "unknown option `timeout`; the options are: db, user, pass, protocol",
-            ),
+            ("redis://:hunter2@host?databse=4", "unknown option `databse`; the options are: protocol"),
+            ("unix:///s?pass=hunter2&timeout=4", "unknown option `timeout`; the options are: db, user, pass, protocol"),
             ("redis://user:1?hunter2=x@host", "unknown option; "),
             ("redis://user:1/hunter2@host", "database number"),
             ("redis://user:1#hunter2@host", "fragment"),
@@ -359,11 +292,7 @@ mod tests {
             let message = error(url);
             assert!(message.contains(expected), "{url}: {message}");
             assert!(!message.contains(secret), "{url}: {message}");
-            let debug = format!(
-                "{:?} {:?}",
-                RedisConfig::new(url),
-                RedisConfig::new(url).address()
-            );
+            let debug = format!("{:?} {:?}", RedisConfig::new(url), RedisConfig::new(url).address());
             assert!(!debug.contains(secret), "{url}: {debug}");
         }
     }

@@ -14,8 +14,8 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, PushInfo, PushKind, RedisError,
-    ServerErrorKind, Value, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, PushInfo, PushKind, RedisError, ServerErrorKind, Value,
+    aio::MultiplexedConnection,
 };
 use tokio::{sync::Notify, time::timeout};
 
@@ -58,11 +58,7 @@ impl fmt::Display for CallError {
 
 impl From<RedisError> for CallError {
     fn from(error: RedisError) -> Self {
-        if is_out_of_reach(&error) {
-            Self::OutOfReach(error)
-        } else {
-            Self::Failed(Box::new(error))
-        }
+        if is_out_of_reach(&error) { Self::OutOfReach(error) } else { Self::Failed(Box::new(error)) }
     }
 }
 
@@ -88,34 +84,18 @@ impl Session {
         let refused = |error| ConnectError::of_opening(&address.at, address.database, error);
         let closed = Arc::new(Notify::new());
         let config = options(address, Arc::clone(&closed));
-        let mut connection = address
-            .client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
-            .map_err(refused)?;
-        SCRIPTS
-            .load()
-            .exec_async(&mut connection)
-            .await
-            .map_err(refused)?;
-        let replication = info(&mut connection, "replication")
-            .await
-            .map_err(refused)?;
+        let mut connection =
+            address.client.get_multiplexed_async_connection_with_config(&config).await.map_err(refused)?;
+        SCRIPTS.load().exec_async(&mut connection).await.map_err(refused)?;
+        let replication = info(&mut connection, "replication").await.map_err(refused)?;
         if field(&replication, "role") == Some("slave") {
             return Err(ConnectError::unreachable(&address.at, "a replica answered"));
         }
         let incarnation = match incarnation(&replication, "master_replid") {
             Some(incarnation) => incarnation,
-            None => fallback_incarnation(&mut connection, &address.at)
-                .await
-                .map_err(refused)?,
+            None => fallback_incarnation(&mut connection, &address.at).await.map_err(refused)?,
         };
-        Ok(Self {
-            connection,
-            incarnation,
-            strikes: AtomicU32::new(0),
-            closed,
-        })
+        Ok(Self { connection, incarnation, strikes: AtomicU32::new(0), closed })
     }
 
     pub(crate) fn incarnation(&self) -> &Incarnation {
@@ -153,11 +133,7 @@ impl Session {
     }
 
     /// Sends commands at once. All of them may be sent a second time, after the scripts have been loaded again.
-    pub(crate) async fn send_all(
-        &self,
-        commands: &Pipeline,
-        bound: Duration,
-    ) -> Result<Vec<Value>, CallError> {
+    pub(crate) async fn send_all(&self, commands: &Pipeline, bound: Duration) -> Result<Vec<Value>, CallError> {
         match self.send_all_once(commands, bound).await {
             Err(CallError::Failed(error)) if is_no_script(&*error) => {
                 self.send_all_once(&SCRIPTS.load(), bound).await?;
@@ -169,26 +145,13 @@ impl Session {
 
     async fn send_once(&self, command: &Cmd, bound: Duration) -> Result<Value, CallError> {
         let mut connection = self.connection.clone();
-        self.bounded(bound, connection.send_packed_command(command))
-            .await
+        self.bounded(bound, connection.send_packed_command(command)).await
     }
 
-    async fn send_all_once(
-        &self,
-        commands: &Pipeline,
-        bound: Duration,
-    ) -> Result<Vec<Value>, CallError> {
+    async fn send_all_once(&self, commands: &Pipeline, bound: Duration) -> Result<Vec<Value>, CallError> {
         let mut connection = self.connection.clone();
-        let replies = self
-            .bounded(
-                bound,
-                connection.send_packed_commands(commands, 0, commands.len()),
-            )
-            .await?;
-        replies
-            .into_iter()
-            .map(|reply| reply.extract_error().map_err(CallError::from))
-            .collect()
+        let replies = self.bounded(bound, connection.send_packed_commands(commands, 0, commands.len())).await?;
+        replies.into_iter().map(|reply| reply.extract_error().map_err(CallError::from)).collect()
     }
 
     async fn bounded<T>(
@@ -204,21 +167,14 @@ impl Session {
                 }
                 result.map_err(CallError::from)
             }
-            Err(_) => Err(CallError::Timeout {
-                strikes: self.strike(strikes),
-            }),
+            Err(_) => Err(CallError::Timeout { strikes: self.strike(strikes) }),
         }
     }
 
     /// Counts a timeout of a call that began when there had been `before` of them. One stall that many calls run into is
     /// one strike: only the first of them finds the count as it was.
     fn strike(&self, before: u32) -> u32 {
-        match self.strikes.compare_exchange(
-            before,
-            before + 1,
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        ) {
+        match self.strikes.compare_exchange(before, before + 1, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => before + 1,
             Err(now) => now,
         }
@@ -252,29 +208,18 @@ fn info_command(section: &str) -> Cmd {
 /// A section of `INFO`, empty where the user may not read it.
 async fn info(connection: &mut MultiplexedConnection, section: &str) -> Result<String, RedisError> {
     match info_command(section).query_async(connection).await {
-        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
-            Ok(String::new())
-        }
+        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => Ok(String::new()),
         result => result,
     }
 }
 
-async fn fallback_incarnation(
-    connection: &mut MultiplexedConnection,
-    at: &str,
-) -> Result<Incarnation, RedisError> {
+async fn fallback_incarnation(connection: &mut MultiplexedConnection, at: &str) -> Result<Incarnation, RedisError> {
     let server = info(connection, "server").await?;
     if let Some(incarnation) = incarnation(&server, "run_id") {
-        tracing::info!(
-            at,
-            "Redis hides its replication id; restarts are told by its run id"
-        );
+        tracing::info!(at, "Redis hides its replication id; restarts are told by its run id");
         return Ok(incarnation);
     }
-    tracing::warn!(
-        at,
-        "Redis hides its replication id and its run id; restarts and failovers cannot be told"
-    );
+    tracing::warn!(at, "Redis hides its replication id and its run id; restarts and failovers cannot be told");
     Ok(UNKNOWN)
 }
 
@@ -283,15 +228,11 @@ fn incarnation(info: &str, name: &str) -> Option<Incarnation> {
 }
 
 fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
-    info.lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-        .map(str::trim)
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
 fn is_no_script(error: &(dyn Error + Send + Sync + 'static)) -> bool {
-    error
-        .downcast_ref::<RedisError>()
-        .is_some_and(|error| error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
+    error.downcast_ref::<RedisError>().is_some_and(|error| error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
 }
 
 #[cfg(test)]
@@ -302,10 +243,7 @@ mod tests {
     fn fields_are_found_by_their_whole_name() {
         let info = "# Replication\r\nrole:master\r\nmaster_replid2:0000\r\nmaster_replid:0123456789abcdef0123\r\n";
         assert_eq!(field(info, "role"), Some("master"));
-        assert_eq!(
-            incarnation(info, "master_replid"),
-            Some(*b"0123456789abcdef")
-        );
+        assert_eq!(incarnation(info, "master_replid"), Some(*b"0123456789abcdef"));
         assert_eq!(incarnation(info, "master_replid2"), None, "too short");
         assert_eq!(field(info, "run_id"), None);
     }

@@ -28,14 +28,8 @@ impl Entry {
     pub(crate) fn parse(bytes: &[u8]) -> Self {
         match (bytes.first(), bytes.len()) {
             (Some(b'Q'), _) => Self::Held,
-            (Some(b'L'), HEAD) => Self::Lease {
-                stamp: field(bytes, 1),
-                id: LeaseId(field(bytes, 33)),
-            },
-            (Some(b'V'), HEAD..) => Self::Value {
-                stamp: field(bytes, 1),
-                id: LeaseId(field(bytes, 33)),
-            },
+            (Some(b'L'), HEAD) => Self::Lease { stamp: field(bytes, 1), id: LeaseId(field(bytes, 33)) },
+            (Some(b'V'), HEAD..) => Self::Value { stamp: field(bytes, 1), id: LeaseId(field(bytes, 33)) },
             _ => Self::Garbage,
         }
     }
@@ -61,10 +55,7 @@ pub(crate) fn stamp<'a>(tokens: impl IntoIterator<Item = &'a [u8]>) -> Stamp {
 
 /// The value in an entry's bytes, without copying it.
 pub(crate) fn stored(id: LeaseId, entry: Vec<u8>) -> Stored {
-    Stored {
-        id,
-        payload: Payload::Bytes(Bytes::from(entry).slice(HEAD..)),
-    }
+    Stored { id, payload: Payload::Bytes(Bytes::from(entry).slice(HEAD..)) }
 }
 
 /// A lease or the head of its value, as stored.
@@ -85,9 +76,7 @@ pub(crate) fn write_value(command: &mut Cmd, lease: &Lease, payload: &[u8]) {
 }
 
 fn field(bytes: &[u8], at: usize) -> [u8; 32] {
-    bytes[at..at + 32]
-        .try_into()
-        .expect("the caller has checked the length")
+    bytes[at..at + 32].try_into().expect("the caller has checked the length")
 }
 
 #[cfg(test)]
@@ -99,27 +88,14 @@ mod tests {
         // redis.sha1hex('root|T1|T2'), the first 32 digits
         let expected = b"2f77dfbf7dd42d68b3b591f691189da1";
         let tokens: [&[u8]; 3] = [b"root", b"T1", b"T2"];
-        assert_eq!(
-            std::str::from_utf8(&stamp(tokens)),
-            std::str::from_utf8(expected)
-        );
+        assert_eq!(std::str::from_utf8(&stamp(tokens)), std::str::from_utf8(expected));
     }
 
     #[test]
     fn what_does_not_fit_is_garbage() {
-        let lease = Lease {
-            id: LeaseId([b'i'; 32]),
-            stamp: [b's'; 32],
-            replaces: None,
-        };
+        let lease = Lease { id: LeaseId([b'i'; 32]), stamp: [b's'; 32], replaces: None };
         let exact = head(b'L', &lease);
-        assert_eq!(
-            Entry::parse(&exact),
-            Entry::Lease {
-                stamp: lease.stamp,
-                id: lease.id
-            }
-        );
+        assert_eq!(Entry::parse(&exact), Entry::Lease { stamp: lease.stamp, id: lease.id });
         assert_eq!(Entry::parse(&[&exact[..], b"x"].concat()), Entry::Garbage);
         assert_eq!(Entry::parse(&head(b'V', &lease)[..64]), Entry::Garbage);
         assert_eq!(Entry::parse(b""), Entry::Garbage);

@@ -1,6 +1,6 @@
 //! Why a store could not be connected.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
@@ -63,19 +63,16 @@ impl ConnectError {
     }
 
     pub(crate) fn unreachable(at: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Unreachable {
-            at: at.to_owned(),
-            source: source.into(),
-        }
+        Self::Unreachable { at: at.to_owned(), source: source.into() }
     }
 
     /// Tells what a refusal while opening a connection means.
     pub(crate) fn of_opening(at: &str, database: i64, error: RedisError) -> Self {
         let at = at.to_owned();
-        let code = error.code().unwrap_or_default();
-        if error.kind() == ErrorKind::AuthenticationFailed
-            || matches!(code, "WRONGPASS" | "NOAUTH" | "NOPERM")
-        {
+        // A pipeline's error hides those of its commands.
+        let refusals = error.clone().into_server_errors();
+        let code = refusals.as_ref().and_then(|refusals| refusals.first()).map_or("", |(_, refusal)| refusal.code());
+        if error.kind() == ErrorKind::AuthenticationFailed || matches!(code, "WRONGPASS" | "NOAUTH" | "NOPERM") {
             return Self::Auth { at, source: error };
         }
         let text = error.to_string();
@@ -83,20 +80,12 @@ impl ConnectError {
             return Self::BadDatabase { at, database };
         }
         if error.kind() == ErrorKind::RESP3NotSupported {
-            return Self::Unsupported(
-                "this server is older than Redis 6: add `?protocol=resp2` to the URL",
-            );
+            return Self::Unsupported("this server is older than Redis 6: add `?protocol=resp2` to the URL");
         }
         if is_tls(&error) {
-            return Self::Tls {
-                at,
-                source: Box::new(error),
-            };
+            return Self::Tls { at, source: Box::new(error) };
         }
-        Self::Unreachable {
-            at,
-            source: Box::new(error),
-        }
+        Self::Unreachable { at, source: Box::new(error) }
     }
 }
 
@@ -104,19 +93,18 @@ impl ConnectError {
 pub(crate) fn is_out_of_reach(error: &RedisError) -> bool {
     match error.kind() {
         ErrorKind::Io | ErrorKind::Parse | ErrorKind::AuthenticationFailed => true,
-        ErrorKind::Server(
-            ServerErrorKind::BusyLoading | ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown,
-        ) => true,
+        ErrorKind::Server(ServerErrorKind::BusyLoading | ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown) => {
+            true
+        }
         _ => matches!(error.code(), Some("NOAUTH")) || error.is_unrecoverable_error(),
     }
 }
 
-/// rustls reports what it refuses as an I/O error of invalid data.
+/// rustls reports what it refuses as an I/O error of invalid data, which a `RedisError` holds in an `Arc`.
 fn is_tls(error: &RedisError) -> bool {
-    let io = error
-        .source()
-        .and_then(|source| source.downcast_ref::<std::io::Error>());
-    cfg!(feature = "tls") && io.is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData)
+    let shared = error.source().and_then(|source| source.downcast_ref::<Arc<dyn Error + Send + Sync>>());
+    let io = shared.and_then(|shared| shared.downcast_ref::<io::Error>());
+    cfg!(feature = "tls") && io.is_some_and(|io| io.kind() == io::ErrorKind::InvalidData)
 }
 
 /// No answer in time.

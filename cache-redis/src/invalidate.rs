@@ -20,11 +20,7 @@ const KEYS_PER_CALL: usize = 1_000;
 const SCAN_COUNT: usize = 1_000;
 
 /// Invalidates all targets over one connection. `Ok` only when a primary has acknowledged all of it.
-pub(crate) async fn apply<F>(
-    names: &Names,
-    targets: &[Target],
-    send: impl Fn(Pipeline) -> F,
-) -> Result<(), CallError>
+pub(crate) async fn apply<F>(names: &Names, targets: &[Target], send: impl Fn(Pipeline) -> F) -> Result<(), CallError>
 where
     F: Future<Output = Result<Vec<Value>, CallError>>,
 {
@@ -42,11 +38,7 @@ where
 }
 
 /// Removes what matches. Each step also removes what the step before has found; the last one only that.
-async fn sweep<F>(
-    names: &Names,
-    pattern: &str,
-    send: &impl Fn(Pipeline) -> F,
-) -> Result<(), CallError>
+async fn sweep<F>(names: &Names, pattern: &str, send: &impl Fn(Pipeline) -> F) -> Result<(), CallError>
 where
     F: Future<Output = Result<Vec<Value>, CallError>>,
 {
@@ -57,13 +49,7 @@ where
         if !found.is_empty() {
             add_removal(&mut pipeline, names, &found);
         }
-        pipeline
-            .cmd("SCAN")
-            .arg(cursor)
-            .arg("MATCH")
-            .arg(pattern)
-            .arg("COUNT")
-            .arg(SCAN_COUNT);
+        pipeline.cmd("SCAN").arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCAN_COUNT);
         let page = send(pipeline).await?.pop();
         (cursor, found) = page
             .and_then(|page| redis::from_redis_value::<(u64, Vec<Vec<u8>>)>(page).ok())

@@ -16,10 +16,7 @@ pub(crate) struct Journal {
 
 impl Journal {
     pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            targets: HashSet::new(),
-            limit,
-        }
+        Self { targets: HashSet::new(), limit }
     }
 
     /// Remembers these.
@@ -28,9 +25,7 @@ impl Journal {
             if self.targets.contains(&Target::All) {
                 return;
             }
-            if target == Target::All
-                || (self.targets.len() >= self.limit && !self.targets.contains(&target))
-            {
+            if target == Target::All || (self.targets.len() >= self.limit && !self.targets.contains(&target)) {
                 self.targets = HashSet::from([Target::All]);
                 return;
             }

@@ -1,10 +1,13 @@
 //! The connection over time: given up when it fails, opened again, and trusted only when nothing is left to replay.
 //!
-//! Invariants, all kept under the journal's lock:
+//! A new connection is joined in three steps: it fences and replays what was queued; then new invalidations go over it,
+//! while what came in before that is replayed; then it becomes current, and reads and fills go over it too. Without the
+//! step in the middle, invalidations that come in faster than they are replayed would keep the link down for ever.
 //!
-//! - While the journal holds anything there is no session, so nothing is read or filled (the gate).
-//! - A session becomes current only when the journal is empty, so an invalidation either finds the session and sends
-//!   to it, or is in the journal before the next session can become current.
+//! Invariants, all kept under the gate's lock:
+//!
+//! - While the journal holds anything there is no current session, so nothing is read or filled.
+//! - An invalidation either goes over the session or is in the journal before a session can become current.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -33,6 +36,13 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
+/// What decides whether Redis may be trusted.
+struct Gate {
+    journal: Journal,
+    /// Takes invalidations: the current session, or one that is about to be.
+    writer: Option<Arc<Session>>,
+}
+
 /// The connection over time.
 pub(crate) struct Link {
     address: Address,
@@ -40,8 +50,9 @@ pub(crate) struct Link {
     call_timeout: Duration,
     connect_timeout: Duration,
     strikes: u32,
+    /// The current session.
     session: ArcSwapOption<Session>,
-    journal: Mutex<Journal>,
+    gate: Mutex<Gate>,
     status: watch::Sender<Status>,
     lost: Notify,
 }
@@ -55,11 +66,8 @@ impl Link {
             connect_timeout: config.connect_timeout,
             strikes: config.timeouts_in_a_row,
             session: ArcSwapOption::empty(),
-            journal: Mutex::new(Journal::new(config.journal_limit)),
-            status: watch::Sender::new(Status::Down {
-                since: Instant::now(),
-                journal: 0,
-            }),
+            gate: Mutex::new(Gate { journal: Journal::new(config.journal_limit), writer: None }),
+            status: watch::Sender::new(Status::Down { since: Instant::now(), journal: 0 }),
             lost: Notify::new(),
         }
     }
@@ -79,18 +87,14 @@ impl Link {
     }
 
     /// Sends one command within the bound on calls.
-    pub(crate) async fn call(
-        &self,
-        session: &Arc<Session>,
-        command: &Cmd,
-    ) -> Result<Value, StoreError> {
+    pub(crate) async fn call(&self, session: &Arc<Session>, command: &Cmd) -> Result<Value, StoreError> {
         let result = session.send(command, self.call_timeout).await;
         result.map_err(|error| self.settle(session, error))
     }
 
     /// Invalidates. What Redis has not acknowledged is in the journal when this returns `false`.
     pub(crate) async fn invalidate(&self, targets: &[Target]) -> bool {
-        let Some(session) = self.session_or_journal(targets) else {
+        let Some(session) = self.writer_or_journal(targets) else {
             return false;
         };
         let send = |commands: Pipeline| {
@@ -101,14 +105,14 @@ impl Link {
             Ok(()) => true,
             Err(error) => {
                 // Whether it took effect is not known, so it counts as not done, and nothing is trusted until it is.
-                let mut journal = self.journal();
-                journal.add(targets.iter().cloned());
-                self.drop_session(&session, &journal, &error);
+                let mut gate = self.gate();
+                gate.journal.add(targets.iter().cloned());
+                self.drop_session(&session, &mut gate, &error);
                 // Another session may have become current since this one failed.
                 if let Some(current) = self.session.load_full() {
-                    self.drop_session(&current, &journal, &error);
+                    self.drop_session(&current, &mut gate, &error);
                 }
-                self.tell_journal(&journal);
+                self.tell_journal(&gate.journal);
                 false
             }
         }
@@ -121,19 +125,13 @@ impl Link {
         match session.is_same_incarnation(self.call_timeout).await {
             Ok(true) => {}
             Ok(false) => {
-                self.drop_session(
-                    session,
-                    &self.journal(),
-                    &"the server has changed its replication id",
-                );
+                self.drop_session(session, &mut self.gate(), &"the server has changed its replication id");
                 return Err(StoreError::Unavailable);
             }
             Err(error) => return Err(self.settle(session, error)),
         }
         let result = self.fence_within(session, self.call_timeout).await;
-        result
-            .map(drop)
-            .map_err(|error| self.settle(session, error))
+        result.map(drop).map_err(|error| self.settle(session, error))
     }
 
     /// Reconnects for as long as it is polled.
@@ -141,7 +139,7 @@ impl Link {
         loop {
             if let Some(session) = self.session.load_full() {
                 tokio::select! {
-                    () = session.closed() => self.drop_session(&session, &self.journal(), &"Redis closed the connection"),
+                    () = session.closed() => self.drop_session(&session, &mut self.gate(), &"Redis closed the connection"),
                     () = self.lost.notified() => {}
                 }
             }
@@ -176,56 +174,63 @@ impl Link {
         let session = Arc::new(Session::open(&self.address, self.connect_timeout).await?);
         let unusable = |error| match error {
             CallError::Timeout { .. } => ConnectError::unreachable(self.at(), "no answer in time"),
-            CallError::OutOfReach(error) => {
-                ConnectError::of_opening(self.at(), self.address.database, error)
-            }
+            CallError::OutOfReach(error) => ConnectError::of_opening(self.at(), self.address.database, error),
             CallError::Failed(source) => match source.downcast() {
                 Ok(error) => ConnectError::of_opening(self.at(), self.address.database, *error),
                 Err(source) => ConnectError::unreachable(self.at(), source),
             },
         };
-        if self
-            .fence_within(&session, self.connect_timeout)
-            .await
-            .map_err(unusable)?
-        {
+        if self.fence_within(&session, self.connect_timeout).await.map_err(unusable)? {
             tracing::warn!(
                 at = self.at(),
                 "Redis restarted or failed over: everything in the namespace counts as invalidated"
             );
         }
         // Also with nothing to replay: it shows that this server takes writes.
-        let mut replayed = 0;
+        let mut replayed = self.replay(&session).await.map_err(unusable)?;
+        self.gate().writer = Some(Arc::clone(&session));
         loop {
-            let targets = self.journal().take();
-            if let Err(error) = self.replay(&session, &targets).await {
-                self.journal().add(targets);
-                return Err(unusable(error));
-            }
-            replayed += targets.len();
-            if self.make_current(&session) {
-                tracing::info!(at = self.at(), replayed, "connected to Redis");
-                return Ok(());
+            replayed += self.replay(&session).await.map_err(|error| {
+                self.drop_session(&session, &mut self.gate(), &error);
+                unusable(error)
+            })?;
+            match self.make_current(&session) {
+                None => {
+                    return Err(ConnectError::unreachable(self.at(), "lost again while it was joined"));
+                }
+                Some(false) => {}
+                Some(true) => {
+                    tracing::info!(at = self.at(), replayed, "connected to Redis");
+                    return Ok(());
+                }
             }
         }
     }
 
-    async fn replay(&self, session: &Arc<Session>, targets: &[Target]) -> Result<(), CallError> {
+    /// Sends what is in the journal, which keeps it unless Redis acknowledges. Returns how much that was.
+    async fn replay(&self, session: &Arc<Session>) -> Result<usize, CallError> {
+        let targets = self.gate().journal.take();
         let send = |commands: Pipeline| {
             let session = Arc::clone(session);
             async move { session.send_all(&commands, self.connect_timeout).await }
         };
-        invalidate::apply(&self.names, targets, send).await
+        let result = invalidate::apply(&self.names, &targets, send).await;
+        let count = targets.len();
+        if result.is_err() {
+            self.gate().journal.add(targets);
+        }
+        result.map(|()| count)
     }
 
-    /// Opens the gate, unless an invalidation has come in since the journal was taken.
-    fn make_current(&self, session: &Arc<Session>) -> bool {
-        let journal = self.journal();
-        if journal.is_empty() {
+    /// Opens the gate, unless something is left to replay. `None`: an invalidation has failed over this session.
+    fn make_current(&self, session: &Arc<Session>) -> Option<bool> {
+        let gate = self.gate();
+        gate.writer.as_ref().filter(|writer| Arc::ptr_eq(writer, session))?;
+        if gate.journal.is_empty() {
             self.session.store(Some(Arc::clone(session)));
             self.status.send_replace(Status::Up);
         }
-        journal.is_empty()
+        Some(gate.journal.is_empty())
     }
 
     async fn fence_within(&self, session: &Session, bound: Duration) -> Result<bool, CallError> {
@@ -238,14 +243,13 @@ impl Link {
 
     /// The session to invalidate over, or none, with the targets in the journal. Both under one lock: a session that
     /// becomes current has seen what was journaled before.
-    fn session_or_journal(&self, targets: &[Target]) -> Option<Arc<Session>> {
-        let mut journal = self.journal();
-        let session = self.session.load_full();
-        if session.is_none() {
-            journal.add(targets.iter().cloned());
-            self.tell_journal(&journal);
+    fn writer_or_journal(&self, targets: &[Target]) -> Option<Arc<Session>> {
+        let mut gate = self.gate();
+        if gate.writer.is_none() {
+            gate.journal.add(targets.iter().cloned());
+            self.tell_journal(&gate.journal);
         }
-        session
+        gate.writer.clone()
     }
 
     /// Turns a failed call into the caller's error, and gives the session up if it is of no more use.
@@ -254,43 +258,34 @@ impl Link {
             CallError::Failed(error) => StoreError::Failed(error),
             CallError::Timeout { strikes } if strikes < self.strikes => StoreError::Timeout,
             CallError::Timeout { .. } => {
-                self.drop_session(session, &self.journal(), &error);
+                self.drop_session(session, &mut self.gate(), &error);
                 StoreError::Timeout
             }
             CallError::OutOfReach(_) => {
-                self.drop_session(session, &self.journal(), &error);
+                self.drop_session(session, &mut self.gate(), &error);
                 StoreError::Unavailable
             }
         }
     }
 
-    /// Gives the session up, if it is the current one.
-    fn drop_session(&self, session: &Arc<Session>, journal: &Journal, why: &dyn std::fmt::Display) {
-        if !self
-            .session
-            .load()
-            .as_ref()
-            .is_some_and(|current| Arc::ptr_eq(current, session))
-        {
+    /// Gives the session up, if it is in use.
+    fn drop_session(&self, session: &Arc<Session>, gate: &mut Gate, why: &dyn std::fmt::Display) {
+        if !gate.writer.as_ref().is_some_and(|writer| Arc::ptr_eq(writer, session)) {
             return;
         }
-        self.session.store(None);
-        self.status.send_replace(Status::Down {
-            since: Instant::now(),
-            journal: journal.len(),
-        });
-        self.lost.notify_one();
-        tracing::warn!(at = self.at(), %why, "lost Redis");
+        gate.writer = None;
+        if self.session.swap(None).is_some() {
+            self.status.send_replace(Status::Down { since: Instant::now(), journal: gate.journal.len() });
+            self.lost.notify_one();
+            tracing::warn!(at = self.at(), %why, "lost Redis");
+        }
     }
 
     fn tell_journal(&self, journal: &Journal) {
         self.status.send_if_modified(|status| match status {
             Status::Down { journal: told, .. } if *told != journal.len() => {
                 if *told == 0 {
-                    tracing::warn!(
-                        at = self.at(),
-                        "invalidations are queued until Redis is back"
-                    );
+                    tracing::warn!(at = self.at(), "invalidations are queued until Redis is back");
                 }
                 *told = journal.len();
                 true
@@ -299,7 +294,7 @@ impl Link {
         });
     }
 
-    fn journal(&self) -> MutexGuard<'_, Journal> {
-        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

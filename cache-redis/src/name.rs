@@ -25,9 +25,7 @@ pub(crate) struct Names {
 impl Names {
     /// The namespace is escaped like a segment of a key, so no namespace covers another.
     pub(crate) fn new(namespace: &str) -> Self {
-        Self {
-            prefix: format!("{}:", Key::new(namespace)),
-        }
+        Self { prefix: format!("{}:", Key::new(namespace)) }
     }
 
     /// How many keys [`Names::write_tokens`] writes.
@@ -37,14 +35,8 @@ impl Names {
 
     /// About how many bytes the entry and its tokens take in a command.
     pub(crate) fn size(&self, key: &Key) -> usize {
-        let tags: usize = key
-            .tags()
-            .iter()
-            .map(|tag| tag.as_str().len() + TAG.len())
-            .sum();
-        (1 + Self::token_count(key)) * (self.prefix.len() + 2)
-            + (1 + key.nodes().len()) * key.as_str().len()
-            + tags
+        let tags: usize = key.tags().iter().map(|tag| tag.as_str().len() + TAG.len()).sum();
+        (1 + Self::token_count(key)) * (self.prefix.len() + 2) + (1 + key.nodes().len()) * key.as_str().len() + tags
     }
 
     pub(crate) fn write_entry(&self, command: &mut Cmd, key: &Key) {
@@ -78,14 +70,10 @@ impl Names {
     /// The keys whose removal invalidates the target, or the pattern that finds them.
     pub(crate) fn of_target(&self, target: &Target, hits: &mut Hits) {
         match target {
-            Target::Entry(path) => hits
-                .keys
-                .extend([self.name(&[path]), self.name(&[path, BESIDE])]),
-            Target::Node(path) => hits.keys.extend([
-                self.name(&[path, TOKEN]),
-                self.name(&[path]),
-                self.name(&[path, BESIDE]),
-            ]),
+            Target::Entry(path) => hits.keys.extend([self.name(&[path]), self.name(&[path, BESIDE])]),
+            Target::Node(path) => {
+                hits.keys.extend([self.name(&[path, TOKEN]), self.name(&[path]), self.name(&[path, BESIDE])])
+            }
             Target::Tag(tag) => hits.keys.push(self.name(&[TAG, tag.as_str(), TOKEN])),
             Target::Glob(glob) => hits.globs.push(self.pattern(glob)),
             // A target of a kind that is newer than this store: everything is the safe reading.
@@ -114,8 +102,7 @@ impl Names {
     fn write(&self, command: &mut Cmd, parts: &[&str]) {
         let mut name = command.writer_for_next_arg();
         for part in [self.prefix.as_str()].iter().chain(parts) {
-            name.write_all(part.as_bytes())
-                .expect("a command is written to memory");
+            name.write_all(part.as_bytes()).expect("a command is written to memory");
         }
     }
 }
@@ -144,10 +131,7 @@ mod tests {
     #[test]
     fn a_node_takes_its_token_and_the_entry_at_its_path() {
         let target = Key::new("page").arg(&7).into_node();
-        assert_eq!(
-            hits("shop", &target).keys,
-            ["shop:page:7#g", "shop:page:7", "shop:page:7#r"]
-        );
+        assert_eq!(hits("shop", &target).keys, ["shop:page:7#g", "shop:page:7", "shop:page:7#r"]);
     }
 
     #[test]
@@ -155,11 +139,7 @@ mod tests {
         let node = Key::new("#tag").arg(&"a").into_node();
         let tag = Target::Tag(Tag::new("a"));
         assert_eq!(hits("shop", &tag).keys, ["shop:#tag:a#g"]);
-        assert!(
-            !hits("shop", &node)
-                .keys
-                .contains(&"shop:#tag:a#g".to_owned())
-        );
+        assert!(!hits("shop", &node).keys.contains(&"shop:#tag:a#g".to_owned()));
     }
 
     #[test]
@@ -183,13 +163,7 @@ mod tests {
                 _ => unreachable!("no cursor was written"),
             })
             .collect();
-        let expected = [
-            "shop:page:7:1",
-            "shop:#root",
-            "shop:page#g",
-            "shop:page:7#g",
-            "shop:#tag:owner:7#g",
-        ];
+        let expected = ["shop:page:7:1", "shop:#root", "shop:page#g", "shop:page:7#g", "shop:#tag:owner:7#g"];
         assert_eq!(written, expected);
         assert_eq!(Names::token_count(&key), expected.len() - 1);
     }

@@ -71,18 +71,7 @@ impl Scripts {
     }
 
     fn all(&self) -> [&Script; 8] {
-        let Self {
-            acquire,
-            refresh,
-            fill,
-            replace,
-            release,
-            renew,
-            invalidate,
-            fence,
-        } = self;
-        [
-            acquire, refresh, fill, replace, release, renew, invalidate, fence,
-        ]
+        let Self { acquire, refresh, fill, replace, release, renew, invalidate, fence } = self;
+        [acquire, refresh, fill, replace, release, renew, invalidate, fence]
     }
 }

@@ -79,22 +79,10 @@ impl RedisStore {
         }
         let kept = Arc::clone(&link);
         let keeper = tokio::spawn(async move { kept.keep().await }).abort_handle();
-        Ok(Self {
-            link,
-            names,
-            nonces: Nonces::default(),
-            token_ttl: config.token_ttl,
-            keeper,
-        })
+        Ok(Self { link, names, nonces: Nonces::default(), token_ttl: config.token_ttl, keeper })
     }
 
-    fn acquire_command(
-        &self,
-        incarnation: &Incarnation,
-        key: &Key,
-        purpose: Purpose,
-        lasts: Duration,
-    ) -> Cmd {
+    fn acquire_command(&self, incarnation: &Incarnation, key: &Key, purpose: Purpose, lasts: Duration) -> Cmd {
         let tokens = Names::token_count(key);
         let bytes = self.names.size(key) + 160;
         let (mut command, known) = match purpose {
@@ -106,11 +94,7 @@ impl RedisStore {
         if matches!(purpose, Purpose::Refresh(_)) {
             self.names.write_beside(&mut command, key);
         }
-        command
-            .arg(incarnation)
-            .arg(self.nonces.next())
-            .arg(millis(lasts))
-            .arg(millis(self.token_ttl));
+        command.arg(incarnation).arg(self.nonces.next()).arg(millis(lasts)).arg(millis(self.token_ttl));
         command.arg(known.as_ref().map_or(&[][..], |id| &id.0));
         command
     }
@@ -130,11 +114,7 @@ impl RedisStore {
     fn fill_command(&self, key: &Key, lease: &Lease, payload: &[u8], ttl: Duration) -> Cmd {
         let tokens = Names::token_count(key);
         let bytes = self.names.size(key) + 2 * HEAD + 64 + payload.len();
-        let script = if lease.replaces.is_some() {
-            &SCRIPTS.replace
-        } else {
-            &SCRIPTS.fill
-        };
+        let script = if lease.replaces.is_some() { &SCRIPTS.replace } else { &SCRIPTS.fill };
         let mut command = script.call(1 + tokens + usize::from(lease.replaces.is_some()), bytes);
         self.names.write_entry(&mut command, key);
         self.names.write_tokens(&mut command, key);
@@ -164,8 +144,7 @@ impl Store for RedisStore {
 
     async fn read(&self, key: &Key) -> Result<Read, StoreError> {
         let session = self.link.session()?;
-        let mut command =
-            Cmd::with_capacity(2 + Names::token_count(key), 16 + self.names.size(key));
+        let mut command = Cmd::with_capacity(2 + Names::token_count(key), 16 + self.names.size(key));
         command.arg("MGET");
         self.names.write_entry(&mut command, key);
         self.names.write_tokens(&mut command, key);
@@ -175,12 +154,7 @@ impl Store for RedisStore {
         }
     }
 
-    async fn acquire(
-        &self,
-        key: &Key,
-        purpose: Purpose,
-        lasts: Duration,
-    ) -> Result<Acquired, StoreError> {
+    async fn acquire(&self, key: &Key, purpose: Purpose, lasts: Duration) -> Result<Acquired, StoreError> {
         for _ in 0..FENCES {
             let session = self.link.session()?;
             let command = self.acquire_command(session.incarnation(), key, purpose, lasts);
@@ -203,13 +177,7 @@ impl Store for RedisStore {
         Ok(self.call(&command).await? == Value::Int(1))
     }
 
-    async fn fill(
-        &self,
-        key: &Key,
-        lease: &Lease,
-        payload: Payload,
-        ttl: Duration,
-    ) -> Result<Filled, StoreError> {
+    async fn fill(&self, key: &Key, lease: &Lease, payload: Payload, ttl: Duration) -> Result<Filled, StoreError> {
         let Payload::Bytes(payload) = payload else {
             return Err(StoreError::Failed(Box::new(NotBytes)));
         };
@@ -222,20 +190,14 @@ impl Store for RedisStore {
     }
 
     async fn release(&self, key: &Key, lease: &Lease) -> Result<(), StoreError> {
-        self.call(&self.lease_command(&SCRIPTS.release, key, lease))
-            .await
-            .map(drop)
+        self.call(&self.lease_command(&SCRIPTS.release, key, lease)).await.map(drop)
     }
 
     async fn invalidate(&self, targets: &[Target]) -> Result<Outcome, StoreError> {
         if targets.is_empty() {
             return Ok(Outcome::Applied);
         }
-        Ok(if self.link.invalidate(targets).await {
-            Outcome::Applied
-        } else {
-            Outcome::Journaled
-        })
+        Ok(if self.link.invalidate(targets).await { Outcome::Applied } else { Outcome::Journaled })
     }
 
     fn link(&self) -> Option<watch::Receiver<Status>> {
@@ -251,10 +213,7 @@ impl Drop for RedisStore {
 
 impl std::fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RedisStore")
-            .field("at", &self.link.at())
-            .field("names", &self.names)
-            .finish_non_exhaustive()
+        f.debug_struct("RedisStore").field("at", &self.link.at()).field("names", &self.names).finish_non_exhaustive()
     }
 }
 
@@ -272,12 +231,8 @@ fn judge(values: Vec<Value>, session: &Session) -> Read {
     };
     let entry = Entry::parse(&found);
     match (entry, live_stamp(tokens, session.incarnation())) {
-        (Entry::Value { stamp, id }, Some(live)) if stamp == live => {
-            Read::Hit(entry::stored(id, found))
-        }
-        (Entry::Lease { stamp, id }, Some(live)) if stamp == live => {
-            Read::Miss { loading: Some(id) }
-        }
+        (Entry::Value { stamp, id }, Some(live)) if stamp == live => Read::Hit(entry::stored(id, found)),
+        (Entry::Lease { stamp, id }, Some(live)) if stamp == live => Read::Miss { loading: Some(id) },
         _ => Read::Miss { loading: None },
     }
 }
@@ -311,11 +266,7 @@ fn acquired(answer: Vec<u8>, purpose: Purpose) -> Result<Acquired, StoreError> {
         }
         Some(b'G') => Ok(Acquired::Gone),
         _ => match Entry::parse(&answer) {
-            Entry::Lease { stamp, id } => Ok(Acquired::Lease(Lease {
-                id,
-                stamp,
-                replaces,
-            })),
+            Entry::Lease { stamp, id } => Ok(Acquired::Lease(Lease { id, stamp, replaces })),
             Entry::Value { id, .. } => Ok(Acquired::Value(entry::stored(id, answer))),
             Entry::Held => Ok(Acquired::Held),
             Entry::Garbage => Err(unexpected()),
@@ -329,9 +280,7 @@ fn unexpected() -> StoreError {
 
 /// Redis takes whole milliseconds, and no zero.
 fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis())
-        .unwrap_or(u64::MAX)
-        .clamp(1, 1 << 50)
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 50)
 }
 
 /// 128 bits that no other call of any instance has: a counter under a hash keyed at random for each store.
@@ -344,11 +293,7 @@ struct Nonces {
 impl Nonces {
     fn next(&self) -> String {
         let count = self.counter.fetch_add(1, Ordering::Relaxed);
-        format!(
-            "{:016x}{:016x}",
-            self.keys[0].hash_one(count),
-            self.keys[1].hash_one(count)
-        )
+        format!("{:016x}{:016x}", self.keys[0].hash_one(count), self.keys[1].hash_one(count))
     }
 }
 

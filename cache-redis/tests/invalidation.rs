@@ -26,7 +26,8 @@ async fn a_load_that_began_before_is_refused_and_the_value_is_gone() {
     let ground = Ground::shared().await;
     let other = ground.another().await;
     let (store, key) = (&ground.store, page(7, 1));
-    let targets = [key.clone().into_entry(), node(7), Key::new("page").into_node(), tag(7), glob("page:*"), Target::All];
+    let targets =
+        [key.clone().into_entry(), node(7), Key::new("page").into_node(), tag(7), glob("page:*"), Target::All];
     for target in targets {
         fill(store, &key, "old").await;
         invalidate(&other, target.clone()).await;
@@ -123,7 +124,8 @@ async fn a_namespace_with_glob_characters_stays_within_itself() {
 async fn any_number_of_targets_is_one_round_trip() {
     let server = RedisServer::start();
     let ground = Ground::on(&server).await;
-    let targets: Vec<_> = (0..100).flat_map(|n| [page(n, 1).into_entry(), node(n), tag(n)]).chain([Target::All]).collect();
+    let targets: Vec<_> =
+        (0..100).flat_map(|n| [page(n, 1).into_entry(), node(n), tag(n)]).chain([Target::All]).collect();
     server.cli(&["CONFIG", "RESETSTAT"]);
     assert_eq!(ground.store.invalidate(&targets).await.unwrap(), Outcome::Applied);
     let stats = server.cli(&["INFO", "commandstats"]);

@@ -1,11 +1,11 @@
 //! What the tests of the store share.
 
-#![allow(
-    dead_code,
-    reason = "each test file is a program of its own and uses some of this"
-)]
+#![allow(dead_code, reason = "each test file is a program of its own and uses some of this")]
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
 
 use cache_core::{
     Key, Outcome, Store, Tag, Target,
@@ -62,10 +62,7 @@ pub(crate) fn config(url: &str, namespace: &str) -> RedisConfig {
 }
 
 pub(crate) fn page(owner: i32, page: i32) -> Key {
-    Key::new("page")
-        .arg(&owner)
-        .arg(&page)
-        .tag(Tag::new("owner:").arg(&owner))
+    Key::new("page").arg(&owner).arg(&page).tag(Tag::new("owner:").arg(&owner))
 }
 
 pub(crate) fn bytes(text: &str) -> Payload {
@@ -73,11 +70,7 @@ pub(crate) fn bytes(text: &str) -> Payload {
 }
 
 pub(crate) async fn lease(store: &RedisStore, key: &Key) -> Lease {
-    match store
-        .acquire(key, LOAD, LEASE)
-        .await
-        .expect("Redis answers")
-    {
+    match store.acquire(key, LOAD, LEASE).await.expect("Redis answers") {
         Acquired::Lease(lease) => lease,
         other => panic!("no lease on {key}: {other:?}"),
     }
@@ -86,10 +79,7 @@ pub(crate) async fn lease(store: &RedisStore, key: &Key) -> Lease {
 /// Loads and fills.
 pub(crate) async fn fill(store: &RedisStore, key: &Key, value: &str) {
     let lease = lease(store, key).await;
-    let filled = store
-        .fill(key, &lease, bytes(value), TTL)
-        .await
-        .expect("Redis answers");
+    let filled = store.fill(key, &lease, bytes(value), TTL).await.expect("Redis answers");
     assert_eq!(filled, Filled::Stored);
 }
 
@@ -120,10 +110,47 @@ pub(crate) async fn until(store: &RedisStore, up: bool) -> Duration {
     let mut link = store.link().expect("Redis can be out of reach");
     let reached = link.wait_for(|link| matches!(link, Link::Up) == up);
     let reached = tokio::time::timeout(Duration::from_secs(10), reached).await;
-    drop(
-        reached.unwrap_or_else(|_| {
-            panic!("the link did not become {}", if up { "up" } else { "down" })
-        }),
-    );
+    drop(reached.unwrap_or_else(|_| panic!("the link did not become {}", if up { "up" } else { "down" })));
     began.elapsed()
+}
+
+/// Collects what is logged on this thread, everything included.
+#[derive(Clone, Default)]
+pub(crate) struct Log(std::sync::Arc<std::sync::Mutex<String>>);
+
+impl Log {
+    pub(crate) fn text(&self) -> String {
+        self.0.lock().expect("no test panics while it logs").clone()
+    }
+
+    pub(crate) fn count(&self, text: &str) -> usize {
+        self.text().matches(text).count()
+    }
+}
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut text = self.0.lock().expect("no test panics while it logs");
+        write!(text, "{} ", event.metadata().level()).expect("writing to a String succeeds");
+        event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+            write!(text, "{field}={value:?} ").expect("writing to a String succeeds");
+        });
+        text.push('\n');
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
 }

@@ -35,15 +35,8 @@ impl Proxy {
     /// Listens on a free port of the loopback and passes everything on to `to`.
     pub fn start(to: SocketAddr) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("the loopback has a free port");
-        let port = listener
-            .local_addr()
-            .expect("a listener has an address")
-            .port();
-        let state = Arc::new(State {
-            to,
-            mode: Mutex::default(),
-            changed: Condvar::new(),
-        });
+        let port = listener.local_addr().expect("a listener has an address").port();
+        let state = Arc::new(State { to, mode: Mutex::default(), changed: Condvar::new() });
         let accepting = Arc::clone(&state);
         thread::spawn(move || accepting.accept(&listener));
         Self { port, state }
@@ -140,10 +133,7 @@ impl State {
         while let Ok(read @ 1..) = from.read(&mut buffer) {
             let mode = self.mode.lock().expect("no thread of the proxy panics");
             let stopped = |mode: &mut Mode| mode.is_frozen && !mode.is_cut && !mode.is_over;
-            let mode = self
-                .changed
-                .wait_while(mode, stopped)
-                .expect("no thread of the proxy panics");
+            let mode = self.changed.wait_while(mode, stopped).expect("no thread of the proxy panics");
             let delay = mode.delay;
             drop(mode);
             thread::sleep(delay);

@@ -63,31 +63,20 @@ impl RedisServer {
         if let Some(binary) = binary() {
             return Self::process(binary, Options::default(), true);
         }
-        let Ok(url) = env::var(URL_VARIABLE) else {
-            nothing_there()
-        };
+        let Ok(url) = env::var(URL_VARIABLE) else { nothing_there() };
         let (address, rest) = split(&url);
-        Self {
-            kind: Kind::Proxied {
-                proxy: Proxy::start(address),
-                rest,
-            },
-        }
+        Self { kind: Kind::Proxied { proxy: Proxy::start(address), rest } }
     }
 
     /// A server of this kind. Needs a server on the path.
     pub fn start_with(options: Options) -> Self {
-        let Some(binary) = binary() else {
-            nothing_there()
-        };
+        let Some(binary) = binary() else { nothing_there() };
         Self::process(binary, options, true)
     }
 
     /// A server that is not running yet, for tests of one that comes late. Needs a server on the path.
     pub fn reserve() -> Self {
-        let Some(binary) = binary() else {
-            nothing_there()
-        };
+        let Some(binary) = binary() else { nothing_there() };
         Self::process(binary, Options::default(), false)
     }
 
@@ -100,10 +89,9 @@ impl RedisServer {
     pub fn url(&self) -> String {
         match &self.kind {
             Kind::Process(process) => process.url(),
-            Kind::Proxied { proxy, rest } => format!(
-                "redis://{}",
-                rest.replace("{}", &format!("127.0.0.1:{}", proxy.port()))
-            ),
+            Kind::Proxied { proxy, rest } => {
+                format!("redis://{}", rest.replace("{}", &format!("127.0.0.1:{}", proxy.port())))
+            }
         }
     }
 
@@ -166,64 +154,30 @@ impl RedisServer {
     fn process(binary: PathBuf, options: Options, run: bool) -> Self {
         let folder = env::temp_dir().join(format!("staleproof-{}", unique("redis")));
         std::fs::create_dir_all(&folder).expect("the folder for temporary files can be written");
-        let mut process = Process {
-            binary,
-            options,
-            port: free_port(),
-            folder,
-            child: None,
-        };
+        let mut process = Process { binary, options, port: free_port(), folder, child: None };
         if run {
             process.spawn();
         }
-        Self {
-            kind: Kind::Process(process),
-        }
+        Self { kind: Kind::Process(process) }
     }
 }
 
 impl Process {
     fn url(&self) -> String {
-        let scheme = if self.options.tls.is_some() {
-            "rediss"
-        } else {
-            "redis"
-        };
-        let user = self
-            .options
-            .password
-            .as_ref()
-            .map_or(String::new(), |password| format!(":{password}@"));
-        let host = if self.options.tls.is_some() {
-            "localhost"
-        } else {
-            "127.0.0.1"
-        };
+        let scheme = if self.options.tls.is_some() { "rediss" } else { "redis" };
+        let user = self.options.password.as_ref().map_or(String::new(), |password| format!(":{password}@"));
+        let host = if self.options.tls.is_some() { "localhost" } else { "127.0.0.1" };
         format!("{scheme}://{user}{host}:{}", self.port)
     }
 
     fn spawn(&mut self) {
         let mut command = Command::new(&self.binary);
-        command
-            .args(["--bind", "127.0.0.1", "--save", ""])
-            .arg("--dir")
-            .arg(&self.folder);
+        command.args(["--bind", "127.0.0.1", "--save", ""]).arg("--dir").arg(&self.folder);
         command.args(["--enable-debug-command", "local"]);
         let port = self.port.to_string();
         if let Some((certificate, key)) = &self.options.tls {
-            command.args([
-                "--port",
-                "0",
-                "--tls-port",
-                &port,
-                "--tls-auth-clients",
-                "no",
-            ]);
-            command
-                .arg("--tls-cert-file")
-                .arg(certificate)
-                .arg("--tls-key-file")
-                .arg(key);
+            command.args(["--port", "0", "--tls-port", &port, "--tls-auth-clients", "no"]);
+            command.arg("--tls-cert-file").arg(certificate).arg("--tls-key-file").arg(key);
             command.arg("--tls-ca-cert-file").arg(certificate);
         } else {
             command.args(["--port", &port]);
@@ -234,11 +188,7 @@ impl Process {
         if let Some(password) = &self.options.password {
             command.args(["--requirepass", password]);
         }
-        command
-            .args(&self.options.arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        command.args(&self.options.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.child = Some(command.spawn().expect("the server of the path can be run"));
         self.wait();
     }
@@ -246,21 +196,9 @@ impl Process {
     fn wait(&mut self) {
         let began = Instant::now();
         while !answers(self.port, self.options.tls.is_some()) {
-            let ended = self
-                .child
-                .as_mut()
-                .and_then(|child| child.try_wait().ok())
-                .flatten();
-            assert!(
-                ended.is_none(),
-                "{} ended at once: {ended:?}",
-                self.binary.display()
-            );
-            assert!(
-                began.elapsed() < Duration::from_secs(10),
-                "{} does not answer",
-                self.binary.display()
-            );
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().ok()).flatten();
+            assert!(ended.is_none(), "{} ended at once: {ended:?}", self.binary.display());
+            assert!(began.elapsed() < Duration::from_secs(10), "{} does not answer", self.binary.display());
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -274,13 +212,8 @@ impl Process {
 
     fn signal(&self, signal: &str) {
         let child = self.child.as_ref().expect("the server runs");
-        let done = Command::new("kill")
-            .args([signal, &child.id().to_string()])
-            .status();
-        assert!(
-            done.is_ok_and(|status| status.success()),
-            "kill {signal} failed"
-        );
+        let done = Command::new("kill").args([signal, &child.id().to_string()]).status();
+        assert!(done.is_ok_and(|status| status.success()), "kill {signal} failed");
     }
 }
 
@@ -319,10 +252,7 @@ pub fn shared_url() -> String {
 /// Statics are not dropped: a shell that waits for its input to end does it instead.
 fn end_with_this_process(process: &Process) {
     let id = process.child.as_ref().expect("the server runs").id();
-    let script = format!(
-        "cat >/dev/null; kill -KILL {id}; rm -rf '{}'",
-        process.folder.display()
-    );
+    let script = format!("cat >/dev/null; kill -KILL {id}; rm -rf '{}'", process.folder.display());
     let watcher = Command::new("sh")
         .args(["-c", &script])
         .stdin(Stdio::piped())
@@ -383,26 +313,14 @@ fn exchange(address: SocketAddr, request: &str) -> String {
 /// A name that no other test uses, also not one of another process.
 pub fn unique(name: &str) -> String {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .expect("it is after 1970");
-    format!(
-        "{name}-{}-{}-{}",
-        std::process::id(),
-        now.as_micros(),
-        COUNTER.fetch_add(1, Ordering::Relaxed)
-    )
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
+    format!("{name}-{}-{}-{}", std::process::id(), now.as_micros(), COUNTER.fetch_add(1, Ordering::Relaxed))
 }
 
 fn binary() -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     let folders: Vec<_> = env::split_paths(&path).collect();
-    let find = |name: &str| {
-        folders
-            .iter()
-            .map(|folder| folder.join(name))
-            .find(|file| is_file(file))
-    };
+    let find = |name: &str| folders.iter().map(|folder| folder.join(name)).find(|file| is_file(file));
     find("redis-server").or_else(|| find("valkey-server"))
 }
 
@@ -412,10 +330,7 @@ fn is_file(path: &Path) -> bool {
 
 fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("the loopback has a free port");
-    listener
-        .local_addr()
-        .expect("a listener has an address")
-        .port()
+    listener.local_addr().expect("a listener has an address").port()
 }
 
 /// Whether the server is up and has loaded its data. One with a password answers too, with a refusal.
@@ -427,38 +342,19 @@ fn answers(port: u16, is_tls: bool) -> bool {
         return true;
     }
     let mut reply = [0; 64];
-    let asked = stream
-        .write_all(b"PING\r\n")
-        .and_then(|()| stream.read(&mut reply));
+    let asked = stream.write_all(b"PING\r\n").and_then(|()| stream.read(&mut reply));
     asked.is_ok_and(|read| !reply[..read].starts_with(b"-LOADING") && read > 0)
 }
 
 /// The address in a URL, and the rest of it without scheme, with `{}` where the address was.
 fn split(url: &str) -> (SocketAddr, String) {
-    let rest = url
-        .strip_prefix("redis://")
-        .unwrap_or_else(|| panic!("{URL_VARIABLE} has to begin with redis://"));
-    let (user, rest) = rest
-        .rsplit_once('@')
-        .map_or(("", rest), |(user, rest)| (user, rest));
-    let (host, path) = rest
-        .split_once('/')
-        .map_or((rest, ""), |(host, path)| (host, path));
-    let with_port = if host.contains(':') {
-        host.to_owned()
-    } else {
-        format!("{host}:6379")
-    };
-    let address = with_port
-        .to_socket_addrs()
-        .ok()
-        .and_then(|mut found| found.next());
+    let rest = url.strip_prefix("redis://").unwrap_or_else(|| panic!("{URL_VARIABLE} has to begin with redis://"));
+    let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(user, rest)| (user, rest));
+    let (host, path) = rest.split_once('/').map_or((rest, ""), |(host, path)| (host, path));
+    let with_port = if host.contains(':') { host.to_owned() } else { format!("{host}:6379") };
+    let address = with_port.to_socket_addrs().ok().and_then(|mut found| found.next());
     let address = address.unwrap_or_else(|| panic!("the host in {URL_VARIABLE} cannot be found"));
-    let user = if user.is_empty() {
-        String::new()
-    } else {
-        format!("{user}@")
-    };
+    let user = if user.is_empty() { String::new() } else { format!("{user}@") };
     (address, format!("{user}{{}}/{path}"))
 }
 
