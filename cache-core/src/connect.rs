@@ -40,9 +40,12 @@ pub struct Connector {
     pub connect: fn(ConnectSpec) -> Connecting,
 }
 
+#[doc(hidden)]
+pub use inventory;
+
 inventory::collect!(Connector);
 
 pub(crate) fn connector(url: &str) -> Option<&'static Connector> {
-    let scheme = url.split_once(':')?.0.to_ascii_lowercase();
+    let scheme = url.split_once("://")?.0.to_ascii_lowercase();
     inventory::iter::<Connector>().find(|connector| connector.schemes.contains(&scheme.as_str()))
 }

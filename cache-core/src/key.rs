@@ -11,6 +11,7 @@
 //!
 //! The namespace is not part of a [`Key`]: a store puts it in front.
 
+mod foreign;
 mod part;
 mod segment;
 mod tag;

@@ -1,1 +1,21 @@
-//! The Redis store of staleproof.
+//! The Redis store of staleproof: [`RedisStore`].
+//!
+//! It speaks to Redis 6 or newer and to Valkey, over TCP, TLS (feature `tls`) or a Unix socket. The rules that make
+//! invalidations hold are those of [`cache_core::store`]; here they are Lua scripts over keys that can be read in
+//! `redis-cli`, and deleting any of these keys is a correct invalidation.
+
+mod config;
+mod connection;
+mod connector;
+mod entry;
+mod error;
+mod invalidate;
+mod journal;
+mod link;
+mod name;
+mod script;
+mod store;
+
+pub use config::RedisConfig;
+pub use error::ConnectError;
+pub use store::RedisStore;

@@ -167,8 +167,11 @@ impl CacheBuilder {
             return self.build();
         };
         let Some(connector) = connector(&url) else {
-            let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme).to_owned();
-            return Err(BuildError::UnknownScheme { scheme });
+            // Without `://` the text before a colon may be anything, a password too.
+            let Some((scheme, _)) = url.split_once("://").filter(|(scheme, _)| !scheme.contains([':', '@'])) else {
+                return Err(BuildError::Setting("not a URL of a store: expected one such as `redis://127.0.0.1/0`"));
+            };
+            return Err(BuildError::UnknownScheme { scheme: scheme.to_owned() });
         };
         let spec = ConnectSpec::new(url, self.namespace.clone(), self.call_timeout, self.require);
         let store = (connector.connect)(spec).await.map_err(BuildError::Store)?;

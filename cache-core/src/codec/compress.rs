@@ -59,7 +59,7 @@ impl Compression {
 
 /// The payload as it was before compression `id`; it has to be `raw_len` bytes long.
 pub(super) fn decompress(id: u8, payload: &[u8], raw_len: usize) -> Result<Cow<'_, [u8]>, DecodeError> {
-    let raw = match id {
+    let raw: Vec<u8> = match id {
         0 => return Ok(Cow::Borrowed(payload)),
         #[cfg(feature = "zstd")]
         Compression::ZSTD => zstd::bulk::decompress(payload, raw_len).map_err(|_| DecodeError::Compression)?,

@@ -1,0 +1,250 @@
+//! One open connection, and the incarnation of the server behind it.
+//!
+//! A connection belongs to one server at one time of its life: what it answers is compared with the root of that
+//! incarnation only. It is never repaired; when it fails it is given up and another is opened.
+
+use std::{
+    error::Error,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::{
+    AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, PushInfo, PushKind, RedisError, ServerErrorKind, Value,
+    aio::MultiplexedConnection,
+};
+use tokio::{sync::Notify, time::timeout};
+
+use crate::{
+    config::Address,
+    error::{ConnectError, NoAnswer, is_out_of_reach},
+    script::SCRIPTS,
+};
+
+/// What tells one life of a server from another: the start of its replication id, which changes with every restart and
+/// every promotion.
+pub(crate) type Incarnation = [u8; 16];
+
+/// Stands where a server tells neither its replication id nor its run id.
+const UNKNOWN: Incarnation = *b"----------------";
+
+/// How many calls may wait to be written.
+const WRITE_QUEUE: usize = 1_024;
+
+/// Why a call had no result.
+#[derive(Debug)]
+pub(crate) enum CallError {
+    /// No answer in time. `strikes` is how many times in a row now.
+    Timeout { strikes: u32 },
+    /// The server cannot be used at present.
+    OutOfReach(RedisError),
+    /// The server could not do this.
+    Failed(Box<dyn Error + Send + Sync>),
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout { strikes } => write!(f, "no answer in time, {strikes} in a row"),
+            Self::OutOfReach(error) => error.fmt(f),
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<RedisError> for CallError {
+    fn from(error: RedisError) -> Self {
+        if is_out_of_reach(&error) { Self::OutOfReach(error) } else { Self::Failed(Box::new(error)) }
+    }
+}
+
+/// One open connection.
+#[derive(Debug)]
+pub(crate) struct Session {
+    connection: MultiplexedConnection,
+    incarnation: Incarnation,
+    /// Timeouts since the last answer.
+    strikes: AtomicU32,
+    closed: Arc<Notify>,
+}
+
+impl Session {
+    /// Connects, authenticates, loads the scripts and asks who the server is.
+    pub(crate) async fn open(address: &Address, bound: Duration) -> Result<Self, ConnectError> {
+        timeout(bound, Self::open_unbounded(address))
+            .await
+            .unwrap_or_else(|_| Err(ConnectError::unreachable(&address.at, NoAnswer(bound))))
+    }
+
+    async fn open_unbounded(address: &Address) -> Result<Self, ConnectError> {
+        let refused = |error| ConnectError::of_opening(&address.at, address.database, error);
+        let closed = Arc::new(Notify::new());
+        let config = options(address, Arc::clone(&closed));
+        let mut connection =
+            address.client.get_multiplexed_async_connection_with_config(&config).await.map_err(refused)?;
+        SCRIPTS.load().exec_async(&mut connection).await.map_err(refused)?;
+        let replication = info(&mut connection, "replication").await.map_err(refused)?;
+        if field(&replication, "role") == Some("slave") {
+            return Err(ConnectError::unreachable(&address.at, "a replica answered"));
+        }
+        let incarnation = match incarnation(&replication, "master_replid") {
+            Some(incarnation) => incarnation,
+            None => fallback_incarnation(&mut connection, &address.at).await.map_err(refused)?,
+        };
+        Ok(Self { connection, incarnation, strikes: AtomicU32::new(0), closed })
+    }
+
+    pub(crate) fn incarnation(&self) -> &Incarnation {
+        &self.incarnation
+    }
+
+    /// Whether the server behind the connection still is the one that it was opened on.
+    pub(crate) async fn is_same_incarnation(&self, bound: Duration) -> Result<bool, CallError> {
+        if self.incarnation == UNKNOWN {
+            return Ok(true);
+        }
+        let command = info_command("replication");
+        let reply = self.send(&command, bound).await?;
+        let replication: String = redis::from_redis_value(reply).map_err(RedisError::from)?;
+        // A run id never changes while a connection lives.
+        Ok(incarnation(&replication, "master_replid").is_none_or(|now| now == self.incarnation))
+    }
+
+    /// Waits until the server has closed the connection.
+    pub(crate) async fn closed(&self) {
+        self.closed.notified().await;
+    }
+
+    /// Sends one command. A script that the server has lost is loaded again, once.
+    pub(crate) async fn send(&self, command: &Cmd, bound: Duration) -> Result<Value, CallError> {
+        match self.send_once(command, bound).await? {
+            Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript) => {
+                self.send_all_once(&SCRIPTS.load(), bound).await?;
+                let reply = self.send_once(command, bound).await?;
+                Ok(reply.extract_error()?)
+            }
+            Value::ServerError(error) => Err(RedisError::from(error).into()),
+            reply => Ok(reply),
+        }
+    }
+
+    /// Sends commands at once. All of them may be sent a second time, after the scripts have been loaded again.
+    pub(crate) async fn send_all(&self, commands: &Pipeline, bound: Duration) -> Result<Vec<Value>, CallError> {
+        match self.send_all_once(commands, bound).await {
+            Err(CallError::Failed(error)) if is_no_script(&*error) => {
+                self.send_all_once(&SCRIPTS.load(), bound).await?;
+                self.send_all_once(commands, bound).await
+            }
+            result => result,
+        }
+    }
+
+    async fn send_once(&self, command: &Cmd, bound: Duration) -> Result<Value, CallError> {
+        let mut connection = self.connection.clone();
+        self.bounded(bound, connection.send_packed_command(command)).await
+    }
+
+    async fn send_all_once(&self, commands: &Pipeline, bound: Duration) -> Result<Vec<Value>, CallError> {
+        let mut connection = self.connection.clone();
+        let replies = self.bounded(bound, connection.send_packed_commands(commands, 0, commands.len())).await?;
+        replies.into_iter().map(|reply| reply.extract_error().map_err(CallError::from)).collect()
+    }
+
+    async fn bounded<T>(
+        &self,
+        bound: Duration,
+        call: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, CallError> {
+        let strikes = self.strikes.load(Ordering::Relaxed);
+        match timeout(bound, call).await {
+            Ok(result) => {
+                if strikes != 0 {
+                    self.strikes.store(0, Ordering::Relaxed);
+                }
+                result.map_err(CallError::from)
+            }
+            Err(_) => Err(CallError::Timeout { strikes: self.strike(strikes) }),
+        }
+    }
+
+    /// Counts a timeout of a call that began when there had been `before` of them. One stall that many calls run into is
+    /// one strike: only the first of them finds the count as it was.
+    fn strike(&self, before: u32) -> u32 {
+        match self.strikes.compare_exchange(before, before + 1, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => before + 1,
+            Err(now) => now,
+        }
+    }
+}
+
+fn options(address: &Address, closed: Arc<Notify>) -> AsyncConnectionConfig {
+    let config = AsyncConnectionConfig::new()
+        // Every call is bounded by the session, the opening as a whole by its caller.
+        .set_response_timeout(None)
+        .set_connection_timeout(None)
+        .set_pipeline_buffer_size(WRITE_QUEUE);
+    if !address.is_resp3 {
+        // Nothing tells of the loss then but the next call.
+        return config;
+    }
+    config.set_push_sender(move |push: PushInfo| {
+        if push.kind == PushKind::Disconnection {
+            closed.notify_one();
+        }
+        Ok::<(), ()>(())
+    })
+}
+
+fn info_command(section: &str) -> Cmd {
+    let mut command = redis::cmd("INFO");
+    command.arg(section);
+    command
+}
+
+/// A section of `INFO`, empty where the user may not read it.
+async fn info(connection: &mut MultiplexedConnection, section: &str) -> Result<String, RedisError> {
+    match info_command(section).query_async(connection).await {
+        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => Ok(String::new()),
+        result => result,
+    }
+}
+
+async fn fallback_incarnation(connection: &mut MultiplexedConnection, at: &str) -> Result<Incarnation, RedisError> {
+    let server = info(connection, "server").await?;
+    if let Some(incarnation) = incarnation(&server, "run_id") {
+        tracing::info!(at, "Redis hides its replication id; restarts are told by its run id");
+        return Ok(incarnation);
+    }
+    tracing::warn!(at, "Redis hides its replication id and its run id; restarts and failovers cannot be told");
+    Ok(UNKNOWN)
+}
+
+fn incarnation(info: &str, name: &str) -> Option<Incarnation> {
+    field(info, name)?.as_bytes().first_chunk().copied()
+}
+
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+fn is_no_script(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    error.downcast_ref::<RedisError>().is_some_and(|error| error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_by_their_whole_name() {
+        let info = "# Replication\r\nrole:master\r\nmaster_replid2:0000\r\nmaster_replid:0123456789abcdef0123\r\n";
+        assert_eq!(field(info, "role"), Some("master"));
+        assert_eq!(incarnation(info, "master_replid"), Some(*b"0123456789abcdef"));
+        assert_eq!(incarnation(info, "master_replid2"), None, "too short");
+        assert_eq!(field(info, "run_id"), None);
+    }
+}

@@ -1,0 +1,30 @@
+//! How the core finds this store by a URL.
+
+use std::{error::Error, sync::Arc};
+
+use cache_core::{
+    connect::{ConnectSpec, Connecting, Connector},
+    store::Store,
+};
+
+use crate::{RedisConfig, RedisStore};
+
+cache_core::connect::inventory::submit! {
+    Connector { schemes: &["redis", "rediss", "redis+unix", "valkey", "valkeys", "valkey+unix", "unix"], connect }
+}
+
+fn connect(spec: ConnectSpec) -> Connecting {
+    Box::pin(async move {
+        let mut config = RedisConfig::new(spec.url).namespace(spec.namespace);
+        if let Some(timeout) = spec.call_timeout {
+            config = config.call_timeout(timeout);
+        }
+        if spec.require {
+            config = config.require();
+        }
+        match RedisStore::connect(config).await {
+            Ok(store) => Ok(Arc::new(store) as Arc<dyn Store>),
+            Err(error) => Err(Box::new(error) as Box<dyn Error + Send + Sync>),
+        }
+    })
+}

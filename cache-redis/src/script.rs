@@ -1,0 +1,77 @@
+//! The Lua scripts: one for each step that must be atomic.
+//!
+//! They are loaded when a connection opens and called by digest. Each may be sent twice: doing it again changes nothing
+//! that the first time has not changed, except for the ids that come out.
+
+use std::{fmt::Write as _, sync::LazyLock};
+
+use redis::{Cmd, Pipeline};
+use sha1::{Digest as _, Sha1};
+
+const TOKENS: &str = include_str!("script/tokens.lua");
+
+/// A script and the digest that calls it.
+pub(crate) struct Script {
+    source: String,
+    digest: String,
+}
+
+/// Every script, by what it does.
+pub(crate) struct Scripts {
+    pub(crate) acquire: Script,
+    pub(crate) refresh: Script,
+    pub(crate) fill: Script,
+    pub(crate) replace: Script,
+    pub(crate) release: Script,
+    pub(crate) renew: Script,
+    pub(crate) invalidate: Script,
+    pub(crate) fence: Script,
+}
+
+pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
+    acquire: Script::over_tokens(include_str!("script/acquire.lua")),
+    refresh: Script::over_tokens(include_str!("script/refresh.lua")),
+    fill: Script::over_tokens(include_str!("script/fill.lua")),
+    replace: Script::over_tokens(include_str!("script/replace.lua")),
+    release: Script::over_tokens(include_str!("script/release.lua")),
+    renew: Script::over_tokens(include_str!("script/renew.lua")),
+    invalidate: Script::new(include_str!("script/invalidate.lua").to_owned()),
+    fence: Script::new(include_str!("script/fence.lua").to_owned()),
+});
+
+impl Script {
+    fn new(source: String) -> Self {
+        let mut digest = String::with_capacity(40);
+        for byte in Sha1::digest(source.as_bytes()) {
+            write!(digest, "{byte:02x}").expect("writing to a String succeeds");
+        }
+        Self { source, digest }
+    }
+
+    fn over_tokens(source: &str) -> Self {
+        Self::new([TOKENS, source].concat())
+    }
+
+    /// The beginning of a call; the caller appends `keys` key names and then the arguments.
+    pub(crate) fn call(&self, keys: usize, bytes: usize) -> Cmd {
+        let mut command = Cmd::with_capacity(3 + keys + 5, bytes + 64);
+        command.arg("EVALSHA").arg(&self.digest).arg(keys);
+        command
+    }
+}
+
+impl Scripts {
+    /// Loads all of them.
+    pub(crate) fn load(&self) -> Pipeline {
+        let mut pipeline = Pipeline::with_capacity(8);
+        for script in self.all() {
+            pipeline.cmd("SCRIPT").arg("LOAD").arg(&script.source);
+        }
+        pipeline
+    }
+
+    fn all(&self) -> [&Script; 8] {
+        let Self { acquire, refresh, fill, replace, release, renew, invalidate, fence } = self;
+        [acquire, refresh, fill, replace, release, renew, invalidate, fence]
+    }
+}

@@ -1,0 +1,38 @@
+-- Takes the right to load an entry. Creates the tokens that are missing.
+-- KEYS  entry, root, token…
+-- ARGV  incarnation, nonce, ms that the lease lasts, ms that tokens live, id of a value to disregard (or '')
+-- Answers 'F' (fence first), 'Q' (quarantined), the value, 'W' stamp id (another lease), or the lease: 'L' stamp id.
+local tokens = tokens_at(2, #KEYS)
+if is_foreign(tokens[1], ARGV[1]) then return 'F' end
+local head = head_of(KEYS[1])
+if kind_of(head) == 'Q' or any_held(tokens) then return 'Q' end
+
+local id = ids(ARGV[2])
+local lifetime = tonumber(ARGV[4])
+if not tokens[1] then
+  tokens[1] = ARGV[1] .. id('root')
+  redis.call('SET', KEYS[2], tokens[1])
+end
+local created = {}
+for i = 2, #tokens do
+  local key = KEYS[i + 1]
+  if created[key] then
+    -- A tag that is named twice.
+    tokens[i] = created[key]
+  elseif is_token(tokens[i]) then
+    extend(key, lifetime)
+  else
+    tokens[i] = 'T' .. id(i)
+    created[key] = tokens[i]
+    redis.call('SET', key, tokens[i], 'PX', lifetime)
+  end
+end
+
+local stamp = stamp_of(tokens)
+if string.sub(head, 2, 33) == stamp then
+  if is_value(head) and string.sub(head, 34, 65) ~= ARGV[5] then return redis.call('GET', KEYS[1]) end
+  if is_lease(head) then return 'W' .. string.sub(head, 2) end
+end
+local lease = 'L' .. stamp .. id('lease')
+redis.call('SET', KEYS[1], lease, 'PX', ARGV[3])
+return lease

@@ -1,0 +1,74 @@
+-- Stands in front of the scripts that look at tokens. An entry's own token keys are given as KEYS[first..last], the root
+-- first. MGET reads a key of another type as absent, which is what it counts as.
+
+local function live(entry)
+  return type(entry) == 'string' and entry or ''
+end
+
+-- The first bytes of an entry: its kind, stamp and id, and one byte more, so that a lease with something behind it shows.
+local function head_of(key)
+  local head = redis.pcall('GETRANGE', key, 0, 65)
+  if type(head) == 'table' then
+    if string.sub(head.err, 1, 9) ~= 'WRONGTYPE' then error(head.err) end
+    return ''
+  end
+  return head
+end
+
+local function kind_of(entry)
+  return string.sub(live(entry), 1, 1)
+end
+
+local function is_lease(head)
+  return kind_of(head) == 'L' and #head == 65
+end
+
+local function is_value(head)
+  return kind_of(head) == 'V' and #head >= 65
+end
+
+local function tokens_at(first, last)
+  return redis.call('MGET', unpack(KEYS, first, last))
+end
+
+-- Whether the root was made by another server, or by this one before a restart.
+local function is_foreign(root, incarnation)
+  return root and string.sub(root, 1, 16) ~= incarnation
+end
+
+local function any_held(tokens)
+  for i = 2, #tokens do
+    if kind_of(tokens[i]) == 'Q' then return true end
+  end
+  return false
+end
+
+local function is_token(token)
+  return kind_of(token) == 'T' and #token == 33
+end
+
+-- What the entries under these tokens carry. nil while a token is missing.
+local function stamp_of(tokens)
+  for i = 1, #tokens do
+    if not tokens[i] then return nil end
+  end
+  return string.sub(redis.sha1hex(table.concat(tokens, '|')), 1, 32)
+end
+
+-- Ids that never come twice: the server's clock beside the caller's nonce, so that a script that is sent again cannot
+-- bring back a token that was removed in between.
+local function ids(nonce)
+  local now = redis.call('TIME')
+  local unique = nonce .. '.' .. now[1] .. '.' .. now[2] .. '.'
+  return function(purpose)
+    return string.sub(redis.sha1hex(unique .. purpose), 1, 32)
+  end
+end
+
+-- A token outlives what is stored under it. Extending it only when a third of its life is gone keeps that from being a
+-- write for every load.
+local function extend(key, lifetime)
+  if redis.call('PTTL', key) < lifetime * 2 / 3 then
+    redis.call('PEXPIRE', key, lifetime)
+  end
+end

@@ -1,0 +1,321 @@
+//! The store itself: each call of [`Store`] as one command.
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use cache_core::{
+    Key, Outcome, Store, Target,
+    policy::MAX_TTL,
+    store::{Acquired, Filled, Lease, LeaseId, Link as Status, Payload, Purpose, Read, StoreError},
+};
+use redis::{Cmd, Value};
+use tokio::{sync::watch, task::AbortHandle};
+
+use crate::{
+    config::RedisConfig,
+    connection::{Incarnation, Session},
+    entry::{self, Entry, HEAD},
+    error::{ConnectError, NotBytes, UnexpectedReply},
+    link::Link,
+    name::Names,
+    script::SCRIPTS,
+};
+
+/// How often an ACQUIRE fences and asks again before it gives up.
+const FENCES: usize = 3;
+
+/// Entries in Redis or Valkey, shared by all that use its namespace.
+///
+/// A hit is one `MGET`. Everything else is one script call; invalidating is one round trip for any number of targets,
+/// except for globs, which walk the keys.
+///
+/// It reconnects by itself. While it is out of reach, calls fail at once, and invalidations are queued; they are
+/// replayed before anything is read again. Dropping the store closes the connection.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), cache_redis::ConnectError> {
+/// use cache_redis::{RedisConfig, RedisStore};
+///
+/// let store = RedisStore::connect(RedisConfig::new("redis://127.0.0.1").namespace("staffing")).await?;
+/// # drop(store); Ok(())
+/// # }
+/// ```
+pub struct RedisStore {
+    link: Arc<Link>,
+    names: Names,
+    nonces: Nonces,
+    token_ttl: Duration,
+    keeper: AbortHandle,
+}
+
+impl RedisStore {
+    /// Connects. If Redis is not there, the store starts out of reach and joins when it can.
+    ///
+    /// # Errors
+    ///
+    /// A URL that cannot be read, a user, password or database that Redis refuses; with
+    /// [`RedisConfig::require`] also a Redis that is not there.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime.
+    pub async fn connect(config: RedisConfig) -> Result<Self, ConnectError> {
+        let address = config.address()?;
+        let names = Names::new(&config.namespace);
+        let link = Arc::new(Link::new(&config, address, names.clone()));
+        match link.join().await {
+            Ok(()) => {}
+            Err(error) if error.is_temporary() && !config.require => {
+                tracing::warn!(at = link.at(), %error, "Redis is out of reach; it is used as soon as it answers");
+            }
+            Err(error) => return Err(error),
+        }
+        let kept = Arc::clone(&link);
+        let keeper = tokio::spawn(async move { kept.keep().await }).abort_handle();
+        Ok(Self { link, names, nonces: Nonces::default(), token_ttl: config.token_ttl, keeper })
+    }
+
+    fn acquire_command(&self, incarnation: &Incarnation, key: &Key, purpose: Purpose, lasts: Duration) -> Cmd {
+        let tokens = Names::token_count(key);
+        let bytes = self.names.size(key) + 160;
+        let (mut command, known) = match purpose {
+            Purpose::Load { unreadable } => (SCRIPTS.acquire.call(1 + tokens, bytes), unreadable),
+            Purpose::Refresh(id) => (SCRIPTS.refresh.call(2 + tokens, bytes), Some(id)),
+        };
+        self.names.write_entry(&mut command, key);
+        self.names.write_tokens(&mut command, key);
+        if matches!(purpose, Purpose::Refresh(_)) {
+            self.names.write_beside(&mut command, key);
+        }
+        command.arg(incarnation).arg(self.nonces.next()).arg(millis(lasts)).arg(millis(self.token_ttl));
+        command.arg(known.as_ref().map_or(&[][..], |id| &id.0));
+        command
+    }
+
+    /// A call that concerns only the place of a lease.
+    fn lease_command(&self, script: &crate::script::Script, key: &Key, lease: &Lease) -> Cmd {
+        let mut command = script.call(1, self.names.size(key) + HEAD);
+        if lease.replaces.is_some() {
+            self.names.write_beside(&mut command, key);
+        } else {
+            self.names.write_entry(&mut command, key);
+        }
+        command.arg(&entry::head(b'L', lease));
+        command
+    }
+
+    fn fill_command(&self, key: &Key, lease: &Lease, payload: &[u8], ttl: Duration) -> Cmd {
+        let tokens = Names::token_count(key);
+        let bytes = self.names.size(key) + 2 * HEAD + 64 + payload.len();
+        let script = if lease.replaces.is_some() { &SCRIPTS.replace } else { &SCRIPTS.fill };
+        let mut command = script.call(1 + tokens + usize::from(lease.replaces.is_some()), bytes);
+        self.names.write_entry(&mut command, key);
+        self.names.write_tokens(&mut command, key);
+        if lease.replaces.is_some() {
+            self.names.write_beside(&mut command, key);
+        }
+        command.arg(&entry::head(b'L', lease));
+        entry::write_value(&mut command, lease, payload);
+        command.arg(millis(ttl.min(MAX_TTL)));
+        if let Some(id) = lease.replaces {
+            command.arg(&id.0);
+        }
+        command
+    }
+
+    async fn call(&self, command: &Cmd) -> Result<Value, StoreError> {
+        let session = self.link.session()?;
+        self.link.call(&session, command).await
+    }
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    async fn read(&self, key: &Key) -> Result<Read, StoreError> {
+        let session = self.link.session()?;
+        let mut command = Cmd::with_capacity(2 + Names::token_count(key), 16 + self.names.size(key));
+        command.arg("MGET");
+        self.names.write_entry(&mut command, key);
+        self.names.write_tokens(&mut command, key);
+        match self.link.call(&session, &command).await? {
+            Value::Array(values) => Ok(judge(values, &session)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn acquire(&self, key: &Key, purpose: Purpose, lasts: Duration) -> Result<Acquired, StoreError> {
+        for _ in 0..FENCES {
+            let session = self.link.session()?;
+            let command = self.acquire_command(session.incarnation(), key, purpose, lasts);
+            let Value::BulkString(answer) = self.link.call(&session, &command).await? else {
+                return Err(unexpected());
+            };
+            if answer == b"F" {
+                self.link.fence(&session).await?;
+                continue;
+            }
+            return acquired(answer, purpose);
+        }
+        // Others keep bringing back a root of another incarnation: two servers that take themselves for the primary.
+        Err(StoreError::Unavailable)
+    }
+
+    async fn renew(&self, key: &Key, lease: &Lease, lasts: Duration) -> Result<bool, StoreError> {
+        let mut command = self.lease_command(&SCRIPTS.renew, key, lease);
+        command.arg(millis(lasts));
+        Ok(self.call(&command).await? == Value::Int(1))
+    }
+
+    async fn fill(&self, key: &Key, lease: &Lease, payload: Payload, ttl: Duration) -> Result<Filled, StoreError> {
+        let Payload::Bytes(payload) = payload else {
+            return Err(StoreError::Failed(Box::new(NotBytes)));
+        };
+        let command = self.fill_command(key, lease, &payload, ttl);
+        match self.call(&command).await? {
+            Value::Int(1) => Ok(Filled::Stored),
+            Value::Int(0) => Ok(Filled::Refused),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn release(&self, key: &Key, lease: &Lease) -> Result<(), StoreError> {
+        self.call(&self.lease_command(&SCRIPTS.release, key, lease)).await.map(drop)
+    }
+
+    async fn invalidate(&self, targets: &[Target]) -> Result<Outcome, StoreError> {
+        if targets.is_empty() {
+            return Ok(Outcome::Applied);
+        }
+        Ok(if self.link.invalidate(targets).await { Outcome::Applied } else { Outcome::Journaled })
+    }
+
+    fn link(&self) -> Option<watch::Receiver<Status>> {
+        Some(self.link.status())
+    }
+}
+
+impl Drop for RedisStore {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+impl std::fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisStore").field("at", &self.link.at()).field("names", &self.names).finish_non_exhaustive()
+    }
+}
+
+/// What an entry and its tokens, read by one `MGET`, come to.
+fn judge(values: Vec<Value>, session: &Session) -> Read {
+    let mut values = values.into_iter();
+    let found = values.next();
+    let tokens = values.as_slice();
+    let is_held = |value: &Value| bytes(value).is_some_and(|token| token.first() == Some(&b'Q'));
+    if found.as_ref().is_some_and(is_held) || tokens.iter().skip(1).any(is_held) {
+        return Read::Held;
+    }
+    let Some(Value::BulkString(found)) = found else {
+        return Read::Miss { loading: None };
+    };
+    let entry = Entry::parse(&found);
+    match (entry, live_stamp(tokens, session.incarnation())) {
+        (Entry::Value { stamp, id }, Some(live)) if stamp == live => Read::Hit(entry::stored(id, found)),
+        (Entry::Lease { stamp, id }, Some(live)) if stamp == live => Read::Miss { loading: Some(id) },
+        _ => Read::Miss { loading: None },
+    }
+}
+
+/// The stamp of the tokens as they are, if all are there and the root is of the connection's own incarnation.
+fn live_stamp(tokens: &[Value], incarnation: &Incarnation) -> Option<entry::Stamp> {
+    let root = bytes(tokens.first()?)?;
+    if !root.starts_with(incarnation) || tokens.iter().any(|token| bytes(token).is_none()) {
+        return None;
+    }
+    Some(entry::stamp(tokens.iter().filter_map(bytes)))
+}
+
+fn bytes(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+fn acquired(answer: Vec<u8>, purpose: Purpose) -> Result<Acquired, StoreError> {
+    let replaces = match purpose {
+        Purpose::Refresh(id) => Some(id),
+        Purpose::Load { .. } => None,
+    };
+    match answer.first() {
+        Some(b'W') if answer.len() == HEAD => {
+            let mut id = [0; 32];
+            id.copy_from_slice(&answer[33..]);
+            Ok(Acquired::Wait(LeaseId(id)))
+        }
+        Some(b'G') => Ok(Acquired::Gone),
+        _ => match Entry::parse(&answer) {
+            Entry::Lease { stamp, id } => Ok(Acquired::Lease(Lease { id, stamp, replaces })),
+            Entry::Value { id, .. } => Ok(Acquired::Value(entry::stored(id, answer))),
+            Entry::Held => Ok(Acquired::Held),
+            Entry::Garbage => Err(unexpected()),
+        },
+    }
+}
+
+fn unexpected() -> StoreError {
+    StoreError::Failed(Box::new(UnexpectedReply))
+}
+
+/// Redis takes whole milliseconds, and no zero.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 50)
+}
+
+/// 128 bits that no other call of any instance has: a counter under a hash keyed at random for each store.
+#[derive(Default)]
+struct Nonces {
+    keys: [RandomState; 2],
+    counter: AtomicU64,
+}
+
+impl Nonces {
+    fn next(&self) -> String {
+        let count = self.counter.fetch_add(1, Ordering::Relaxed);
+        format!("{:016x}{:016x}", self.keys[0].hash_one(count), self.keys[1].hash_one(count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nonces_of_two_stores_differ() {
+        let (one, other) = (Nonces::default(), Nonces::default());
+        let mut all: Vec<_> = (0..100).flat_map(|_| [one.next(), other.next()]).collect();
+        assert!(all.iter().all(|nonce| nonce.len() == 32));
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 200);
+    }
+
+    #[test]
+    fn no_duration_becomes_zero() {
+        assert_eq!(millis(Duration::ZERO), 1);
+        assert_eq!(millis(Duration::from_nanos(1)), 1);
+        assert_eq!(millis(Duration::from_secs(2)), 2_000);
+        assert_eq!(millis(Duration::MAX), 1 << 50);
+    }
+}

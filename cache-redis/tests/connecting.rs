@@ -1,0 +1,155 @@
+//! What `connect` accepts and refuses, and what it tells about it.
+
+mod common;
+
+use std::time::Duration;
+
+use cache_core::{
+    Outcome, Store,
+    store::{Link, StoreError},
+};
+use cache_redis::{ConnectError, RedisConfig, RedisStore};
+use common::*;
+use test_support::{Options, RedisServer, unique};
+
+const SECRET: &str = "hunter2";
+
+fn with_password() -> RedisServer {
+    RedisServer::start_with(Options { password: Some(SECRET.to_owned()), ..Options::default() })
+}
+
+async fn refused(url: &str) -> ConnectError {
+    // Without `require`: these are errors of `connect` all the same.
+    let error = RedisStore::connect(RedisConfig::new(url)).await.expect_err(url);
+    let told = format!("{error} {error:?}");
+    assert!(!told.contains(SECRET), "{told}");
+    error
+}
+
+#[tokio::test]
+async fn a_wrong_or_missing_password_is_an_error() {
+    let server = with_password();
+    let at = format!("127.0.0.1:{}", server.port());
+    for user in ["", ":wrong@", "somebody:hunter2@", "default:hunter@"] {
+        for options in ["", "?protocol=resp2"] {
+            let error = refused(&format!("redis://{user}{at}{options}")).await;
+            assert!(matches!(error, ConnectError::Auth { .. }), "{user}{options}: {error}");
+            assert!(error.to_string().contains(&at), "{error}");
+        }
+    }
+    for user in [":hunter2@", "default:hunter2@"] {
+        for options in ["", "?protocol=resp2"] {
+            let url = format!("redis://{user}{at}{options}");
+            let store = RedisStore::connect(config(&url, &unique("test"))).await.expect(user);
+            fill(&store, &page(7, 1), "one").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_acl_user_needs_its_own_keys_only() {
+    let server = RedisServer::start();
+    let namespace = unique("test");
+    let rules = ["ACL", "SETUSER", "app", "on", ">hunter2", "resetkeys", "resetchannels"];
+    let keys = format!("~{namespace}:*");
+    // What the store needs, and no more.
+    let commands = "+hello +auth +info +select +script|load +evalsha +mget +get +getrange +set +unlink \
+                    +pttl +pexpire +time +scan";
+    let all: Vec<_> = rules.into_iter().chain([keys.as_str(), "-@all"]).chain(commands.split_whitespace()).collect();
+    assert_eq!(server.cli(&all), "+OK");
+    let url = format!("redis://app:hunter2@127.0.0.1:{}", server.port());
+    let store = RedisStore::connect(config(&url, &namespace)).await.unwrap();
+    fill(&store, &page(7, 1), "one").await;
+    assert!(hit(&store, &page(7, 1)).await.is_some());
+    let lease = lease(&store, &page(7, 2)).await;
+    assert!(store.renew(&page(7, 2), &lease, LEASE).await.unwrap());
+    store.release(&page(7, 2), &lease).await.unwrap();
+    invalidate(&store, cache_core::Target::Glob("*".to_owned())).await;
+    assert_eq!(hit(&store, &page(7, 1)).await, None);
+    let elsewhere = RedisStore::connect(config(&url, "elsewhere")).await.expect_err("not its keys");
+    assert!(matches!(elsewhere, ConnectError::Auth { .. }), "{elsewhere}");
+}
+
+#[tokio::test]
+async fn databases_are_apart_and_one_that_is_not_there_is_an_error() {
+    let server = RedisServer::start();
+    let namespace = unique("test");
+    let at = |database: &str| format!("redis://127.0.0.1:{}/{database}", server.port());
+    let three = RedisStore::connect(config(&at("3"), &namespace)).await.unwrap();
+    let four = RedisStore::connect(config(&at("4"), &namespace)).await.unwrap();
+    fill(&three, &page(7, 1), "one").await;
+    assert_eq!(hit(&four, &page(7, 1)).await, None);
+    assert!(hit(&three, &page(7, 1)).await.is_some());
+    let error = refused(&at("1000")).await;
+    assert!(matches!(error, ConnectError::BadDatabase { database: 1000, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_unix_socket_works() {
+    let socket = std::env::temp_dir().join(unique("staleproof.sock"));
+    let arguments = vec!["--unixsocket".to_owned(), socket.display().to_string()];
+    let _server = RedisServer::start_with(Options { arguments, ..Options::default() });
+    let store = RedisStore::connect(config(&format!("redis+unix://{}?db=2", socket.display()), "test")).await.unwrap();
+    fill(&store, &page(7, 1), "one").await;
+    assert!(hit(&store, &page(7, 1)).await.is_some());
+}
+
+#[tokio::test]
+async fn the_older_protocol_works_and_notices_a_loss_at_the_next_call() {
+    let mut server = RedisServer::start();
+    let url = format!("{}?protocol=resp2", server.url());
+    let store = RedisStore::connect(config(&url, &unique("test"))).await.unwrap();
+    fill(&store, &page(7, 1), "one").await;
+    assert!(hit(&store, &page(7, 1)).await.is_some());
+    server.kill();
+    assert!(matches!(store.read(&page(7, 1)).await, Err(StoreError::Unavailable)));
+    server.restart();
+    until(&store, true).await;
+}
+
+#[tokio::test]
+async fn a_replica_is_not_used() {
+    let server = RedisServer::start();
+    server.cli(&["REPLICAOF", "127.0.0.1", "1"]);
+    let error = RedisStore::connect(config(&server.url(), "test")).await.expect_err("a replica");
+    assert!(matches!(error, ConnectError::Unreachable { .. }) && error.to_string().contains("replica"), "{error}");
+}
+
+#[tokio::test]
+async fn an_outage_fills_no_log_and_the_log_tells_no_password() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let mut server = with_password();
+    let store = RedisStore::connect(config(&server.url(), &unique("test"))).await.unwrap();
+    server.kill();
+    until(&store, false).await;
+    for n in 0..100 {
+        assert_eq!(store.invalidate(&[page(n, 1).into_entry()]).await.unwrap(), Outcome::Journaled);
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    server.restart();
+    until(&store, true).await;
+    let text = log.text();
+    assert_eq!(log.count("WARN message=lost Redis"), 1, "{text}");
+    assert_eq!(log.count("WARN message=invalidations are queued"), 1, "{text}");
+    assert_eq!(log.count("INFO message=connected to Redis"), 2, "{text}");
+    assert!(text.contains("replayed=100"), "{text}");
+    assert!(!text.contains(SECRET) && !format!("{store:?}").contains(SECRET), "{text}");
+}
+
+#[tokio::test]
+async fn a_password_that_changes_later_keeps_the_store_out_and_is_told_once() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let server = with_password();
+    let store = RedisStore::connect(config(&server.url(), &unique("test"))).await.unwrap();
+    server.cli(&["CONFIG", "SET", "requirepass", "another"]);
+    let url = server.url().replace(SECRET, "another");
+    test_support::cli(&url, &["CLIENT", "KILL", "TYPE", "normal"]);
+    until(&store, false).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert!(matches!(*store.link().unwrap().borrow(), Link::Down { .. }));
+    assert_eq!(log.count("WARN message=Redis refuses this client"), 1, "{}", log.text());
+    test_support::cli(&url, &["CONFIG", "SET", "requirepass", SECRET]);
+    until(&store, true).await;
+}

@@ -1,0 +1,307 @@
+//! Reading, loading, filling and refreshing entries in a real Redis.
+
+mod common;
+
+use std::time::Duration;
+
+use cache_core::{
+    Key, Store, Tag,
+    store::{Acquired, Filled, Lease, LeaseId, Purpose, Read, Stored},
+};
+use cache_redis::RedisStore;
+use common::*;
+use test_support::RedisServer;
+
+async fn stored(store: &RedisStore, key: &Key) -> Stored {
+    match store.read(key).await.expect("Redis answers") {
+        Read::Hit(stored) => stored,
+        other => panic!("no hit on {key}: {other:?}"),
+    }
+}
+
+async fn refresh(store: &RedisStore, key: &Key, id: LeaseId) -> Lease {
+    match store.acquire(key, Purpose::Refresh(id), LEASE).await.expect("Redis answers") {
+        Acquired::Lease(lease) => lease,
+        other => panic!("no lease on {key}: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_was_filled_is_hit_by_other_instances() {
+    let ground = Ground::shared().await;
+    let (store, key) = (&ground.store, page(7, 1));
+    assert!(matches!(store.read(&key).await.unwrap(), Read::Miss { loading: None }));
+    let lease = lease(store, &key).await;
+    assert!(lease.id.0.iter().all(u8::is_ascii_hexdigit));
+    let other = ground.another().await;
+    assert!(matches!(other.read(&key).await.unwrap(), Read::Miss { loading: Some(id) } if id == lease.id));
+    assert!(matches!(other.acquire(&key, LOAD, LEASE).await.unwrap(), Acquired::Wait(id) if id == lease.id));
+    assert_eq!(store.fill(&key, &lease, bytes("one"), TTL).await.unwrap(), Filled::Stored);
+    let found = stored(&other, &key).await;
+    assert_eq!((text(&found.payload).as_str(), found.id), ("one", lease.id));
+    let acquired = other.acquire(&key, LOAD, LEASE).await.unwrap();
+    assert!(matches!(acquired, Acquired::Value(value) if text(&value.payload) == "one" && value.id == lease.id));
+}
+
+#[tokio::test]
+async fn names_in_redis_can_be_read() {
+    let ground = Ground::shared().await;
+    fill(&ground.store, &page(7, 1), "one").await;
+    for name in ["page:7:1", "page#g", "page:7#g", "#tag:owner:7#g", "#root"] {
+        assert_eq!(ground.cli(&["EXISTS", &ground.name(name)]), ":1", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_read_is_one_command_and_no_script() {
+    let server = RedisServer::start();
+    let ground = Ground::on(&server).await;
+    let key = page(7, 1);
+    fill(&ground.store, &key, "one").await;
+    server.cli(&["CONFIG", "RESETSTAT"]);
+    for _ in 0..10 {
+        assert!(hit(&ground.store, &key).await.is_some());
+    }
+    for _ in 0..5 {
+        assert!(hit(&ground.store, &page(8, 1)).await.is_none());
+    }
+    let stats = server.cli(&["INFO", "commandstats"]);
+    let ours = ["cmdstat_config", "cmdstat_info", "cmdstat_quit"];
+    let calls = |line: &&str| line.starts_with("cmdstat_") && !ours.iter().any(|own| line.starts_with(own));
+    let commands: Vec<_> = stats.lines().filter(calls).map(|line| line.split(',').next().unwrap()).collect();
+    assert_eq!(commands, ["cmdstat_mget:calls=15"]);
+}
+
+#[tokio::test]
+async fn an_empty_value_is_a_value() {
+    let ground = Ground::shared().await;
+    fill(&ground.store, &page(7, 1), "").await;
+    assert_eq!(hit(&ground.store, &page(7, 1)).await.as_deref(), Some(""));
+}
+
+#[tokio::test]
+async fn a_key_without_arguments_and_a_tag_named_twice_work() {
+    let ground = Ground::shared().await;
+    let key = Key::new("all").tag(Tag::new("a")).tag(Tag::new("a"));
+    fill(&ground.store, &key, "one").await;
+    assert_eq!(hit(&ground.store, &key).await.as_deref(), Some("one"));
+}
+
+#[tokio::test]
+async fn garbage_in_the_place_of_an_entry_is_a_miss_and_is_replaced() {
+    let ground = Ground::shared().await;
+    let (store, key) = (&ground.store, page(7, 1));
+    let name = ground.name(&key);
+    fill(store, &key, "one").await;
+    let value = ground.cli(&["GET", &name]);
+    let truncated = &value[..64];
+    let lease_and_more = format!("L{}", &value[1..]);
+    for garbage in ["", "x", "hello", truncated, &value[..1], &lease_and_more] {
+        ground.cli(&["SET", &name, garbage]);
+        assert!(matches!(store.read(&key).await.unwrap(), Read::Miss { loading: None }), "{garbage:?}");
+        fill(store, &key, "two").await;
+        assert_eq!(hit(store, &key).await.as_deref(), Some("two"), "{garbage:?}");
+    }
+}
+
+#[tokio::test]
+async fn keys_of_another_type_count_as_absent() {
+    let ground = Ground::shared().await;
+    let (store, key) = (&ground.store, page(7, 1));
+    for name in ["page:7:1", "page#g", "page:7#g", "#tag:owner:7#g", "#root"] {
+        fill(store, &key, "one").await;
+        ground.cli(&["DEL", &ground.name(name)]);
+        ground.cli(&["RPUSH", &ground.name(name), "a list"]);
+        assert_eq!(hit(store, &key).await, None, "{name}");
+        fill(store, &key, "two").await;
+        assert_eq!(hit(store, &key).await.as_deref(), Some("two"), "{name}");
+        invalidate(store, key.clone().into_entry()).await;
+    }
+    let lease = lease(store, &key).await;
+    ground.cli(&["DEL", &ground.name(&key)]);
+    ground.cli(&["RPUSH", &ground.name(&key), "a list"]);
+    assert_eq!(store.fill(&key, &lease, bytes("late"), TTL).await.unwrap(), Filled::Refused);
+    assert!(!store.renew(&key, &lease, LEASE).await.unwrap());
+    store.release(&key, &lease).await.unwrap();
+    assert_eq!(ground.cli(&["TYPE", &ground.name(&key)]), "+list", "somebody else's");
+    invalidate(store, key.clone().into_entry()).await;
+    assert_eq!(ground.cli(&["EXISTS", &ground.name(&key)]), ":0");
+}
+
+#[tokio::test]
+async fn garbage_in_the_place_of_a_token_is_replaced() {
+    let ground = Ground::shared().await;
+    let (store, key) = (&ground.store, page(7, 1));
+    for garbage in ["", "x", "T", "T|T", "a token of somebody else, of about that length"] {
+        fill(store, &key, "one").await;
+        ground.cli(&["SET", &ground.name("page:7#g"), garbage]);
+        assert_eq!(hit(store, &key).await, None, "{garbage:?}");
+        fill(store, &key, "two").await;
+        assert_eq!(hit(store, &key).await.as_deref(), Some("two"), "{garbage:?}");
+        invalidate(store, key.clone().into_entry()).await;
+    }
+    ground.cli(&["SET", &ground.name("#root"), "nonsense"]);
+    assert_eq!(hit(store, &key).await, None);
+    fill(store, &key, "three").await;
+    assert_eq!(hit(store, &key).await.as_deref(), Some("three"));
+}
+
+#[tokio::test]
+async fn a_value_that_cannot_be_read_is_loaded_again() {
+    let ground = Ground::shared().await;
+    let (store, key) = (&ground.store, page(7, 1));
+    fill(store, &key, "corrupt").await;
+    let id = stored(store, &key).await.id;
+    let unreadable = Purpose::Load { unreadable: Some(id) };
+    let Acquired::Lease(lease) = store.acquire(&key, unreadable, LEASE).await.unwrap() else { panic!("no lease") };
+    assert_eq!(store.fill(&key, &lease, bytes("good"), TTL).await.unwrap(), Filled::Stored);
+    let acquired = store.acquire(&key, unreadable, LEASE).await.unwrap();
+    assert!(matches!(acquired, Acquired::Value(value) if text(&value.payload) == "good"), "only that one value");
+}
+
+#[tokio::test]
+async fn a_quarantine_is_respected_by_every_call() {
+    let ground = Ground::shared().await;
+    let (store, key) = (&ground.store, page(7, 1));
+    let held = |at: String, ground: &Ground| ground.cli(&["SET", &at, "Qsomebody;", "PX", "60000"]);
+    for at in ["page:7:1", "page:7#g", "#tag:owner:7#g"] {
+        fill(store, &key, "one").await;
+        let id = stored(store, &key).await.id;
+        held(ground.name(at), &ground);
+        assert!(matches!(store.read(&key).await.unwrap(), Read::Held), "{at}");
+        assert!(matches!(store.acquire(&key, LOAD, LEASE).await.unwrap(), Acquired::Held), "{at}");
+        assert!(matches!(store.acquire(&key, Purpose::Refresh(id), LEASE).await.unwrap(), Acquired::Held), "{at}");
+        for target in [
+            key.clone().into_entry(),
+            Key::new("page").arg(&7).into_node(),
+            cache_core::Target::Tag(Tag::new("owner:7")),
+            cache_core::Target::Glob("*".to_owned()),
+        ] {
+            invalidate(store, target).await;
+        }
+        assert_eq!(ground.cli(&["GET", &ground.name(at)]), "Qsomebody;", "{at}");
+        ground.cli(&["DEL", &ground.name(at)]);
+    }
+}
+
+#[tokio::test]
+async fn a_quarantine_set_during_a_load_refuses_its_fill() {
+    let ground = Ground::shared().await;
+    let (store, key) = (&ground.store, page(7, 1));
+    for at in ["page:7:1", "page:7#g", "#tag:owner:7#g"] {
+        let lease = lease(store, &key).await;
+        ground.cli(&["SET", &ground.name(at), "Qsomebody;", "PX", "60000"]);
+        assert_eq!(store.fill(&key, &lease, bytes("late"), TTL).await.unwrap(), Filled::Refused, "{at}");
+        ground.cli(&["DEL", &ground.name(at)]);
+        assert_eq!(hit(store, &key).await, None);
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_replaces_exactly_the_value_it_saw() {
+    let ground = Ground::shared().await;
+    let (store, key) = (&ground.store, page(7, 1));
+    fill(store, &key, "one").await;
+    let id = stored(store, &key).await.id;
+    let lease = refresh(store, &key, id).await;
+    assert_eq!(lease.replaces, Some(id));
+    assert_eq!(hit(store, &key).await.as_deref(), Some("one"), "readable meanwhile");
+    let second = store.acquire(&key, Purpose::Refresh(id), LEASE).await.unwrap();
+    assert!(matches!(second, Acquired::Wait(other) if other == lease.id));
+    assert!(store.renew(&key, &lease, LEASE).await.unwrap());
+    assert_eq!(store.fill(&key, &lease, bytes("two"), TTL).await.unwrap(), Filled::Stored);
+    assert_eq!(hit(store, &key).await.as_deref(), Some("two"));
+    assert_eq!(ground.cli(&["EXISTS", &ground.name("page:7:1#r")]), ":0");
+    assert!(matches!(store.acquire(&key, Purpose::Refresh(id), LEASE).await.unwrap(), Acquired::Gone));
+}
+
+#[tokio::test]
+async fn a_refresh_of_a_value_that_went_away_stores_nothing() {
+    let ground = Ground::shared().await;
+    let (store, key) = (&ground.store, page(7, 1));
+    let node = Key::new("page").arg(&7).into_node();
+    let tag = cache_core::Target::Tag(Tag::new("owner:7"));
+    let glob = cache_core::Target::Glob("page:7:1".to_owned());
+    for target in [key.clone().into_entry(), node, tag, glob, cache_core::Target::All] {
+        fill(store, &key, "one").await;
+        let lease = refresh(store, &key, stored(store, &key).await.id).await;
+        invalidate(store, target.clone()).await;
+        assert_eq!(store.fill(&key, &lease, bytes("late"), TTL).await.unwrap(), Filled::Refused, "{target}");
+        assert_eq!(hit(store, &key).await, None, "{target}");
+        // Nor over the next value.
+        fill(store, &key, "next").await;
+        assert_eq!(store.fill(&key, &lease, bytes("late"), TTL).await.unwrap(), Filled::Refused, "{target}");
+        assert_eq!(hit(store, &key).await.as_deref(), Some("next"), "{target}");
+        invalidate(store, cache_core::Target::All).await;
+    }
+}
+
+#[tokio::test]
+async fn a_fill_that_is_sent_twice_answers_the_same() {
+    let ground = Ground::shared().await;
+    let (store, key) = (&ground.store, page(7, 1));
+    let first = lease(store, &key).await;
+    for _ in 0..2 {
+        assert_eq!(store.fill(&key, &first, bytes("one"), TTL).await.unwrap(), Filled::Stored);
+    }
+    let second = refresh(store, &key, first.id).await;
+    for _ in 0..2 {
+        assert_eq!(store.fill(&key, &second, bytes("two"), TTL).await.unwrap(), Filled::Stored);
+    }
+    assert_eq!(store.fill(&key, &first, bytes("one"), TTL).await.unwrap(), Filled::Refused);
+    assert_eq!(hit(store, &key).await.as_deref(), Some("two"));
+}
+
+#[tokio::test]
+async fn tokens_outlive_what_is_below_them() {
+    let ground = Ground::shared().await;
+    let (store, key) = (&ground.store, page(7, 1));
+    let day = 24 * 60 * 60;
+    let left = |name: &str| ground.cli(&["TTL", &ground.name(name)])[1..].parse::<i64>().unwrap();
+    fill(store, &key, "one").await;
+    for name in ["page#g", "page:7#g", "#tag:owner:7#g"] {
+        assert!(left(name) > day + 60 * 60, "{name}");
+        ground.cli(&["EXPIRE", &ground.name(name), "3600"]);
+    }
+    assert_eq!(ground.cli(&["TTL", &ground.name("#root")]), ":-1");
+    refresh(store, &key, stored(store, &key).await.id).await;
+    assert_eq!(hit(store, &key).await.as_deref(), Some("one"), "extended, not replaced");
+    fill(store, &page(7, 2), "two").await;
+    for name in ["page#g", "page:7#g", "#tag:owner:7#g"] {
+        assert!(left(name) > day + 60 * 60, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn no_entry_lives_for_more_than_a_day() {
+    let ground = Ground::shared().await;
+    let (store, key) = (&ground.store, page(7, 1));
+    let lease = lease(store, &key).await;
+    store.fill(&key, &lease, bytes("one"), Duration::from_secs(1 << 40)).await.unwrap();
+    assert!(ground.cli(&["TTL", &ground.name(&key)])[1..].parse::<i64>().unwrap() <= 24 * 60 * 60);
+}
+
+#[tokio::test]
+async fn scripts_that_redis_lost_are_loaded_again() {
+    let server = RedisServer::start();
+    let ground = Ground::on(&server).await;
+    server.cli(&["SCRIPT", "FLUSH"]);
+    fill(&ground.store, &page(7, 1), "one").await;
+    server.cli(&["SCRIPT", "FLUSH"]);
+    invalidate(&ground.store, page(7, 1).into_entry()).await;
+    assert_eq!(hit(&ground.store, &page(7, 1)).await, None);
+}
+
+#[tokio::test]
+async fn full_memory_refuses_loads_but_never_an_invalidation() {
+    let server = RedisServer::start();
+    let ground = Ground::on(&server).await;
+    fill(&ground.store, &page(7, 1), "one").await;
+    server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    let refused = ground.store.acquire(&page(7, 2), LOAD, LEASE).await;
+    assert!(matches!(refused, Err(cache_core::store::StoreError::Failed(_))), "{refused:?}");
+    assert!(hit(&ground.store, &page(7, 1)).await.is_some(), "still connected");
+    invalidate(&ground.store, Key::new("page").into_node()).await;
+    assert_eq!(hit(&ground.store, &page(7, 1)).await, None);
+    server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+}
