@@ -56,7 +56,8 @@ async fn corrupt_truncated_and_foreign_values_are_misses_and_are_replaced() {
         assert_eq!(service.page(7, "x").await, 1);
         assert_eq!(source.loads(), loads, "cut to {length} bytes: not replaced");
     }
-    for at in 1..good.len() {
+    // Kind, stamp and everything of the core's; not the 32 bytes in between that only name the value.
+    for at in (0..33).chain(65..good.len()) {
         let good: Vec<u8> = operator.get(&key).expect("get");
         let mut bad = good.clone();
         bad[at] ^= 0x20;

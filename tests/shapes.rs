@@ -165,8 +165,8 @@ async fn enums() {
 
 #[tokio::test]
 async fn recursion() {
-    let list = (0..100).fold(None, |next, value| Some(Box::new(List { value, next })));
-    survives("recursive", *list.expect("a hundred")).await;
+    let list = (0..30).fold(None, |next, value| Some(Box::new(List { value, next })));
+    survives("recursive", *list.expect("thirty")).await;
 }
 
 #[tokio::test]

@@ -24,7 +24,8 @@ pub enum Degraded {
         /// The longest that a value loaded in degraded mode is served, and so how stale another instance's write can leave it.
         max_ttl: Duration,
     },
-    /// The source: every call loads, with single flight.
+    /// The source: every call loads. Only callers that begin before a load does share it: without a store nothing shows that an older load is
+    /// still good.
     Bypass,
 }
 
