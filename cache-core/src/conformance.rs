@@ -101,8 +101,8 @@ impl Subject {
     /// Runs all cases. Panics with the names of the rules that do not hold.
     pub async fn run(&self) {
         let failures = self.failures().await;
-        let list: String = failures.iter().map(|failure| format!("\n  {failure}")).collect();
-        assert!(failures.is_empty(), "{} of {} rules of a store do not hold:{list}", failures.len(), CASES.len());
+        let list: Vec<_> = failures.iter().map(Failure::to_string).collect();
+        assert!(list.is_empty(), "{} of {} rules do not hold:\n  {}", list.len(), CASES.len(), list.join("\n  "));
     }
 
     /// Runs all cases and collects those that fail.

@@ -38,6 +38,8 @@
 mod entries;
 mod entry;
 mod mint;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use std::{

@@ -25,7 +25,10 @@ pub(super) async fn a_second_load_waits_for_the_first(t: &Trial<'_>) {
     let lease = t.lease(&key, LONG).await;
     t.expect_wait(&key, LOAD, lease.id, "while somebody loads").await;
     t.expect_miss(&key, Some(lease.id), "while somebody loads").await;
-    t.check(t.fill(&key, &lease, "value", LONG).await == Filled::Stored, "who asked in vain does not disturb the lease");
+    t.check(
+        t.fill(&key, &lease, "value", LONG).await == Filled::Stored,
+        "who asked in vain does not disturb the lease",
+    );
 }
 
 pub(super) async fn a_late_load_gets_the_value_that_was_stored_meanwhile(t: &Trial<'_>) {

@@ -46,7 +46,7 @@ pub(super) async fn only_the_value_that_is_there_is_refreshed(t: &Trial<'_>) {
 }
 
 pub(super) async fn a_refresh_is_refused_after_its_entry_was_invalidated(t: &Trial<'_>) {
-    refused_after(t, |key| key.into_entry()).await;
+    refused_after(t, Key::into_entry).await;
 }
 
 pub(super) async fn a_refresh_is_refused_after_its_node_was_invalidated(t: &Trial<'_>) {

@@ -1,0 +1,116 @@
+//! What only the inside can show: steps that are interrupted at their weakest point.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+use super::*;
+
+const TERM: Duration = Duration::from_secs(60);
+const LOAD: Purpose = Purpose::Load { unreadable: None };
+
+fn granted(store: &MemoryStore, key: &Key, purpose: Purpose) -> Lease {
+    match store.grant(key, purpose, TERM) {
+        Acquired::Lease(lease) => lease,
+        other => panic!("expected a lease, got {other:?}"),
+    }
+}
+
+fn put(store: &MemoryStore, key: &Key, payload: Payload) -> LeaseId {
+    let lease = granted(store, key, LOAD);
+    assert_eq!(store.fill_now(key, &lease, payload, TERM), Filled::Stored);
+    lease.id
+}
+
+fn bytes() -> Payload {
+    Payload::Bytes(Bytes::from_static(b"value"))
+}
+
+#[test]
+fn a_removal_between_the_look_at_a_lease_and_the_fill_refuses_the_fill() {
+    let store = MemoryStore::new(1 << 20);
+    let key = Key::new("f").arg(&1).arg(&2);
+    for target in [
+        key.clone().into_entry(),
+        key.clone().into_node(),
+        Target::Glob("f:*".into()),
+        Key::new("f").into_node(),
+        Target::All,
+    ] {
+        let lease = granted(&store, &key, LOAD);
+        store.step(&key, &lease, |entry, now| {
+            store.invalidate_now(std::slice::from_ref(&target));
+            let stored = Stored { id: lease.id, payload: bytes() };
+            entry.with(State::Valid { stored, expires: now + TERM, refresh: None })
+        });
+        assert!(matches!(store.get(&key), Read::Miss { loading: None }), "{target}");
+    }
+}
+
+#[test]
+fn a_removal_while_a_refresh_begins_leaves_nothing() {
+    let store = MemoryStore::new(1 << 20);
+    let key = Key::new("f");
+    let id = put(&store, &key, bytes());
+    let lease = granted(&store, &key, Purpose::Refresh(id));
+    let renewed = store.step(&key, &lease, |entry, now| {
+        store.invalidate_now(&[key.clone().into_entry()]);
+        entry.with_refresh(Some(Grant { id: lease.id, lapses: now + TERM }))
+    });
+    assert!(!renewed);
+    assert!(matches!(store.get(&key), Read::Miss { loading: None }));
+}
+
+/// A value that uses the store when it goes.
+struct Caller(Arc<OnceLock<Arc<MemoryStore>>>, Key);
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        if let Some(store) = self.0.get() {
+            store.get(&self.1);
+            store.invalidate_now(&[self.1.clone().into_entry()]);
+            if let Acquired::Lease(lease) = store.grant(&self.1, LOAD, TERM) {
+                store.release_now(&self.1, &lease);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_value_may_use_the_store_when_it_goes() {
+    let own = Arc::new(OnceLock::new());
+    let store = Arc::new(MemoryStore::new(1 << 16));
+    assert!(own.set(store.clone()).is_ok());
+    let key = Key::new("f").arg(&1);
+    let value = || Payload::Object { value: Arc::new(Caller(own.clone(), Key::new("f").arg(&1))), weight: 1 << 12 };
+    let id = put(&store, &key, value());
+    let refresh = granted(&store, &key, Purpose::Refresh(id));
+    assert_eq!(store.fill_now(&key, &refresh, value(), TERM), Filled::Stored, "replaced");
+    assert_eq!(store.fill_now(&key, &refresh, value(), TERM), Filled::Refused);
+    for target in [key.clone().into_entry(), Key::new("f").into_node(), Target::Glob("f*".into()), Target::All] {
+        store.invalidate_now(&[key.clone().into_entry()]);
+        put(&store, &key, value());
+        store.invalidate_now(&[target]);
+        assert!(matches!(store.get(&key), Read::Miss { .. }));
+    }
+    for other in 0..64 {
+        put(&store, &Key::new("g").arg(&other), value());
+    }
+    assert!(store.evictions() > 10, "values were evicted");
+    let large = granted(&store, &Key::new("h"), LOAD);
+    let payload = Payload::Object { value: Arc::new(Caller(own.clone(), key)), weight: 1 << 20 };
+    assert_eq!(store.fill_now(&Key::new("h"), &large, payload, TERM), Filled::Refused);
+}
+
+#[test]
+fn a_walk_of_an_older_epoch_spares_what_is_newer() {
+    let store = MemoryStore::new(1 << 20);
+    let mut older = store.invalidate_but_sweep(&[Target::All]);
+    let newer = store.invalidate_but_sweep(&[Target::All]);
+    put(&store, &Key::new("f"), bytes());
+    for sweep in &mut older {
+        while sweep.step() {}
+    }
+    drop(newer);
+    assert!(matches!(store.get(&Key::new("f")), Read::Hit(_)));
+}
