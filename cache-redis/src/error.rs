@@ -91,10 +91,16 @@ impl ConnectError {
 
 /// Whether the error says that this server cannot be used now, rather than that it could not do this one thing.
 pub(crate) fn is_out_of_reach(error: &RedisError) -> bool {
+    use ServerErrorKind::{BusyLoading, MasterDown, ReadOnly};
+
     match error.kind() {
-        ErrorKind::Io | ErrorKind::Parse | ErrorKind::AuthenticationFailed => true,
-        ErrorKind::Server(ServerErrorKind::BusyLoading | ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown) => {
-            true
+        ErrorKind::Io
+        | ErrorKind::Parse
+        | ErrorKind::AuthenticationFailed
+        | ErrorKind::Server(BusyLoading | MasterDown | ReadOnly) => true,
+        // Before version 7 an error within a script comes as text within another.
+        ErrorKind::Server(ServerErrorKind::ResponseError) => {
+            error.detail().is_some_and(|detail| detail.contains("-READONLY") || detail.contains("-MASTERDOWN"))
         }
         _ => matches!(error.code(), Some("NOAUTH")) || error.is_unrecoverable_error(),
     }
@@ -116,6 +122,11 @@ pub(crate) struct NoAnswer(pub(crate) Duration);
 #[derive(Debug, thiserror::Error)]
 #[error("Redis answered something unexpected")]
 pub(crate) struct UnexpectedReply;
+
+/// A value that Redis cannot take. Sending it would make Redis close the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("a value of {0} bytes is more than Redis takes")]
+pub(crate) struct TooLarge(pub(crate) usize);
 
 /// An object was given to a store of bytes.
 #[derive(Debug, thiserror::Error)]

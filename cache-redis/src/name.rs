@@ -72,7 +72,7 @@ impl Names {
         match target {
             Target::Entry(path) => hits.keys.extend([self.name(&[path]), self.name(&[path, BESIDE])]),
             Target::Node(path) => {
-                hits.keys.extend([self.name(&[path, TOKEN]), self.name(&[path]), self.name(&[path, BESIDE])])
+                hits.keys.extend([self.name(&[path, TOKEN]), self.name(&[path]), self.name(&[path, BESIDE])]);
             }
             Target::Tag(tag) => hits.keys.push(self.name(&[TAG, tag.as_str(), TOKEN])),
             Target::Glob(glob) => hits.globs.push(self.pattern(glob)),

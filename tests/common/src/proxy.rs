@@ -47,11 +47,6 @@ impl Proxy {
         self.port
     }
 
-    /// `redis://` and the proxy's address.
-    pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
     /// Closes all connections, and every new one at once.
     pub fn cut(&self) {
         self.state.set(|mode| {

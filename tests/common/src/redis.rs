@@ -2,7 +2,8 @@
 //!
 //! A `redis-server` or `valkey-server` of the path, as a process on a free port of the loopback. Where there is neither
 //! but `STALEPROOF_TEST_REDIS_URL` names a running one, a [`Proxy`] in front of that one stands for the process: its data
-//! survive a kill then. Where there is nothing at all, the test fails.
+//! survive a kill then, and tests that need more than that say that they show nothing. Where there is nothing at all, the
+//! test fails.
 
 use std::{
     env,
@@ -68,31 +69,52 @@ impl RedisServer {
         Self { kind: Kind::Proxied { proxy: Proxy::start(address), rest } }
     }
 
-    /// A server of this kind. Needs a server on the path.
-    pub fn start_with(options: Options) -> Self {
-        let Some(binary) = binary() else { nothing_there() };
-        Self::process(binary, options, true)
+    /// A server that nobody else uses, for tests that change settings of the whole server. `None`, with a line on the
+    /// terminal, where only somebody else's is there: return then.
+    pub fn own() -> Option<Self> {
+        Self::own_with(Options::default())
     }
 
-    /// A server that is not running yet, for tests of one that comes late. Needs a server on the path.
+    /// A server of this kind that nobody else uses; see [`own`](RedisServer::own).
+    pub fn own_with(options: Options) -> Option<Self> {
+        let Some(binary) = binary() else {
+            if env::var(URL_VARIABLE).is_err() {
+                nothing_there();
+            }
+            let test = thread::current().name().unwrap_or("a test").to_owned();
+            let line =
+                format!("NOT SHOWN: {test} needs redis-server or valkey-server on the PATH; see ./scripts/test\n");
+            // Not by a macro: the test harness would keep it to itself.
+            std::io::stderr().write_all(line.as_bytes()).expect("there is a standard error");
+            return None;
+        };
+        Some(Self::process(binary, options, true))
+    }
+
+    /// A server that is not there before [`run`](RedisServer::run), for tests of one that comes late.
     pub fn reserve() -> Self {
-        let Some(binary) = binary() else { nothing_there() };
-        Self::process(binary, Options::default(), false)
-    }
-
-    /// Whether a running server of somebody else stands for a process: a restart keeps its data and its incarnation.
-    pub fn is_simulated(&self) -> bool {
-        matches!(self.kind, Kind::Proxied { .. })
+        if let Some(binary) = binary() {
+            return Self::process(binary, Options::default(), false);
+        }
+        let mut server = Self::start();
+        server.kill();
+        server
     }
 
     /// Where it is.
     pub fn url(&self) -> String {
         match &self.kind {
             Kind::Process(process) => process.url(),
-            Kind::Proxied { proxy, rest } => {
-                format!("redis://{}", rest.replace("{}", &format!("127.0.0.1:{}", proxy.port())))
-            }
+            Kind::Proxied { proxy, rest } => url_at(proxy, rest),
         }
+    }
+
+    /// A proxy in front of it, and where it is through that.
+    pub fn behind_proxy(&self) -> (Proxy, String) {
+        let (address, rest) = split(&self.url());
+        let proxy = Proxy::start(address);
+        let url = url_at(&proxy, &rest);
+        (proxy, url)
     }
 
     /// Runs a command as `redis-cli` would; see [`cli`].
@@ -344,6 +366,10 @@ fn answers(port: u16, is_tls: bool) -> bool {
     let mut reply = [0; 64];
     let asked = stream.write_all(b"PING\r\n").and_then(|()| stream.read(&mut reply));
     asked.is_ok_and(|read| !reply[..read].starts_with(b"-LOADING") && read > 0)
+}
+
+fn url_at(proxy: &Proxy, rest: &str) -> String {
+    format!("redis://{}", rest.replace("{}", &format!("127.0.0.1:{}", proxy.port())))
 }
 
 /// The address in a URL, and the rest of it without scheme, with `{}` where the address was.
