@@ -344,16 +344,19 @@ impl Sweep<'_> {
     /// Goes on for a while. `false`: done.
     fn step(&mut self) -> bool {
         for _ in 0..WALK_STEP {
-            let Some(entry) = self.walk.next() else {
-                return false;
-            };
-            match &self.doomed {
-                Doomed::Matching(glob) if glob.matches(entry.key.as_bytes()) => self.entries.remove(&entry.key),
-                Doomed::Before(epoch) if entry.epoch() < *epoch => self.entries.remove_exactly(&entry),
-                _ => {}
-            }
+            let Some(entry) = self.walk.next() else { return false };
+            self.visit(&entry);
         }
         true
+    }
+
+    fn visit(&self, entry: &Arc<Entry>) {
+        match &self.doomed {
+            // By key: a fill may have replaced the entry since the walk saw it.
+            Doomed::Matching(glob) if glob.matches(entry.key.as_bytes()) => self.entries.remove(&entry.key),
+            Doomed::Before(epoch) if entry.epoch() < *epoch => self.entries.remove_exactly(entry),
+            _ => {}
+        }
     }
 }
 

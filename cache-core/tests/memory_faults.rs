@@ -69,13 +69,13 @@ impl Faulty {
         self.fault == fault
     }
 
-    async fn drop_entry(&self, key: &Key) {
+    fn drop_entry(&self, key: &Key) {
         self.inner.invalidate_now(&[key.clone().into_entry()]);
     }
 
     /// Stores whatever stands there.
     async fn force(&self, key: &Key, payload: Payload, ttl: Duration) -> Filled {
-        self.drop_entry(key).await;
+        self.drop_entry(key);
         match self.inner.acquire(key, Purpose::Load { unreadable: None }, DAY).await {
             Ok(Acquired::Lease(lease)) => self.inner.fill(key, &lease, payload, ttl).await.expect("in memory"),
             _ => Filled::Refused,
@@ -157,7 +157,7 @@ impl Store for Faulty {
             self.locked.store(false, Ordering::SeqCst);
         }
         if self.is_dead(key) {
-            self.drop_entry(key).await;
+            self.drop_entry(key);
             self.dead.lock().retain(|dead| !key.nodes().any(|node| node == dead));
         }
         let lasts = if self.has(Fault::LeasesNeverLapse) { DAY } else { lasts };
@@ -176,7 +176,7 @@ impl Store for Faulty {
             }
             _ => return Ok(acquired),
         }
-        self.drop_entry(key).await;
+        self.drop_entry(key);
         self.inner.acquire(key, load, lasts).await
     }
 
@@ -222,7 +222,7 @@ impl Store for Faulty {
 
     async fn release(&self, key: &Key, lease: &Lease) -> Result<(), StoreError> {
         if self.has(Fault::ReleasesWhateverStandsThere) {
-            self.drop_entry(key).await;
+            self.drop_entry(key);
         }
         self.inner.release(key, lease).await
     }

@@ -147,11 +147,11 @@ impl World {
         };
     }
 
-    fn run(&self, kinds: &[usize], seed: u64, writes: usize) {
+    fn run(&self, kinds: &[usize], seed: u64, count: usize) {
         std::thread::scope(|scope| {
             let writers: Vec<_> = kinds
                 .iter()
-                .map(|&kind| scope.spawn(move || self.writer(kind, seed ^ (kind as u64 + 1), writes)))
+                .map(|&kind| scope.spawn(move || self.writer(kind, seed ^ (kind as u64 + 1), count)))
                 .collect();
             let readers: Vec<_> = (0..4).map(|reader| scope.spawn(move || self.reader(seed + 100 + reader))).collect();
             let outcomes: Vec<_> = writers.into_iter().map(std::thread::ScopedJoinHandle::join).collect();

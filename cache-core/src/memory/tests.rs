@@ -1,6 +1,6 @@
 //! What only the inside can show: steps that are interrupted at their weakest point.
 
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
 
 use bytes::Bytes;
 
@@ -113,4 +113,60 @@ fn a_walk_of_an_older_epoch_spares_what_is_newer() {
     }
     drop(newer);
     assert!(matches!(store.get(&Key::new("f")), Read::Hit(_)));
+}
+
+#[test]
+fn everything_is_invalid_before_the_walk_that_removes_it() {
+    let store = MemoryStore::new(1 << 20);
+    let (value, loading) = (Key::new("f"), Key::new("g"));
+    let id = put(&store, &value, bytes());
+    let lease = granted(&store, &loading, LOAD);
+    let walks = store.invalidate_but_sweep(&[Target::All]);
+    assert!(matches!(store.grant(&value, Purpose::Refresh(id), TERM), Acquired::Gone));
+    assert_eq!(store.fill_now(&loading, &lease, bytes(), TERM), Filled::Refused);
+    for key in [&value, &loading] {
+        assert!(matches!(store.get(key), Read::Miss { loading: None }));
+        put(&store, key, bytes());
+    }
+    drop(walks);
+}
+
+#[test]
+fn a_glob_that_saw_a_lease_removes_the_value_that_has_replaced_it() {
+    let store = MemoryStore::new(1 << 20);
+    let key = Key::new("f").arg(&1);
+    let lease = granted(&store, &key, LOAD);
+    let seen = store.entries.peek(key.as_str()).expect("the lease");
+    assert_eq!(store.fill_now(&key, &lease, bytes(), TERM), Filled::Stored);
+    store.sweep(Doomed::Matching(Glob::new("f:*"))).visit(&seen);
+    assert!(matches!(store.get(&key), Read::Miss { loading: None }));
+}
+
+#[test]
+fn who_puts_something_at_a_key_waits_for_its_lock_and_who_removes_does_not() {
+    let store = MemoryStore::new(1 << 20);
+    let key = Key::new("f").arg(&1);
+    let lease = granted(&store, &key, LOAD);
+    let acts: [&(dyn Fn() + Sync); 4] = [
+        &|| drop(store.grant(&key, LOAD, TERM)),
+        &|| assert!(!store.renew_now(&key, &lease, TERM)),
+        &|| assert_eq!(store.fill_now(&key, &lease, bytes(), TERM), Filled::Refused),
+        &|| store.release_now(&key, &Lease { replaces: Some(lease.id), ..lease.clone() }),
+    ];
+    for act in acts {
+        std::thread::scope(|scope| {
+            let lock = store.entries.lock(key.as_str());
+            let (done, waits) = mpsc::channel();
+            scope.spawn(move || {
+                act();
+                done.send(()).expect("somebody listens");
+            });
+            // Too short a time could only hide a fault, not show one that is not there.
+            assert!(waits.recv_timeout(Duration::from_millis(20)).is_err(), "it did not wait for the lock");
+            store.get(&key);
+            store.invalidate_now(&[key.clone().into_entry(), Key::new("f").into_node(), Target::Glob("f*".into())]);
+            drop(lock);
+            waits.recv().expect("it goes on");
+        });
+    }
 }
