@@ -11,12 +11,14 @@
 //!
 //! The namespace is not part of a [`Key`]: a store puts it in front.
 
+mod decode;
 mod foreign;
 mod part;
 mod segment;
 mod tag;
 mod target;
 
+pub use decode::{Decoded, NotAKey, decode};
 pub use part::KeyPart;
 pub use segment::{Segment, Sequence};
 pub use tag::Tag;

@@ -25,7 +25,10 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) const fn new(bytes: usize) -> Self {
-        Self { left: Cell::new(bytes), exceeded: Cell::new(false) }
+        Self {
+            left: Cell::new(bytes),
+            exceeded: Cell::new(false),
+        }
     }
 
     /// Whether the guard has refused something.
@@ -35,8 +38,8 @@ impl Budget {
 
     #[inline]
     fn charge<T, E: de::Error>(&self) -> Result<(), E> {
-        // One byte more, so that elements of no size come to an end as well.
-        match self.left.get().checked_sub(size_of::<T>() + 1) {
+        // At least one byte, so that elements of no size come to an end as well.
+        match self.left.get().checked_sub(size_of::<T>().max(1)) {
             Some(left) => {
                 self.left.set(left);
                 Ok(())
@@ -52,8 +55,9 @@ impl Budget {
     }
 }
 
-/// Anything of the deserializing side, guarded: a deserializer, a visitor, a seed, an access.
-pub(super) struct Guard<'b, I> {
+/// Anything of the deserializing side, guarded: a deserializer, a visitor, a seed, an access. `LIST` marks visitors and
+/// accesses of containers whose input says how many parts they have; those are charged.
+pub(super) struct Guard<'b, I, const LIST: bool = false> {
     inner: I,
     budget: &'b Budget,
     depth: u32,
@@ -61,20 +65,42 @@ pub(super) struct Guard<'b, I> {
 
 impl<'b, I> Guard<'b, I> {
     pub(super) const fn new(inner: I, budget: &'b Budget) -> Self {
-        Self { inner, budget, depth: 0 }
+        Self {
+            inner,
+            budget,
+            depth: 0,
+        }
     }
+}
 
+impl<'b, I, const LIST: bool> Guard<'b, I, LIST> {
     #[inline]
     const fn same<J>(&self, inner: J) -> Guard<'b, J> {
         Guard { inner, budget: self.budget, depth: self.depth }
     }
 
     #[inline]
-    fn deeper<J, E: de::Error>(&self, inner: J) -> Result<Guard<'b, J>, E> {
+    const fn list<J>(&self, inner: J) -> Guard<'b, J, true> {
+        Guard { inner, budget: self.budget, depth: self.depth }
+    }
+
+    #[inline]
+    fn deeper<J, E: de::Error>(&self, inner: J) -> Result<Guard<'b, J, LIST>, E> {
         if self.depth >= MAX_DEPTH {
             return Err(self.budget.refuse());
         }
         Ok(Guard { inner, budget: self.budget, depth: self.depth + 1 })
+    }
+
+    /// Not a list any more.
+    #[inline]
+    fn plain(self) -> Guard<'b, I> {
+        Guard { inner: self.inner, budget: self.budget, depth: self.depth }
+    }
+
+    #[inline]
+    fn charge<T, E: de::Error>(&self) -> Result<(), E> {
+        if LIST { self.budget.charge::<T, E>() } else { Ok(()) }
     }
 }
 
@@ -88,10 +114,10 @@ macro_rules! scalars {
 }
 
 macro_rules! containers {
-    ($($method:ident($($arg:ident: $type:ty),*))*) => {$(
+    ($guard:ident: $($method:ident($($arg:ident: $type:ty),*))*) => {$(
         #[inline]
         fn $method<V: Visitor<'de>>(self, $($arg: $type,)* visitor: V) -> Result<V::Value, D::Error> {
-            let visitor = self.same(visitor);
+            let visitor = self.$guard(visitor);
             self.inner.$method($($arg,)* visitor)
         }
     )*};
@@ -107,8 +133,10 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guard<'_, D> {
         deserialize_unit deserialize_identifier
     }
 
-    containers! {
-        deserialize_any() deserialize_option() deserialize_seq() deserialize_map() deserialize_ignored_any()
+    containers! { list: deserialize_any() deserialize_seq() deserialize_map() deserialize_ignored_any() }
+
+    containers! { same:
+        deserialize_option()
         deserialize_unit_struct(name: &'static str)
         deserialize_newtype_struct(name: &'static str)
         deserialize_tuple(len: usize)
@@ -143,7 +171,7 @@ macro_rules! visits {
     )*};
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Guard<'_, V> {
+impl<'de, V: Visitor<'de>, const LIST: bool> Visitor<'de> for Guard<'_, V, LIST> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -169,13 +197,16 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Guard<'_, V> {
 
     #[inline]
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
-        let deserializer = self.deeper(deserializer)?;
+        let deserializer = self.deeper(deserializer)?.plain();
         self.inner.visit_some(deserializer)
     }
 
     #[inline]
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
-        let deserializer = self.deeper(deserializer)?;
+    fn visit_newtype_struct<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<V::Value, D::Error> {
+        let deserializer = self.deeper(deserializer)?.plain();
         self.inner.visit_newtype_struct(deserializer)
     }
 
@@ -193,7 +224,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Guard<'_, V> {
 
     #[inline]
     fn visit_enum<A: de::EnumAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
-        let access = self.deeper(access)?;
+        let access = self.deeper(access)?.plain();
         self.inner.visit_enum(access)
     }
 }
@@ -208,12 +239,15 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Guard<'_, S> {
     }
 }
 
-impl<'de, A: de::SeqAccess<'de>> de::SeqAccess<'de> for Guard<'_, A> {
+impl<'de, A: de::SeqAccess<'de>, const LIST: bool> de::SeqAccess<'de> for Guard<'_, A, LIST> {
     type Error = A::Error;
 
     #[inline]
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
-        self.budget.charge::<S::Value, _>()?;
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, A::Error> {
+        self.charge::<S::Value, _>()?;
         let seed = self.same(seed);
         self.inner.next_element_seed(seed)
     }
@@ -224,19 +258,22 @@ impl<'de, A: de::SeqAccess<'de>> de::SeqAccess<'de> for Guard<'_, A> {
     }
 }
 
-impl<'de, A: de::MapAccess<'de>> de::MapAccess<'de> for Guard<'_, A> {
+impl<'de, A: de::MapAccess<'de>, const LIST: bool> de::MapAccess<'de> for Guard<'_, A, LIST> {
     type Error = A::Error;
 
     #[inline]
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
-        self.budget.charge::<S::Value, _>()?;
+    fn next_key_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, A::Error> {
+        self.charge::<S::Value, _>()?;
         let seed = self.same(seed);
         self.inner.next_key_seed(seed)
     }
 
     #[inline]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        self.budget.charge::<S::Value, _>()?;
+        self.charge::<S::Value, _>()?;
         let seed = self.same(seed);
         self.inner.next_value_seed(seed)
     }
@@ -252,9 +289,23 @@ impl<'b, 'de, A: de::EnumAccess<'de>> de::EnumAccess<'de> for Guard<'b, A> {
     type Variant = Guard<'b, A::Variant>;
 
     #[inline]
-    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), A::Error> {
-        let (value, variant) = self.inner.variant_seed(Guard { inner: seed, budget: self.budget, depth: self.depth })?;
-        Ok((value, Guard { inner: variant, budget: self.budget, depth: self.depth }))
+    fn variant_seed<S: DeserializeSeed<'de>>(
+        self,
+        seed: S,
+    ) -> Result<(S::Value, Self::Variant), A::Error> {
+        let (value, variant) = self.inner.variant_seed(Guard {
+            inner: seed,
+            budget: self.budget,
+            depth: self.depth,
+        })?;
+        Ok((
+            value,
+            Guard {
+                inner: variant,
+                budget: self.budget,
+                depth: self.depth,
+            },
+        ))
     }
 }
 

@@ -91,7 +91,12 @@ impl Values {
 
     /// Encodes a value, or with `None` the knowledge that there is none. `version` is the user's part of the
     /// fingerprint.
-    pub fn encode<T>(&self, value: Option<&T>, meta: Meta, version: u32) -> Result<Bytes, EncodeError>
+    pub fn encode<T>(
+        &self,
+        value: Option<&T>,
+        meta: Meta,
+        version: u32,
+    ) -> Result<Bytes, EncodeError>
     where
         T: Serialize + DeserializeOwned + 'static,
     {
@@ -112,14 +117,21 @@ impl Values {
         };
         // Both directions run the user's code, which must not take the caller's value away with a panic.
         let encoded = catch_unwind(AssertUnwindSafe(|| self.encode_safely(value, known)));
-        let Encoded { format, trace, mut entry } = encoded.unwrap_or(Err(EncodeError::Panicked))?;
+        let Encoded {
+            format,
+            trace,
+            mut entry,
+        } = encoded.unwrap_or(Err(EncodeError::Panicked))?;
         header.codec = format as u8;
         header.trace = trace;
         let room = Header::room(trace.is_some());
         let raw_len = entry.len() - room;
         header.raw_len = u32::try_from(raw_len).map_err(|_| EncodeError::TooLarge(raw_len))?;
         if raw_len >= self.compress_from
-            && let Some(smaller) = self.compression.compress(&entry[room..]).filter(|it| it.len() < raw_len)
+            && let Some(smaller) = self
+                .compression
+                .compress(&entry[room..])
+                .filter(|it| it.len() < raw_len)
         {
             header.compression = self.compression.id();
             entry.truncate(room);
@@ -148,18 +160,24 @@ impl Values {
         let decoded = catch_unwind(AssertUnwindSafe(|| {
             let value = format.decode::<T>(&raw, self.limit)?;
             match header.trace {
-                Some(trace) if schema::trace(&value, format.is_human_readable()).ok() != Some(trace) => {
+                Some(trace)
+                    if schema::trace(&value, format.is_human_readable()).ok() != Some(trace) =>
+                {
                     Err(DecodeError::Schema)
                 }
                 _ => Ok(value),
             }
         }));
-        decoded.unwrap_or(Err(DecodeError::Panicked)).map(|value| (Some(value), header.meta))
+        decoded
+            .unwrap_or(Err(DecodeError::Panicked))
+            .map(|value| (Some(value), header.meta))
     }
 
     /// About how many bytes `value` takes in memory, for stores that hold objects. Nothing is encoded.
     pub fn weigh<T: Serialize>(value: &T) -> usize {
-        let weight = catch_unwind(AssertUnwindSafe(|| schema::weigh(value).ok())).ok().flatten();
+        let weight = catch_unwind(AssertUnwindSafe(|| schema::weigh(value).ok()))
+            .ok()
+            .flatten();
         weight.unwrap_or(0).max(size_of::<T>())
     }
 
@@ -179,18 +197,24 @@ impl Values {
             (Choice::Auto, true) => (Format::Postcard, Some(Format::MessagePack)),
             (Choice::Auto, false) => (Format::MessagePack, Some(Format::Postcard)),
         };
-        let refused = match self.attempt(value, first, conforms, known) {
-            Err(EncodeError::DoesNotRoundTrip | EncodeError::Codec(_)) if second.is_some() => {}
-            done => return done,
-        };
-        let () = refused;
-        let second = second.unwrap_or(first);
-        // Whatever the schema says, the value does not survive: only a trace can tell on the way back.
-        self.attempt(value, second, false, known)
+        match (self.attempt(value, first, conforms, known), second) {
+            // Whatever the schema says, the value does not survive: only a trace can tell on the way back.
+            (
+                Err(first @ (EncodeError::DoesNotRoundTrip | EncodeError::Codec(_))),
+                Some(second),
+            ) => self.attempt(value, second, false, known).map_err(|_| first),
+            (done, _) => done,
+        }
     }
 
     /// Encodes in one format. A value that conforms to its schema is read back now and then, any other always.
-    fn attempt<T>(&self, value: &T, format: Format, conforms: bool, known: &Known) -> Result<Encoded, EncodeError>
+    fn attempt<T>(
+        &self,
+        value: &T,
+        format: Format,
+        conforms: bool,
+        known: &Known,
+    ) -> Result<Encoded, EncodeError>
     where
         T: Serialize + DeserializeOwned,
     {
@@ -205,18 +229,29 @@ impl Values {
         }
         let is_large = raw.len() > self.limit / 32;
         if is_proven && !is_large && !known.is_due() {
-            return Ok(Encoded { format, trace: None, entry });
+            return Ok(Encoded {
+                format,
+                trace: None,
+                entry,
+            });
         }
         let human_readable = format.is_human_readable();
         let trace = schema::trace(value, human_readable).map_err(stopped)?;
-        let back = format.decode::<T>(raw, self.limit).ok();
+        let back = match format.decode::<T>(raw, self.limit) {
+            Err(DecodeError::Limit) => return Err(EncodeError::TooLarge(raw.len())),
+            back => back.ok(),
+        };
         if back.and_then(|back| schema::trace(&back, human_readable).ok()) != Some(trace) {
             if is_proven {
                 known.distrust();
             }
             return Err(EncodeError::DoesNotRoundTrip);
         }
-        Ok(Encoded { format, trace: (!is_proven).then_some(trace), entry })
+        Ok(Encoded {
+            format,
+            trace: (!is_proven).then_some(trace),
+            entry,
+        })
     }
 }
 

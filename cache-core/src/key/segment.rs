@@ -150,7 +150,7 @@ fn escape_byte(out: &mut String, byte: u8) {
     out.push(char::from(HEX[usize::from(byte & 15)]));
 }
 
-fn stands_for_itself(c: char) -> bool {
+pub(super) fn stands_for_itself(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | '/' | '+' | '=') || c >= '\u{a0}'
 }
 
