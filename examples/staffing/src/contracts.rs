@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use staleproof::{Cache, cached, invalidates};
+
 use crate::{
-    Day, Db, Error, Result, args,
+    Day, Db, Error, ObjectService, Result, ShiftService, args,
     db::Transaction,
     model::{Contract, ContractChange, ContractLine, ContractPage, Employee, NewContract, NewHire},
 };
@@ -15,15 +17,17 @@ pub const PAGE_SIZE: i64 = 25;
 #[derive(Clone, Debug)]
 pub struct ContractService {
     db: Db,
+    cache: Cache,
 }
 
 impl ContractService {
-    /// The service over `db`.
-    pub fn new(db: Db) -> Self {
-        Self { db }
+    /// The service over `db`, its answers kept in `cache`.
+    pub fn new(db: Db, cache: Cache) -> Self {
+        Self { db, cache }
     }
 
     /// The contract with this id.
+    #[cached(ttl = "15m", key_prefix = "contract", negative_ttl = "30s")]
     pub async fn get(&self, id: i64) -> Result<Option<Contract>> {
         let sql = "
             SELECT id, owner_id, object_id, employee_id, starts_on, ends_on, hourly_cents, status
@@ -32,6 +36,11 @@ impl ContractService {
     }
 
     /// The employees who have a contract in force with an owner, by name.
+    #[cached(
+        ttl = "15m",
+        key_prefix = "contract_employees",
+        tags("owner:{owner_id}")
+    )]
     pub async fn employees(&self, owner_id: i64) -> Result<Vec<Employee>> {
         let sql = "
             SELECT e.id, e.name, e.trade, count(*) AS contracts, max(c.hourly_cents) AS hourly_cents
@@ -42,6 +51,7 @@ impl ContractService {
     }
 
     /// All contracts of an employee, newest first.
+    #[cached(ttl = "15m", key_prefix = "contract_of_employee")]
     pub async fn of_employee(&self, employee_id: i64) -> Result<Vec<ContractLine>> {
         let sql = "
             SELECT c.id, c.owner_id, c.object_id, c.employee_id, c.starts_on, c.ends_on, c.hourly_cents, c.status,
@@ -55,6 +65,7 @@ impl ContractService {
     }
 
     /// A page of an owner's contracts, newest first; the first page is 0.
+    #[cached(ttl = "10m", key_prefix = "contract_page", tags("owner:{owner_id}"))]
     pub async fn page(&self, owner_id: i64, page: u32) -> Result<Arc<ContractPage>> {
         let sql = "
             SELECT c.id, c.owner_id, c.object_id, c.employee_id, c.starts_on, c.ends_on, c.hourly_cents, c.status,
@@ -74,6 +85,15 @@ impl ContractService {
     }
 
     /// Makes a contract, in force at once.
+    #[invalidates(
+        Self::employees(new.owner_id),
+        Self::page(new.owner_id, ..),
+        Self::of_employee(new.employee_id),
+        ObjectService::by_owner(new.owner_id),
+        ObjectService::accessible(new.employee_id),
+        // Somebody may have asked for this id before it existed.
+        |contract| Self::get(contract.id),
+    )]
     pub async fn create(&self, new: NewContract) -> Result<Contract> {
         let mut tx = self.db.begin().await?;
         let contract = insert(&mut tx, &new).await?;
@@ -82,6 +102,15 @@ impl ContractService {
     }
 
     /// Takes on a new employee: the person and the contract.
+    #[invalidates(
+        Self::employees(new.owner_id),
+        Self::page(new.owner_id, ..),
+        ObjectService::by_owner(new.owner_id),
+        // Somebody may have asked for these ids before they existed.
+        |contract| Self::get(contract.id),
+        Self::of_employee(contract.employee_id),
+        ObjectService::accessible(contract.employee_id),
+    )]
     pub async fn hire(&self, new: NewHire) -> Result<Contract> {
         let mut tx = self.db.begin().await?;
         let sql = "INSERT INTO employees (name, trade) VALUES ($1, $2) RETURNING id";
@@ -106,6 +135,12 @@ impl ContractService {
     }
 
     /// Changes the terms of a contract that is not over.
+    #[invalidates(
+        |contract| Self::get(contract.id),
+        Self::employees(contract.owner_id),
+        Self::page(contract.owner_id, ..),
+        Self::of_employee(contract.employee_id),
+    )]
     pub async fn update(&self, id: i64, change: ContractChange) -> Result<Contract> {
         let mut tx = self.db.begin().await?;
         let sql = "
@@ -124,6 +159,18 @@ impl ContractService {
     }
 
     /// Ends a contract and cancels the employee's shifts that are booked under it.
+    #[invalidates(
+        // The lists that the owner sees: employees, contracts and objects.
+        |contract| tag("owner:{contract.owner_id}"),
+        Self::get(contract.id),
+        Self::of_employee(contract.employee_id),
+        ObjectService::accessible(contract.employee_id),
+        // The shifts that end with the contract free their seats.
+        ObjectService::time_slots(contract.object_id, ..),
+        ShiftService::of_employee(contract.employee_id),
+        ShiftService::active(contract.object_id),
+        ShiftService::open_slots(contract.object_id, ..),
+    )]
     pub async fn terminate(&self, id: i64, last_day: Day) -> Result<Contract> {
         let mut tx = self.db.begin().await?;
         let sql = "

@@ -6,6 +6,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use staleproof::{KeyPart, Segment};
 
 /// A day of the Gregorian calendar.
 #[derive(
@@ -94,6 +95,13 @@ impl FromStr for Day {
             return Err(NotADay);
         }
         Self::of_date(year, month, day).ok_or(NotADay)
+    }
+}
+
+/// Keys show the date: `object_time_slots:12:2026-11-02:2026-11-08`.
+impl KeyPart for Day {
+    fn encode(&self, segment: &mut Segment<'_>) {
+        segment.text(&self.to_string());
     }
 }
 

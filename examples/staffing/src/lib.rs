@@ -1,5 +1,8 @@
 //! A staffing service: owners of objects (places of work) hire employees by contract and book them into shifts.
 //!
+//! Every read that is asked again is `#[cached]`, and every write names in `#[invalidates]` what it makes untrue; the
+//! services know nothing else of the cache.
+//!
 //! The domain is small, the rest is as in a service that earns money: SQLite or PostgreSQL, joins over indexed tables,
 //! transactions that lock what they check. [`Staffing`] bundles the three services; everything that runs (the
 //! terminal scenario, later a web server) goes through it.
@@ -25,6 +28,8 @@ pub use error::{Error, Result};
 pub use objects::ObjectService;
 pub use shifts::ShiftService;
 
+use staleproof::Cache;
+
 /// The services over one database and one cache.
 #[derive(Clone, Debug)]
 pub struct Staffing {
@@ -39,12 +44,12 @@ pub struct Staffing {
 }
 
 impl Staffing {
-    /// The services over `db`.
-    pub fn new(db: Db) -> Self {
+    /// The services over `db`, their answers kept in `cache`.
+    pub fn new(db: Db, cache: &Cache) -> Self {
         Self {
-            contracts: ContractService::new(db.clone()),
-            objects: ObjectService::new(db.clone()),
-            shifts: ShiftService::new(db.clone()),
+            contracts: ContractService::new(db.clone(), cache.clone()),
+            objects: ObjectService::new(db.clone(), cache.clone()),
+            shifts: ShiftService::new(db.clone(), cache.clone()),
             db,
         }
     }

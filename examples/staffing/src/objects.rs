@@ -1,7 +1,9 @@
 //! Where work is done, and when: objects and their time slots.
 
+use staleproof::{Cache, cached, invalidates};
+
 use crate::{
-    Day, Db, Error, Result, args,
+    ContractService, Day, Db, Error, Result, ShiftService, args,
     model::{NewObject, NewSlot, Object, ObjectChange, ObjectSummary, Place, TimeSlot},
 };
 
@@ -9,15 +11,17 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct ObjectService {
     db: Db,
+    cache: Cache,
 }
 
 impl ObjectService {
-    /// The service over `db`.
-    pub fn new(db: Db) -> Self {
-        Self { db }
+    /// The service over `db`, its answers kept in `cache`.
+    pub fn new(db: Db, cache: Cache) -> Self {
+        Self { db, cache }
     }
 
     /// The object with this id.
+    #[cached(ttl = "15m", key_prefix = "object", negative_ttl = "30s")]
     pub async fn get(&self, id: i64) -> Result<Option<Object>> {
         let sql = "
             SELECT id, owner_id, name, street, city, latitude, longitude FROM objects WHERE id = $1 AND deleted = 0";
@@ -25,6 +29,7 @@ impl ObjectService {
     }
 
     /// The objects of an owner, by name, each with how many contracts are in force there.
+    #[cached(ttl = "15m", key_prefix = "object_by_owner", tags("owner:{owner_id}"))]
     pub async fn by_owner(&self, owner_id: i64) -> Result<Vec<ObjectSummary>> {
         let sql = "
             SELECT o.id, o.owner_id, o.name, o.street, o.city, o.latitude, o.longitude, count(c.id) AS contracts
@@ -35,6 +40,7 @@ impl ObjectService {
     }
 
     /// The objects that an employee may enter: those of their contracts in force.
+    #[cached(ttl = "15m", key_prefix = "object_accessible")]
     pub async fn accessible(&self, employee_id: i64) -> Result<Vec<Place>> {
         let sql = "
             SELECT o.id, o.owner_id, o.name, o.street, o.city, o.latitude, o.longitude, w.name AS owner
@@ -44,6 +50,7 @@ impl ObjectService {
     }
 
     /// The time slots of an object from one day to another, both included, and how full they are.
+    #[cached(ttl = "10m", key_prefix = "object_time_slots")]
     pub async fn time_slots(&self, object_id: i64, from: Day, to: Day) -> Result<Vec<TimeSlot>> {
         let sql = "
             SELECT t.id, t.object_id, t.day, t.starts, t.ends, t.capacity, count(s.id) AS taken
@@ -54,6 +61,7 @@ impl ObjectService {
     }
 
     /// Adds an object.
+    #[invalidates(Self::by_owner(new.owner_id), |object| Self::get(object.id))]
     pub async fn create(&self, new: NewObject) -> Result<Object> {
         let mut tx = self.db.begin().await?;
         let sql = "
@@ -76,6 +84,15 @@ impl ObjectService {
     }
 
     /// Changes what an object is called and where it is.
+    #[invalidates(
+        |object| Self::get(object.id),
+        Self::by_owner(object.owner_id),
+        ContractService::page(object.owner_id, ..),
+        // Whoever works there sees the name. Who that is no argument tells, and a rename is rare: all of them.
+        Self::accessible(..),
+        ContractService::of_employee(..),
+        ShiftService::of_employee(..),
+    )]
     pub async fn update(&self, id: i64, change: ObjectChange) -> Result<Object> {
         let mut tx = self.db.begin().await?;
         let sql = "
@@ -90,6 +107,12 @@ impl ObjectService {
     }
 
     /// Deletes an object for which no contract is in force or planned, with the time slots that nobody ever took.
+    #[invalidates(
+        |object| Self::get(object.id),
+        Self::by_owner(object.owner_id),
+        Self::time_slots(object.id, ..),
+        ShiftService::open_slots(object.id, ..),
+    )]
     pub async fn delete(&self, id: i64) -> Result<Object> {
         let mut tx = self.db.begin().await?;
         let sql = "
@@ -112,6 +135,7 @@ impl ObjectService {
     }
 
     /// Opens a time slot.
+    #[invalidates(Self::time_slots(new.object_id, ..), ShiftService::open_slots(new.object_id, new.day))]
     pub async fn open_slot(&self, new: NewSlot) -> Result<TimeSlot> {
         if new.starts >= new.ends || new.capacity < 1 {
             return Err(Error::Refused("the slot is empty"));

@@ -3,6 +3,8 @@
 //! Created and filled in one transaction, so that of several instances that start on one empty database the first does
 //! it and the others find it done.
 
+use std::hash::BuildHasher as _;
+
 use crate::{
     Db, Result, args,
     db::{Dialect, Transaction},
@@ -11,6 +13,9 @@ use crate::{
 
 /// `{id}` stands for the type of a primary key that the database assigns and never assigns twice.
 const TABLES: &str = "
+CREATE TABLE IF NOT EXISTS installation (
+    id TEXT PRIMARY KEY
+);
 CREATE TABLE IF NOT EXISTS owners (
     id {id},
     name TEXT NOT NULL
@@ -66,6 +71,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS one_running_contract_per_object
     ON contracts (employee_id, object_id) WHERE status <> 'terminated';
 CREATE UNIQUE INDEX IF NOT EXISTS slots_of_object ON time_slots (object_id, day, starts);
 CREATE INDEX IF NOT EXISTS shifts_of_contract ON shifts (contract_id);
+CREATE INDEX IF NOT EXISTS shifts_of_slot ON shifts (slot_id, status);
 CREATE UNIQUE INDEX IF NOT EXISTS one_place_per_contract ON shifts (slot_id, contract_id) WHERE status <> 'cancelled';
 ANALYZE;
 ";
@@ -95,11 +101,32 @@ pub async fn create_and_fill(db: &Db, scale: Scale) -> Result<()> {
     tx.script(TABLES.replace("{id}", id)).await?;
     let (owners,): (i64,) = tx.one("SELECT count(*) FROM owners", args![]).await?;
     if owners == 0 {
+        tx.execute(
+            "INSERT INTO installation (id) VALUES ($1)",
+            args![new_identity()],
+        )
+        .await?;
         seed::fill(&mut tx, scale).await?;
         continue_ids(&mut tx).await?;
         tx.script(INDEXES.into()).await?;
     }
     tx.commit().await
+}
+
+/// The name that the data got when it was filled in: different for each fill.
+///
+/// What was loaded from one database must not answer for another, so a shared cache is divided by this name.
+pub async fn identity(db: &Db) -> Result<String> {
+    let (id,) = db.one("SELECT id FROM installation", args![]).await?;
+    Ok(id)
+}
+
+fn new_identity() -> String {
+    // The standard library's only source of randomness. Six digits are short enough to read in every key.
+    format!(
+        "{:06x}",
+        std::hash::RandomState::new().hash_one(()) & 0xff_ffff
+    )
 }
 
 /// Ids that the database assigns follow those of the fill; SQLite sees to it by itself.

@@ -1,7 +1,9 @@
 //! Who works when: employees are booked into time slots.
 
+use staleproof::{Cache, cached, invalidates};
+
 use crate::{
-    Day, Db, Error, Result, args,
+    Day, Db, Error, ObjectService, Result, args,
     db::Transaction,
     model::{CrewLine, RosterLine, Shift, TimeSlot},
 };
@@ -10,15 +12,17 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct ShiftService {
     db: Db,
+    cache: Cache,
 }
 
 impl ShiftService {
-    /// The service over `db`.
-    pub fn new(db: Db) -> Self {
-        Self { db }
+    /// The service over `db`, its answers kept in `cache`.
+    pub fn new(db: Db, cache: Cache) -> Self {
+        Self { db, cache }
     }
 
     /// All shifts of an employee, in the order of time.
+    #[cached(ttl = "5m", key_prefix = "shift_of_employee")]
     pub async fn of_employee(&self, employee_id: i64) -> Result<Vec<RosterLine>> {
         let sql = "
             SELECT s.id, s.slot_id, t.object_id, c.employee_id, t.day, t.starts, t.ends, s.status,
@@ -32,6 +36,7 @@ impl ShiftService {
     }
 
     /// The shifts that are still to be worked at an object, in the order of time.
+    #[cached(ttl = "5m", key_prefix = "shift_active")]
     pub async fn active(&self, object_id: i64) -> Result<Vec<CrewLine>> {
         let sql = "
             SELECT s.id, s.slot_id, t.object_id, c.employee_id, t.day, t.starts, t.ends, s.status,
@@ -45,6 +50,7 @@ impl ShiftService {
     }
 
     /// The time slots of an object on a day that still take somebody.
+    #[cached(ttl = "5m", key_prefix = "shift_open_slots")]
     pub async fn open_slots(&self, object_id: i64, day: Day) -> Result<Vec<TimeSlot>> {
         let sql = "
             SELECT t.id, t.object_id, t.day, t.starts, t.ends, t.capacity, count(s.id) AS taken
@@ -56,6 +62,12 @@ impl ShiftService {
     }
 
     /// Books an employee into a slot at an object for which they have a contract in force.
+    #[invalidates(
+        Self::of_employee(employee_id),
+        |shift| Self::active(shift.object_id),
+        Self::open_slots(shift.object_id, shift.day),
+        ObjectService::time_slots(shift.object_id, ..),
+    )]
     pub async fn book(&self, slot_id: i64, employee_id: i64) -> Result<Shift> {
         let mut tx = self.db.begin().await?;
         let contract_id = claim(&mut tx, slot_id, employee_id).await?;
@@ -74,6 +86,12 @@ impl ShiftService {
     }
 
     /// Calls off a shift that is not worked yet.
+    #[invalidates(
+        |shift| Self::of_employee(shift.employee_id),
+        Self::active(shift.object_id),
+        Self::open_slots(shift.object_id, shift.day),
+        ObjectService::time_slots(shift.object_id, ..),
+    )]
     pub async fn cancel(&self, id: i64) -> Result<Shift> {
         let mut tx = self.db.begin().await?;
         let sql = "UPDATE shifts SET status = 'cancelled' WHERE id = $1 AND status = 'booked'";

@@ -10,9 +10,10 @@ use staffing::{
     },
     seed::{Scale, TODAY},
 };
+use staleproof::Cache;
 
 async fn small() -> Result<Staffing> {
-    Ok(Staffing::new(common::small_db().await?))
+    Ok(Staffing::new(common::small_db().await?, &Cache::memory()))
 }
 
 /// An object with a contract in force, as (owner, object, employee, contract).
@@ -317,7 +318,7 @@ async fn an_object_can_be_added_changed_and_planned() -> Result<()> {
             .objects
             .time_slots(added.id, TODAY, TODAY.plus(6))
             .await?,
-        [opened.clone()]
+        std::slice::from_ref(&opened)
     );
     assert_eq!(service.shifts.open_slots(added.id, TODAY).await?, [opened]);
     assert_refused(
@@ -407,7 +408,7 @@ async fn a_booking_needs_a_contract_a_seat_and_time() -> Result<()> {
 async fn of_many_who_want_the_last_seat_one_gets_it() -> Result<()> {
     let service = match std::env::var("STAFFING_TEST_DATABASE_URL") {
         Ok(_) => small().await?,
-        Err(_) => Staffing::new(Db::open(None, Scale::SMALL).await?),
+        Err(_) => Staffing::new(Db::open(None, Scale::SMALL).await?, &Cache::memory()),
     };
     let (owner, object, ..) = any_contract(&service).await?;
     let day = TODAY.plus(100);

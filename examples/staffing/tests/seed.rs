@@ -82,7 +82,17 @@ async fn two_fills_are_equal() -> Result<()> {
         .await?;
     assert_eq!(first, second);
     // Changes only with the data: whoever changes them on purpose writes the new numbers here.
-    assert_eq!(first, (41, 24782692, 8964, 118122945, 2246337264, 28085385));
+    assert_eq!(
+        first,
+        (
+            41,
+            24_782_692,
+            8_964,
+            118_122_945,
+            2_246_337_264,
+            28_085_385
+        )
+    );
     Ok(())
 }
 
