@@ -6,7 +6,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
-use staleproof::{KeyPart, Segment};
+use staleproof::{KeyPart, key::Segment};
 
 /// A day of the Gregorian calendar.
 #[derive(

@@ -9,7 +9,7 @@ use staffing::{
     model::{Contract, NewHire, Object, ObjectChange, TimeSlot},
     seed::TODAY,
 };
-use staleproof::{Cache, keys};
+use staleproof::{Cache, Event, Events, keys};
 
 use crate::report::{Call, Report};
 
@@ -27,6 +27,7 @@ fn call<A>(name: &'static str, args: A) -> Call<A> {
 struct Scenario {
     service: Staffing,
     cache: Cache,
+    events: Events,
     report: Report,
 }
 
@@ -115,7 +116,7 @@ impl Scenario {
         let hired = self.service.contracts.hire(new);
         let contract = self
             .report
-            .write(name, hired, async || dropped(&self.cache).await)
+            .write(name, hired, async || dropped(&mut self.events).await)
             .await?;
         self.employees(OWNER).await?;
         self.employees(OWNER).await?;
@@ -137,7 +138,7 @@ impl Scenario {
         let booked = self.service.shifts.book(slot.id, contract.employee_id);
         let shift = self
             .report
-            .write(name, booked, async || dropped(&self.cache).await)
+            .write(name, booked, async || dropped(&mut self.events).await)
             .await?;
         self.roster(contract.employee_id).await?;
         self.week(object.id).await?;
@@ -146,7 +147,7 @@ impl Scenario {
         let cancelled = self.service.shifts.cancel(shift.id);
         let name = call("ShiftService::cancel", format!("shift {}", shift.id));
         self.report
-            .write(name, cancelled, async || dropped(&self.cache).await)
+            .write(name, cancelled, async || dropped(&mut self.events).await)
             .await?;
         self.roster(contract.employee_id).await.map(drop)
     }
@@ -161,7 +162,7 @@ impl Scenario {
             let renamed = self.service.objects.update(object.id, change);
             let name = call("ObjectService::update", format!("{}, {name:?}", object.id));
             self.report
-                .write(name, renamed, async || dropped(&self.cache).await)
+                .write(name, renamed, async || dropped(&mut self.events).await)
                 .await?;
             self.accessible(employee).await?;
             self.employees(OWNER).await?;
@@ -196,7 +197,7 @@ impl Scenario {
         self.cache
             .invalidate(keys![staffing::ShiftService::active(object.id)])
             .await;
-        dropped(&self.cache).await;
+        dropped(&mut self.events).await;
         let shifts = self.service.shifts.clone();
         let object_id = object.id;
         let all = async move {
@@ -225,7 +226,7 @@ impl Scenario {
         let ended = self.service.contracts.terminate(contract.id, TODAY);
         let name = call("ContractService::terminate", contract.id);
         self.report
-            .write(name, ended, async || dropped(&self.cache).await)
+            .write(name, ended, async || dropped(&mut self.events).await)
             .await?;
         self.employees(OWNER).await?;
         self.page(0).await?;
@@ -344,6 +345,15 @@ impl Scenario {
 }
 
 /// What was invalidated since the last time.
-async fn dropped(cache: &Cache) -> Vec<String> {
-    cache.stub_log()
+async fn dropped(events: &mut Events) -> Vec<String> {
+    let mut dropped = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(event) = events.next() => if let Event::Invalidated { targets, .. } = event {
+                dropped.extend(targets.iter().map(ToString::to_string));
+            },
+            () = std::future::ready(()) => return dropped,
+        }
+    }
 }
