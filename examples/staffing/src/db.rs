@@ -312,16 +312,19 @@ fn create_if_absent(url: &str) -> String {
     }
 }
 
-fn without_password(url: &str) -> String {
+/// A URL as it may be shown.
+///
+/// Everything between the scheme and the last `@` counts as user and password, also where somebody forgot to escape a
+/// slash.
+pub fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.into();
     };
-    let authority = rest.split('/').next().unwrap_or_default();
-    match authority.rsplit_once('@') {
-        Some((user, _)) => {
-            let name = user.split(':').next().unwrap_or_default();
-            format!("{scheme}://{name}@{}", &rest[user.len() + 1..])
-        }
+    match rest.rsplit_once('@') {
+        Some((login, host)) => match login.split(':').next() {
+            None | Some("") => format!("{scheme}://{host}"),
+            Some(user) => format!("{scheme}://{user}@{host}"),
+        },
         None => url.into(),
     }
 }
@@ -332,11 +335,16 @@ mod tests {
 
     #[test]
     fn a_password_is_not_shown() {
-        assert_eq!(
-            without_password("postgres://me:se:c@ret@host:1/db"),
-            "postgres://me@host:1/db"
-        );
-        assert_eq!(without_password("postgres://host/db"), "postgres://host/db");
-        assert_eq!(without_password("sqlite:staffing.db"), "sqlite:staffing.db");
+        for (url, shown) in [
+            (
+                "postgres://me:se:c@ret@host:1/db",
+                "postgres://me@host:1/db",
+            ),
+            ("redis://:se/cret@host/0", "redis://host/0"),
+            ("postgres://host/db", "postgres://host/db"),
+            ("sqlite:staffing.db", "sqlite:staffing.db"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
     }
 }

@@ -12,8 +12,8 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use staffing::{Db, Staffing, args, schema, seed::Scale};
-use staleproof::Cache;
+use staffing::{Db, Staffing, args, db::without_password, schema, seed::Scale};
+use staleproof::{Cache, Health};
 
 /// Contracts, objects and shifts on a cache whose invalidations hold.
 #[derive(Parser)]
@@ -99,7 +99,10 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
                 service.db,
                 opened_in.as_millis()
             );
-            println!("cache     {}", describe(&cache));
+            println!(
+                "cache     {}",
+                describe(&service.db, &cache, redis.as_deref()).await?
+            );
             scenario::play(service, cache).await?;
         }
         Command::Watch { owner } => watch::watch(&service, owner).await?,
@@ -110,9 +113,12 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
 }
 
 /// The cache belongs to the data: another database gets another namespace.
+fn namespace(identity: &str) -> String {
+    format!("staffing-{identity}")
+}
+
 async fn open_cache(db: &Db, redis: Option<&str>) -> Result<Cache, Box<dyn Error>> {
-    let namespace = format!("staffing-{}", schema::identity(db).await?);
-    let builder = Cache::builder().namespace(&namespace);
+    let builder = Cache::builder().namespace(namespace(&schema::identity(db).await?));
     let builder = match redis {
         Some(url) => builder.redis(url),
         None => builder,
@@ -120,8 +126,17 @@ async fn open_cache(db: &Db, redis: Option<&str>) -> Result<Cache, Box<dyn Error
     Ok(builder.connect().await?)
 }
 
-fn describe(cache: &Cache) -> String {
-    format!("{cache:?}")
+async fn describe(db: &Db, cache: &Cache, redis: Option<&str>) -> staffing::Result<String> {
+    let Some(url) = redis.map(without_password) else {
+        return Ok(
+            "memory of this process (set REDIS_URL to share it with other instances)".into(),
+        );
+    };
+    let namespace = namespace(&schema::identity(db).await?);
+    Ok(match cache.health() {
+        Health::Degraded { .. } => format!("memory, for as long as Redis at {url} is out of reach"),
+        _ => format!("Redis at {url}, keys under {namespace}:"),
+    })
 }
 
 async fn sizes(db: &Db) -> staffing::Result<String> {

@@ -79,11 +79,6 @@ impl Report {
         );
     }
 
-    /// A remark of the story.
-    pub(crate) fn remark(&self, text: impl Display) {
-        println!("      {}", self.paint.dim(text));
-    }
-
     /// Awaits a cached read and prints how it was answered; `say` puts the answer in words.
     pub(crate) async fn read<T>(
         &mut self,
@@ -212,8 +207,16 @@ fn line(call: &Call<impl Display>, verdict: &str, took: Duration, sql: &str, wor
 }
 
 fn row(name: &str, cells: &[String; 7]) -> String {
-    let cells: String = cells.iter().map(|cell| format!("{cell:>11}")).collect();
-    format!("{name:<30}{cells}")
+    let mut row = format!("{name:<30}");
+    for cell in cells {
+        // Right-aligned, eleven wide.
+        row.extend(std::iter::repeat_n(
+            ' ',
+            11_usize.saturating_sub(cell.len()),
+        ));
+        row.push_str(cell);
+    }
+    row
 }
 
 fn cells(tally: &Tally) -> [String; 7] {

@@ -5,11 +5,11 @@
 use std::sync::Arc;
 
 use staffing::{
-    Error, Result, Staffing,
+    Error, Result, ShiftService, Staffing,
     model::{Contract, NewHire, Object, ObjectChange, TimeSlot},
     seed::TODAY,
 };
-use staleproof::{Cache, Event, Events, keys};
+use staleproof::{Cache, Event, Events, Outcome, keys};
 
 use crate::report::{Call, Report};
 
@@ -34,9 +34,11 @@ struct Scenario {
 /// Tells the story.
 pub(crate) async fn play(service: Staffing, cache: Cache) -> Result<()> {
     let report = Report::new(service.db.clone());
+    let events = cache.events();
     let mut story = Scenario {
         service,
         cache,
+        events,
         report,
     };
     let object = story.owner_looks_around().await?;
@@ -194,10 +196,19 @@ impl Scenario {
     async fn burst(&mut self, object: &Object) -> Result<()> {
         self.report
             .section("Everybody wants the same, and nobody has it yet");
-        self.cache
-            .invalidate(keys![staffing::ShiftService::active(object.id)])
-            .await;
-        dropped(&mut self.events).await;
+        let cache = &self.cache;
+        let invalidated = async {
+            Ok(cache
+                .invalidate(keys![ShiftService::active(object.id)])
+                .await)
+        };
+        let name = call(
+            "Cache::invalidate",
+            format!("keys![ShiftService::active({})]", object.id),
+        );
+        self.report
+            .write(name, invalidated, async || dropped(&mut self.events).await)
+            .await?;
         let shifts = self.service.shifts.clone();
         let object_id = object.id;
         let all = async move {
@@ -350,8 +361,9 @@ async fn dropped(events: &mut Events) -> Vec<String> {
     loop {
         tokio::select! {
             biased;
-            Some(event) = events.next() => if let Event::Invalidated { targets, .. } = event {
-                dropped.extend(targets.iter().map(ToString::to_string));
+            Some(event) = events.next() => if let Event::Invalidated { targets, outcome } = event {
+                let when = if outcome == Outcome::Journaled { " (here; elsewhere once Redis is back)" } else { "" };
+                dropped.extend(targets.iter().map(|target| format!("{target}{when}")));
             },
             () = std::future::ready(()) => return dropped,
         }

@@ -1,6 +1,10 @@
 //! Hiring, changing and ending contracts.
 
-use staffing::{Error, Result, model::{ContractChange, ContractStatus, NewContract, ShiftStatus}, seed::TODAY};
+use staffing::{
+    Error, Result,
+    model::{ContractChange, ContractStatus, NewContract, ShiftStatus},
+    seed::TODAY,
+};
 
 use super::{any_contract, assert_refused, hire, small};
 

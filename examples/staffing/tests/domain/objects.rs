@@ -1,6 +1,10 @@
 //! Adding, changing, planning and deleting objects.
 
-use staffing::{Error, Result, args, model::{NewObject, NewSlot, ObjectChange}, seed::TODAY};
+use staffing::{
+    Error, Result, args,
+    model::{NewObject, NewSlot, ObjectChange},
+    seed::TODAY,
+};
 
 use super::{any_contract, assert_refused, hire, small};
 

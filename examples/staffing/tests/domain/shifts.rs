@@ -1,6 +1,10 @@
 //! Booking and cancelling shifts.
 
-use staffing::{Db, Error, Result, Staffing, model::{NewSlot, ShiftStatus}, seed::{Scale, TODAY}};
+use staffing::{
+    Db, Error, Result, Staffing,
+    model::{NewSlot, ShiftStatus},
+    seed::{Scale, TODAY},
+};
 use staleproof::Cache;
 
 use super::{any_contract, assert_refused, hire, small};
