@@ -206,7 +206,9 @@ impl Scenario {
             "Cache::invalidate",
             format!("keys![ShiftService::active({})]", object.id),
         );
-        self.report
+        // What it achieved is printed with what it hit.
+        let _: Outcome = self
+            .report
             .write(name, invalidated, async || dropped(&mut self.events).await)
             .await?;
         let shifts = self.service.shifts.clone();

@@ -253,7 +253,7 @@ async fn owner_of(db: &Db, object_id: i64) -> Result<i64> {
     Ok(owner)
 }
 
-async fn random_writes(seed: u64, writes: u32) -> Result<BTreeMap<&'static str, u32>> {
+async fn random_writes(seed: u64, steps: u32) -> Result<BTreeMap<&'static str, u32>> {
     let db = common::small_db().await?;
     let cached = Staffing::new(db.clone(), &Cache::memory());
     let mut writer = Writer {
@@ -261,7 +261,7 @@ async fn random_writes(seed: u64, writes: u32) -> Result<BTreeMap<&'static str, 
         done: BTreeMap::new(),
     };
     answers(&cached, Extent::of(&db).await?).await?;
-    for step in 0..writes {
+    for step in 0..steps {
         let name = loop {
             if let Some(name) = writer.write(&cached, Extent::of(&db).await?).await? {
                 break name;
