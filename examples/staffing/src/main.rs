@@ -1,0 +1,160 @@
+//! Runs the staffing service in the terminal: its scenario, or one side of two instances that share a cache.
+
+mod report;
+mod scenario;
+mod watch;
+
+use std::{
+    error::Error,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    process::ExitCode,
+    time::Instant,
+};
+
+use clap::{Parser, Subcommand};
+use staffing::{Db, Staffing, args, db::without_password, schema, seed::Scale};
+use staleproof::{Cache, Health};
+
+/// Contracts, objects and shifts on a cache whose invalidations hold.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    /// sqlite:FILE or postgres://…; without it SQLite in a temporary file, with Redis in one that all instances on
+    /// that Redis share.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
+    database: Option<String>,
+    /// redis://…; without it (and without `STALEPROOF_URL`) the cache is this process's memory.
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, global = true)]
+    redis: Option<String>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Play the scenario (the default).
+    Scenario,
+    /// Ask for an owner's employees twice a second, and print when the answer or its source changes.
+    Watch {
+        /// The owner's id.
+        #[arg(long, default_value_t = 7)]
+        owner: i64,
+    },
+    /// Hire somebody: other instances on the same Redis see it at once.
+    Hire {
+        /// The owner's id.
+        #[arg(long, default_value_t = 7)]
+        owner: i64,
+        /// The name of the new employee.
+        #[arg(long)]
+        name: String,
+        /// What they are hired for.
+        #[arg(long, default_value = "cook")]
+        trade: String,
+    },
+    /// End a contract.
+    Terminate {
+        /// The contract's id.
+        #[arg(long)]
+        contract: i64,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("staffing: {error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                eprintln!("  because: {error}");
+                cause = error.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
+    let redis = std::env::var("STALEPROOF_URL")
+        .ok()
+        .or(cli.redis)
+        .filter(|url| !url.is_empty());
+    let database = cli
+        .database
+        .filter(|url| !url.is_empty())
+        .or_else(|| redis.as_deref().map(shared_file));
+    let begun = Instant::now();
+    let db = Db::open(database.as_deref(), Scale::FULL).await?;
+    let opened_in = begun.elapsed();
+    let cache = open_cache(&db, redis.as_deref()).await?;
+    let service = Staffing::new(db, &cache);
+
+    match cli.command.unwrap_or(Command::Scenario) {
+        Command::Scenario => {
+            let sizes = sizes(&service.db).await?;
+            println!(
+                "database  {}: {sizes}; ready after {} ms",
+                service.db,
+                opened_in.as_millis()
+            );
+            println!(
+                "cache     {}",
+                describe(&service.db, &cache, redis.as_deref()).await?
+            );
+            scenario::play(service, cache).await?;
+        }
+        Command::Watch { owner } => watch::watch(&service, owner).await?,
+        Command::Hire { owner, name, trade } => watch::hire(&service, owner, name, trade).await?,
+        Command::Terminate { contract } => watch::terminate(&service, contract).await?,
+    }
+    Ok(())
+}
+
+/// The cache belongs to the data: another database gets another namespace.
+fn namespace(identity: &str) -> String {
+    format!("staffing-{identity}")
+}
+
+async fn open_cache(db: &Db, redis: Option<&str>) -> Result<Cache, Box<dyn Error>> {
+    let builder = Cache::builder().namespace(namespace(&schema::identity(db).await?));
+    let builder = match redis {
+        Some(url) => builder.redis(url),
+        None => builder,
+    };
+    Ok(builder.connect().await?)
+}
+
+async fn describe(db: &Db, cache: &Cache, redis: Option<&str>) -> staffing::Result<String> {
+    let Some(url) = redis.map(without_password) else {
+        return Ok(
+            "memory of this process (set REDIS_URL to share it with other instances)".into(),
+        );
+    };
+    let namespace = namespace(&schema::identity(db).await?);
+    Ok(match cache.health() {
+        Health::Degraded { .. } => format!("memory, for as long as Redis at {url} is out of reach"),
+        _ => format!("Redis at {url}, keys under {namespace}:"),
+    })
+}
+
+async fn sizes(db: &Db) -> staffing::Result<String> {
+    let sql = "
+        SELECT (SELECT count(*) FROM owners), (SELECT count(*) FROM objects), (SELECT count(*) FROM contracts),
+            (SELECT count(*) FROM shifts)";
+    let (owners, objects, contracts, shifts): (i64, i64, i64, i64) = db.one(sql, args![]).await?;
+    let [owners, objects, contracts, shifts] =
+        [owners, objects, contracts, shifts].map(|count| report::grouped(count.unsigned_abs()));
+    Ok(format!(
+        "{owners} owners, {objects} objects, {contracts} contracts, {shifts} shifts"
+    ))
+}
+
+/// A database file that all instances on one Redis find, so that they share the data as they share the cache.
+fn shared_file(redis: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    redis.hash(&mut hasher);
+    let file = std::env::temp_dir().join(format!("staffing-{:016x}.sqlite", hasher.finish()));
+    format!("sqlite:{}", file.display())
+}
