@@ -172,27 +172,19 @@ impl Link {
     /// Opens a connection, fences, replays, and makes it current.
     pub(crate) async fn join(&self) -> Result<(), ConnectError> {
         let session = Arc::new(Session::open(&self.address, self.connect_timeout).await?);
-        let unusable = |error| match error {
-            CallError::Timeout { .. } => ConnectError::unreachable(self.at(), "no answer in time"),
-            CallError::OutOfReach(error) => ConnectError::of_opening(self.at(), self.address.database, error),
-            CallError::Failed(source) => match source.downcast() {
-                Ok(error) => ConnectError::of_opening(self.at(), self.address.database, *error),
-                Err(source) => ConnectError::unreachable(self.at(), source),
-            },
-        };
-        if self.fence_within(&session, self.connect_timeout).await.map_err(unusable)? {
+        if self.fence_within(&session, self.connect_timeout).await.map_err(|error| self.unusable(error))? {
             tracing::warn!(
                 at = self.at(),
                 "Redis restarted or failed over: everything in the namespace counts as invalidated"
             );
         }
         // Also with nothing to replay: it shows that this server takes writes.
-        let mut replayed = self.replay(&session).await.map_err(unusable)?;
+        let mut replayed = self.replay(&session).await.map_err(|error| self.unusable(error))?;
         self.gate().writer = Some(Arc::clone(&session));
         loop {
             replayed += self.replay(&session).await.map_err(|error| {
                 self.drop_session(&session, &mut self.gate(), &error);
-                unusable(error)
+                self.unusable(error)
             })?;
             match self.make_current(&session) {
                 None => {
@@ -204,6 +196,19 @@ impl Link {
                     return Ok(());
                 }
             }
+        }
+    }
+
+    /// Tells why a server that answers cannot be joined.
+    fn unusable(&self, error: CallError) -> ConnectError {
+        let refused = |error| ConnectError::of_opening(self.at(), self.address.database, error);
+        match error {
+            CallError::Timeout { .. } => ConnectError::unreachable(self.at(), "no answer in time"),
+            CallError::OutOfReach(error) => refused(error),
+            CallError::Failed(source) => match source.downcast() {
+                Ok(error) => refused(*error),
+                Err(source) => ConnectError::unreachable(self.at(), source),
+            },
         }
     }
 

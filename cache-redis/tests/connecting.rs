@@ -71,6 +71,21 @@ async fn an_acl_user_needs_its_own_keys_only() {
 }
 
 #[tokio::test]
+async fn a_server_that_hides_who_it_is_is_used_with_a_warning() {
+    let Some(server) = RedisServer::own() else { return };
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let rules = ["ACL", "SETUSER", "app", "on", ">hunter2", "~*", "+@all", "-info"];
+    assert_eq!(server.cli(&rules), "+OK");
+    let url = format!("redis://app:hunter2@127.0.0.1:{}", server.port());
+    let store = RedisStore::connect(config(&url, &unique("test"))).await.unwrap();
+    assert_eq!(log.count("restarts and failovers cannot be told"), 1, "{}", log.text());
+    fill(&store, &page(7, 1), "one").await;
+    invalidate(&store, page(7, 1).into_entry()).await;
+    assert_eq!(hit(&store, &page(7, 1)).await, None);
+}
+
+#[tokio::test]
 async fn databases_are_apart_and_one_that_is_not_there_is_an_error() {
     let Some(server) = RedisServer::own() else { return };
     let namespace = unique("test");

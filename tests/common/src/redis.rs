@@ -386,7 +386,7 @@ fn split(url: &str) -> (SocketAddr, String) {
 
 fn nothing_there() -> ! {
     panic!(
-        "this test needs a real Redis: run ./scripts/test, which finds or starts one, or put redis-server or \
-         valkey-server on the PATH ({URL_VARIABLE} serves only tests that need no server of their own)"
+        "this test needs a real Redis: run ./scripts/test, which finds or starts one, put redis-server or valkey-server \
+         on the PATH, or name a running one in {URL_VARIABLE}"
     )
 }
