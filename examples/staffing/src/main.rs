@@ -94,12 +94,12 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     match cli.command.unwrap_or(Command::Scenario) {
         Command::Scenario => {
             let sizes = sizes(&service.db).await?;
-            println!(
+            report::print_line!(
                 "database  {}: {sizes}; ready after {} ms",
                 service.db,
                 opened_in.as_millis()
             );
-            println!(
+            report::print_line!(
                 "cache     {}",
                 describe(&service.db, &cache, redis.as_deref()).await?
             );

@@ -1,9 +1,4 @@
-//! No write of the service forgets an invalidation.
-//!
-//! A random sequence of writes runs against warm caches. After each write every cached read, for every argument there
-//! is, must answer what the database answers.
-
-mod common;
+//! Random writes.
 
 use std::collections::BTreeMap;
 
@@ -12,87 +7,27 @@ use staffing::{
     model::{ContractChange, NewContract, NewHire, NewObject, NewSlot, ObjectChange},
     seed::TODAY,
 };
-use staleproof::Cache;
 
-/// How far the ids go. One more is asked for: what is not there yet is cached too.
-#[derive(Clone, Copy)]
-struct Extent {
-    owners: i64,
-    objects: i64,
-    employees: i64,
-    contracts: i64,
-    shifts: i64,
-}
+use super::questions::Extent;
 
-impl Extent {
-    async fn of(db: &Db) -> Result<Self> {
-        let sql = "
-            SELECT (SELECT max(id) FROM owners), (SELECT max(id) FROM objects), (SELECT max(id) FROM employees),
-                (SELECT max(id) FROM contracts), (SELECT max(id) FROM shifts)";
-        let (owners, objects, employees, contracts, shifts) = db.one(sql, args![]).await?;
-        Ok(Self {
-            owners,
-            objects,
-            employees,
-            contracts,
-            shifts,
-        })
-    }
-}
-
-/// What a service answers to every question, by the question.
-async fn answers(service: &Staffing, extent: Extent) -> Result<BTreeMap<String, String>> {
-    let Staffing {
-        contracts,
-        objects,
-        shifts,
-        ..
-    } = service;
-    let mut answers = BTreeMap::new();
-    macro_rules! ask {
-        ($service:ident.$read:ident($($arg:expr),*)) => {
-            let question = format!(concat!(stringify!($service), ".", stringify!($read), "{:?}"), ($($arg,)*));
-            answers.insert(question, format!("{:?}", $service.$read($($arg),*).await?));
-        };
-    }
-    for id in 1..=extent.contracts + 1 {
-        ask!(contracts.get(id));
-    }
-    for owner in 1..=extent.owners + 1 {
-        ask!(contracts.employees(owner));
-        ask!(objects.by_owner(owner));
-        for page in 0..=3 {
-            ask!(contracts.page(owner, page));
-        }
-    }
-    for employee in 1..=extent.employees + 1 {
-        ask!(contracts.of_employee(employee));
-        ask!(objects.accessible(employee));
-        ask!(shifts.of_employee(employee));
-    }
-    for object in 1..=extent.objects + 1 {
-        ask!(objects.get(object));
-        ask!(shifts.active(object));
-        for (from, to) in [(-20, -1), (0, 1), (-2, 2)] {
-            ask!(objects.time_slots(object, TODAY.plus(from), TODAY.plus(to)));
-        }
-        for day in -1..=2 {
-            ask!(shifts.open_slots(object, TODAY.plus(day)));
-        }
-    }
-    Ok(answers)
-}
-
-struct Writer {
+/// Draws writes at random, the same for the same seed.
+pub(crate) struct Writer {
     random: fastrand::Rng,
     /// How often each write changed something.
-    done: BTreeMap<&'static str, u32>,
+    pub(crate) done: BTreeMap<&'static str, u32>,
 }
 
 /// Which write it was, and whether it was refused.
 type Write = (&'static str, Result<()>);
 
 impl Writer {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            random: fastrand::Rng::with_seed(seed),
+            done: BTreeMap::new(),
+        }
+    }
+
     fn id(&mut self, max: i64) -> i64 {
         self.random.i64(1..=max)
     }
@@ -102,7 +37,11 @@ impl Writer {
     }
 
     /// One write with arguments that may well be refused. Answers its name if it was not.
-    async fn write(&mut self, service: &Staffing, extent: Extent) -> Result<Option<&'static str>> {
+    pub(crate) async fn write(
+        &mut self,
+        service: &Staffing,
+        extent: Extent,
+    ) -> Result<Option<&'static str>> {
         let (name, done) = match self.random.u32(0..14) {
             0..5 => self.write_contract(service, extent).await?,
             5..11 => self.write_object(service, extent).await?,
@@ -251,73 +190,4 @@ async fn owner_of(db: &Db, object_id: i64) -> Result<i64> {
         )
         .await?;
     Ok(owner)
-}
-
-async fn random_writes(seed: u64, steps: u32) -> Result<BTreeMap<&'static str, u32>> {
-    let db = common::small_db().await?;
-    let cached = Staffing::new(db.clone(), &Cache::memory());
-    let mut writer = Writer {
-        random: fastrand::Rng::with_seed(seed),
-        done: BTreeMap::new(),
-    };
-    answers(&cached, Extent::of(&db).await?).await?;
-    for step in 0..steps {
-        let name = loop {
-            if let Some(name) = writer.write(&cached, Extent::of(&db).await?).await? {
-                break name;
-            }
-        };
-        let extent = Extent::of(&db).await?;
-        let from_cache = answers(&cached, extent).await?;
-        // A cache in which nothing was ever stored: all its answers are the database's.
-        let direct = answers(&Staffing::new(db.clone(), &Cache::memory()), extent).await?;
-        for (question, truth) in &direct {
-            assert_eq!(
-                &from_cache[question], truth,
-                "{question} is stale after {name} (seed {seed}, step {step})"
-            );
-        }
-    }
-    Ok(writer.done)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cached_answers_are_the_databases_after_every_write() -> Result<()> {
-    let (one, two) = tokio::join!(
-        tokio::spawn(random_writes(1, 60)),
-        tokio::spawn(random_writes(2, 60))
-    );
-    let mut done = one.expect("no panic")?;
-    for (name, times) in two.expect("no panic")? {
-        *done.entry(name).or_default() += times;
-    }
-    assert_eq!(done.len(), 10, "a write never came to pass: {done:?}");
-    Ok(())
-}
-
-/// The other direction: what a write does not touch stays warm.
-#[tokio::test]
-async fn a_write_for_one_owner_leaves_the_others_warm() -> Result<()> {
-    let db = common::small_db().await?;
-    let service = Staffing::new(db.clone(), &Cache::memory());
-    let extent = Extent::of(&db).await?;
-    answers(&service, extent).await?;
-    let sql = "SELECT owner_id, object_id FROM contracts ORDER BY id LIMIT 1";
-    let (owner_id, object_id): (i64, i64) = db.one(sql, args![]).await?;
-    let hired = NewHire {
-        owner_id,
-        object_id,
-        name: "Zoe Newcomer".into(),
-        trade: "cook".into(),
-        starts_on: TODAY,
-        hourly_cents: 2_000,
-    };
-    service.contracts.hire(hired).await?;
-
-    let before = db.work().statements;
-    answers(&service, extent).await?;
-    // The owner's employees, objects and four pages of contracts (two statements each), and the ids that were asked for
-    // before they existed: the contract's, the employee's contracts and objects.
-    assert_eq!(db.work().statements - before, 1 + 1 + 4 * 2 + 1 + 2);
-    Ok(())
 }
