@@ -57,8 +57,8 @@ impl Values {
 
     /// Writes with another codec. What others wrote stays readable.
     #[must_use]
-    pub fn codec<C: Codec>(mut self, codec: C) -> Self {
-        let _ = codec;
+    #[allow(clippy::needless_pass_by_value, reason = "`.codec(Postcard)` is how it reads")]
+    pub fn codec<C: Codec>(mut self, _codec: C) -> Self {
         self.choice = C::CHOICE;
         self
     }
@@ -165,9 +165,8 @@ impl Values {
         let conforms = match schema::conforms(value, &known.schema) {
             Ok(()) => true,
             Err(Stop::Depth) => return Err(EncodeError::TooDeep),
-            Err(Stop::Misfit) => false,
-            // The value's `Serialize` may do better for a format that is readable.
-            Err(Stop::Custom(_)) => false,
+            // The value's own `Serialize` may do better for a format that is readable.
+            Err(Stop::Misfit | Stop::Custom(_)) => false,
         };
         let (first, second) = match (self.choice, conforms) {
             (Choice::Only(format), _) => (format, None),
