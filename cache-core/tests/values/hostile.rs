@@ -63,18 +63,9 @@ fn endless_nesting_does_not_reach_the_end_of_the_stack() {
         assert_eq!(refused::<OnlyOptions>(POSTCARD, &ones), DecodeError::Limit);
         assert_eq!(refused::<Nested>(POSTCARD, &ones), DecodeError::Limit);
         assert_eq!(refused::<Chain>(POSTCARD, &ones), DecodeError::Limit);
-        assert_eq!(
-            refused::<Nested>(MESSAGE_PACK, &vec![0x91; LIMIT]),
-            DecodeError::Limit
-        );
-        assert_eq!(
-            refused::<Untagged>(MESSAGE_PACK, &vec![0x91; LIMIT]),
-            DecodeError::Limit
-        );
-        assert_eq!(
-            refused::<serde_json::Value>(MESSAGE_PACK, &vec![0x91; LIMIT]),
-            DecodeError::Limit
-        );
+        assert_eq!(refused::<Nested>(MESSAGE_PACK, &vec![0x91; LIMIT]), DecodeError::Limit);
+        assert_eq!(refused::<Untagged>(MESSAGE_PACK, &vec![0x91; LIMIT]), DecodeError::Limit);
+        assert_eq!(refused::<serde_json::Value>(MESSAGE_PACK, &vec![0x91; LIMIT]), DecodeError::Limit);
         #[cfg(feature = "bincode")]
         assert_eq!(refused::<List>(4, &ones), DecodeError::Limit);
         #[cfg(feature = "json")]
@@ -87,14 +78,8 @@ fn endless_nesting_does_not_reach_the_end_of_the_stack() {
 fn elements_without_size_come_to_an_end() {
     let count = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
     assert_eq!(refused::<Vec<()>>(POSTCARD, &count), DecodeError::Limit);
-    assert!(matches!(
-        refused::<Vec<u64>>(POSTCARD, &count),
-        DecodeError::Codec(_)
-    ));
-    assert!(matches!(
-        refused::<String>(POSTCARD, &count),
-        DecodeError::Codec(_)
-    ));
+    assert!(matches!(refused::<Vec<u64>>(POSTCARD, &count), DecodeError::Codec(_)));
+    assert!(matches!(refused::<String>(POSTCARD, &count), DecodeError::Codec(_)));
     #[cfg(feature = "bincode")]
     {
         let count = [253, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0, 0];
@@ -106,11 +91,12 @@ fn elements_without_size_come_to_an_end() {
 
 #[test]
 fn small_input_does_not_become_large_values() {
+    #[derive(Serialize, Deserialize)]
+    struct Page(Vec<Option<[[u64; 16]; 32]>>);
+
     // Each element is a byte here and 4 KiB in memory.
     let mut payload = vec![0x80, 0x80, 0x40];
     payload.resize(3 + (1 << 20), 0);
-    #[derive(Serialize, Deserialize)]
-    struct Page(Vec<Option<[[u64; 16]; 32]>>);
     assert_eq!(refused::<Page>(POSTCARD, &payload), DecodeError::Limit);
 }
 
@@ -124,24 +110,58 @@ fn lengths_and_codecs_that_lie() {
     bomb.truncate(38);
     bomb[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
     bomb.extend_from_slice(&crc32fast::hash(&bomb).to_le_bytes());
-    assert_eq!(
-        Values::new().decode::<String>(&bomb.into(), 1),
-        Err(DecodeError::Limit)
-    );
+    assert_eq!(Values::new().decode::<String>(&bomb.into(), 1), Err(DecodeError::Limit));
 }
 
 #[test]
 fn what_could_not_be_read_is_not_written() {
     let values = Values::new().decode_limit(1000);
     let text = "x".repeat(2000);
-    assert_eq!(
-        values.encode(Some(&text), Meta::default(), 1),
-        Err(EncodeError::TooLarge(2002))
-    );
+    assert_eq!(values.encode(Some(&text), Meta::default(), 1), Err(EncodeError::TooLarge(2002)));
     // Small as bytes, over the limit in memory.
     let zeros = vec![0_u64; 900];
-    assert!(matches!(
-        values.encode(Some(&zeros), Meta::default(), 1),
-        Err(EncodeError::TooLarge(_))
-    ));
+    assert!(matches!(values.encode(Some(&zeros), Meta::default(), 1), Err(EncodeError::TooLarge(_))));
+}
+
+/// A type whose `Deserialize` never tires of asking.
+#[derive(Debug, PartialEq)]
+struct Insatiable(u8);
+
+impl Serialize for Insatiable {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        [self.0; 4].serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Insatiable {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Errors of the parts are swallowed.
+        struct Parts;
+        impl<'de> serde::de::Visitor<'de> for Parts {
+            type Value = u8;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("anything")
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut access: A) -> Result<u8, A::Error> {
+                let mut last = 0;
+                for _ in 0..100_000 {
+                    last = access.next_element().ok().flatten().unwrap_or(last);
+                }
+                Ok(last)
+            }
+        }
+        deserializer.deserialize_tuple(4, Parts).map(Insatiable)
+    }
+}
+
+#[test]
+fn learning_a_type_is_bounded() {
+    // 33 million elements (of no size), if each were looked at.
+    type Line<T> = [T; 32];
+    type Cube = (u8, Line<Line<Line<Line<Line<()>>>>>, u8);
+    let started = std::time::Instant::now();
+    let _ = Values::new().encode::<Cube>(None, Meta::default(), 1).unwrap();
+    let bytes = Values::new().encode(Some(&Insatiable(3)), Meta::default(), 1).unwrap();
+    assert_eq!(Values::new().decode::<Insatiable>(&bytes, 1).unwrap().0, Some(Insatiable(3)));
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
 }
