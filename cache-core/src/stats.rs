@@ -154,7 +154,9 @@ impl Ledger {
         let functions: BTreeMap<_, _> =
             functions.iter().map(|(name, counters)| (name.clone(), counters.snapshot())).collect();
         let mut total = FunctionStats::default();
-        functions.values().for_each(|stats| total += *stats);
+        for stats in functions.values() {
+            total += *stats;
+        }
         Stats {
             functions,
             total,
