@@ -36,9 +36,7 @@ pub(crate) enum Arg {
 
 /// Reads settings.
 pub(crate) fn settings(tokens: TokenStream, errors: &mut Errors) -> Vec<Setting> {
-    let parse = |input: ParseStream<'_>| -> syn::Result<Vec<Setting>> {
-        Ok(items(input, errors, |input, errors| setting(input, errors)))
-    };
+    let parse = |input: ParseStream<'_>| -> syn::Result<Vec<Setting>> { Ok(items(input, errors, setting)) };
     parse.parse2(tokens).unwrap_or_default()
 }
 
@@ -103,7 +101,9 @@ fn parenthesized(input: ParseStream<'_>) -> syn::Result<Option<(Delimiter, Token
     if !input.peek(syn::token::Paren) {
         return Ok(None);
     }
-    let TokenTree::Group(group) = input.parse()? else { return Ok(None) };
+    let TokenTree::Group(group) = input.parse()? else {
+        return Ok(None);
+    };
     Ok(Some((group.delimiter(), group.stream())))
 }
 
@@ -132,7 +132,10 @@ impl Setting {
             Value::Expr(expr) => Some(expr),
             Value::Broken => None,
             Value::Flag | Value::List(_) => {
-                errors.push(syn::Error::new(self.name.span(), format!("`{}` takes a value; write `{example}`", self.name)));
+                errors.push(syn::Error::new(
+                    self.name.span(),
+                    format!("`{}` takes a value; write `{example}`", self.name),
+                ));
                 None
             }
         }
@@ -144,7 +147,10 @@ impl Setting {
             Value::List(list) if !list.is_empty() => Some(list),
             Value::Broken => None,
             _ => {
-                errors.push(syn::Error::new(self.name.span(), format!("`{}` takes a list; write `{example}`", self.name)));
+                errors.push(syn::Error::new(
+                    self.name.span(),
+                    format!("`{}` takes a list; write `{example}`", self.name),
+                ));
                 None
             }
         }
@@ -164,8 +170,5 @@ impl Setting {
 
 /// The path of the hidden runtime in the crate that `crate = path` names.
 pub(crate) fn private(krate: Option<&Path>) -> TokenStream {
-    match krate {
-        Some(path) => quote::quote!(#path::__private),
-        None => quote::quote!(::staleproof::__private),
-    }
+    if let Some(path) = krate { quote::quote!(#path::__private) } else { quote::quote!(::staleproof::__private) }
 }

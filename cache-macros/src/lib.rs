@@ -24,7 +24,7 @@ use proc_macro::TokenStream;
 /// See the front page of `staleproof` for the options.
 #[proc_macro_attribute]
 pub fn cached(args: TokenStream, item: TokenStream) -> TokenStream {
-    expand::cached(args.into(), item.into()).into()
+    expand::cached(args.into(), &item.into()).into()
 }
 
 /// Invalidates cache entries after an async function has returned `Ok`, before its caller sees the result.
@@ -32,10 +32,13 @@ pub fn cached(args: TokenStream, item: TokenStream) -> TokenStream {
 /// See the front page of `staleproof` for targets and options.
 #[proc_macro_attribute]
 pub fn invalidates(args: TokenStream, item: TokenStream) -> TokenStream {
-    expand::invalidates(args.into(), item.into()).into()
+    expand::invalidates(args.into(), &item.into()).into()
 }
 
 /// Stands on an impl block of a trait whose methods carry [`macro@cached`], above `#[async_trait]` if there is one.
+///
+/// A cached method has a companion beside it, by which targets name it, and a trait impl has no place for that. Without
+/// this attribute the compiler says that a method `__cached_...` is not a member of the trait.
 #[proc_macro_attribute]
 pub fn cached_impl(args: TokenStream, item: TokenStream) -> TokenStream {
     expand::cached_impl(args.into(), &item.into()).into()
@@ -54,3 +57,6 @@ pub fn keys(targets: TokenStream) -> TokenStream {
 pub fn key_part(input: TokenStream) -> TokenStream {
     derive::expand(input.into()).into()
 }
+
+#[cfg(test)]
+mod tests;

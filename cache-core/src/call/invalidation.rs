@@ -3,7 +3,7 @@
 //! Between the end of the body and the start of the invalidation there is no await, and [`Cache::invalidate`] starts
 //! by handing its work to a task: a future that is dropped after the body finished loses nothing.
 
-use std::{future::poll_fn, pin::pin, task::Poll};
+use std::{future::poll_fn, task::Poll};
 
 use crate::{Cache, Target};
 
@@ -55,31 +55,47 @@ macro_rules! __ok {
 /// One attribute's targets and where they are cached.
 #[derive(Debug)]
 pub struct Invalidation {
-    /// The cache.
-    pub cache: Cache,
-    /// What to invalidate.
-    pub targets: Vec<Target>,
+    cache: Cache,
+    targets: Vec<Target>,
+}
+
+impl Invalidation {
+    /// Of targets that are known before the body runs.
+    pub fn new<const N: usize>(cache: &Cache, targets: [Target; N]) -> Self {
+        Self { cache: cache.clone(), targets: targets.into() }
+    }
+
+    /// Adds the targets that are known now, or withdraws all if the body failed.
+    pub fn settle<const N: usize>(&mut self, targets: Option<[Target; N]>) {
+        match targets {
+            Some(targets) => self.targets.extend(targets),
+            None => self.targets.clear(),
+        }
+    }
 }
 
 /// Runs all invalidations, started together: dropping the future later loses none of them.
-pub async fn run_all(invalidations: Vec<Invalidation>) {
-    let mut running: Vec<_> = invalidations
-        .into_iter()
-        .filter(|invalidation| !invalidation.targets.is_empty())
-        .map(|Invalidation { cache, targets }| Some(Box::pin(async move { cache.invalidate(targets).await })))
-        .collect();
-    let all = poll_fn(move |context| {
+pub async fn run_all<const N: usize>(invalidations: [Invalidation; N]) {
+    let mut running = invalidations.map(|Invalidation { cache, targets }| {
+        if targets.is_empty() {
+            return None;
+        }
+        let invalidate = async move {
+            // It shows in the cache's events and health; a method has no place to return it.
+            let _outcome = cache.invalidate(targets).await;
+        };
+        Some(Box::pin(invalidate))
+    });
+    poll_fn(move |context| {
         let mut pending = false;
         for slot in &mut running {
-            if let Some(invalidation) = slot {
-                match invalidation.as_mut().poll(context) {
-                    // The outcome shows in `Cache::health` and its events; a method has no place to return it.
-                    Poll::Ready(_) => *slot = None,
-                    Poll::Pending => pending = true,
-                }
+            if slot.as_mut().is_some_and(|invalidation| invalidation.as_mut().poll(context).is_pending()) {
+                pending = true;
+            } else {
+                *slot = None;
             }
         }
         if pending { Poll::Pending } else { Poll::Ready(()) }
-    });
-    pin!(all).await;
+    })
+    .await;
 }

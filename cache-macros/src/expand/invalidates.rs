@@ -6,7 +6,7 @@ use quote::quote;
 use super::cached::local;
 use crate::{
     item::Function,
-    model::{invalidates::Invalidates, target::Target},
+    model::invalidates::{After, Invalidates},
     signature::mentions_word,
 };
 
@@ -14,59 +14,40 @@ use crate::{
 ///
 /// They go into one body: were each wrapped around the next, a future dropped in the inner invalidation would lose the
 /// outer one.
-pub(super) fn function(attributes: &[Invalidates], function: Function) -> TokenStream {
-    let Some(first) = attributes.first() else { return quote!(#function) };
+pub(super) fn function(attributes: &[Invalidates], function: &Function) -> TokenStream {
+    let Some(first) = attributes.first() else {
+        return quote!(#function);
+    };
     let private = &first.private;
     let (invalidations, body, result) = (local("invalidations"), local("body"), local("result"));
     let prepared = attributes.iter().map(|attribute| {
-        let cache = attribute.cache.owned(private);
-        let targets = list(&attribute.before, private);
-        quote!(#private::Invalidation { cache: #cache, targets: #targets })
+        let cache = attribute.cache.reference();
+        let targets = attribute.before.iter().map(|target| target.to_expr(private));
+        quote!(#private::Invalidation::new(#cache, [#(#targets),*]))
     });
-    let decisions = attributes.iter().enumerate().map(|(index, attribute)| decision(index, attribute, private));
+    let decisions =
+        attributes.iter().enumerate().filter(|(_, attribute)| !attribute.always).map(|(index, attribute)| {
+            let index = syn::Index::from(index);
+            let (pattern, targets) = match &attribute.after {
+                None => (quote!(_), Vec::new()),
+                Some(After { pattern, targets }) => {
+                    (quote!(#pattern), targets.iter().map(|target| target.to_expr(private)).collect())
+                }
+            };
+            quote!(#invalidations[#index].settle(#private::ok!(#result).map(|#pattern| [#(#targets),*]));)
+        });
+    let mutability = attributes.iter().any(|attribute| !attribute.always).then(|| quote!(mut));
     let statements = function.statements();
     let typed = match &function.sig.output {
         syn::ReturnType::Type(_, ty) if !mentions_word(&quote!(#ty), "impl") => Some(quote!(#private::returns!(#ty);)),
         _ => None,
     };
     function.with_body(quote! {
-        let mut #invalidations = ::std::vec::Vec::from([#(#prepared),*]);
+        let #mutability #invalidations = [#(#prepared),*];
         let #body = async move { #typed #statements };
         let #result = #body.await;
         #(#decisions)*
         #private::run_all(#invalidations).await;
         #result
     })
-}
-
-/// Completes or withdraws one attribute's targets, by the body's result.
-fn decision(index: usize, attribute: &Invalidates, private: &TokenStream) -> Option<TokenStream> {
-    if attribute.always {
-        return None;
-    }
-    let (invalidations, result) = (local("invalidations"), local("result"));
-    let index = syn::Index::from(index);
-    let withdraw = quote!(#invalidations[#index].targets.clear());
-    Some(match &attribute.after {
-        None => quote!(if #private::ok!(#result).is_none() { #withdraw; }),
-        Some(after) => {
-            let pattern = &after.pattern;
-            let targets = list(&after.targets, private);
-            let ok = local("ok");
-            quote! {
-                match #private::ok!(#result) {
-                    ::core::option::Option::Some(#ok) => {
-                        let #pattern = #ok;
-                        #invalidations[#index].targets.extend(#targets);
-                    }
-                    ::core::option::Option::None => #withdraw,
-                }
-            }
-        }
-    })
-}
-
-fn list(targets: &[Target], private: &TokenStream) -> TokenStream {
-    let targets = targets.iter().map(|target| target.to_expr(private));
-    quote!(::std::vec::Vec::<#private::Target>::from([#(#targets),*]))
 }

@@ -66,7 +66,10 @@ impl Invalidates {
         let private = args::private(options.krate.as_ref());
         let always = options.on.unwrap_or(false);
         if let (true, Some(after)) = (always, &after) {
-            errors.on(&after.pattern, "with `on = \"always\"` there may be no `Ok` value; move these targets to an attribute of their own");
+            errors.on(
+                &after.pattern,
+                "with `on = \"always\"` there may be no `Ok` value; move these targets to an attribute of their own",
+            );
         }
         Self { cache: CacheExpr::new(options.cache.as_ref(), sig, &private), private, always, before, after }
     }
@@ -82,7 +85,9 @@ fn read_closure(closure: syn::ExprClosure, after: &mut Option<After>, errors: &m
         errors.push(syn::Error::new(closure.inputs_begin.spans[0], message));
         return;
     }
-    let Some(pattern) = closure.inputs.into_iter().next() else { return };
+    let Some(pattern) = closure.inputs.into_iter().next() else {
+        return;
+    };
     let targets = Target::new(*closure.body, errors).into_iter().collect();
     *after = Some(After { pattern, targets });
 }
