@@ -45,10 +45,13 @@ mod example {
     use super::world::{Contract, Db, DbError, Employee, NewContract, Page};
 
     // README begins
-    use staleproof::{cached, invalidates, Cache};
+    use staleproof::{Cache, cached, invalidates};
 
     #[derive(Clone)]
-    pub struct ContractService { pub(crate) db: Db, pub(crate) cache: Cache }
+    pub struct ContractService {
+        pub(crate) db: Db,
+        pub(crate) cache: Cache,
+    }
 
     impl ContractService {
         #[cached(ttl = "15m", key_prefix = "contract_employees")]

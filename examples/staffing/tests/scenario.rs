@@ -7,10 +7,7 @@ fn staffing(arguments: &[&str]) -> Output {
     for variable in ["STALEPROOF_URL", "REDIS_URL", "DATABASE_URL"] {
         command.env_remove(variable);
     }
-    command
-        .args(arguments)
-        .output()
-        .expect("the program starts")
+    command.args(arguments).output().expect("the program starts")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -35,18 +32,8 @@ fn the_scenario_plays_without_a_server() {
         assert!(story.contains(part), "{part:?} is missing in\n{story}");
     }
     // Calls, hits, joined, misses, statements run and saved: the same every time, as the data are.
-    let sums = story
-        .lines()
-        .last()
-        .unwrap_or_default()
-        .split_whitespace()
-        .take(7)
-        .collect::<Vec<_>>();
-    assert_eq!(
-        sums,
-        ["all", "1,046", "16", "999", "24", "43", "1,016"],
-        "{story}"
-    );
+    let sums = story.lines().last().unwrap_or_default().split_whitespace().take(7).collect::<Vec<_>>();
+    assert_eq!(sums, ["all", "1,046", "16", "999", "24", "43", "1,016"], "{story}");
 }
 
 #[test]
@@ -54,9 +41,6 @@ fn a_failure_is_told_without_the_password() {
     let output = staffing(&["--database", "postgres://me:secret@127.0.0.1:1/nothing"]);
     let complaint = text(&output.stderr);
     assert!(!output.status.success());
-    assert!(
-        complaint.starts_with("staffing: the database failed\n  because: "),
-        "{complaint}"
-    );
+    assert!(complaint.starts_with("staffing: the database failed\n  because: "), "{complaint}");
     assert!(!complaint.contains("secret"), "{complaint}");
 }

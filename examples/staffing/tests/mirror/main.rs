@@ -36,10 +36,7 @@ async fn mirror(reader: &Staffing, writer: &Staffing, seed: u64, changes: u32) -
         let direct = answers(&Staffing::new(db.clone(), &Cache::memory()), extent).await?;
         for (question, truth) in &direct {
             let answer = &from_cache[question];
-            assert_eq!(
-                answer, truth,
-                "{question} is stale after {name} (seed {seed}, change {change})"
-            );
+            assert_eq!(answer, truth, "{question} is stale after {name} (seed {seed}, change {change})");
         }
     }
     Ok(random.done)
@@ -52,10 +49,7 @@ async fn mirror_in_memory(seed: u64, changes: u32) -> Result<Done> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cached_answers_are_the_databases_after_every_write() -> Result<()> {
-    let (one, two) = (
-        tokio::spawn(mirror_in_memory(1, 50)),
-        tokio::spawn(mirror_in_memory(2, 50)),
-    );
+    let (one, two) = (tokio::spawn(mirror_in_memory(1, 50)), tokio::spawn(mirror_in_memory(2, 50)));
     let mut done = one.await.expect("no panic")?;
     for (name, times) in two.await.expect("no panic")? {
         *done.entry(name).or_default() += times;
@@ -68,40 +62,23 @@ async fn cached_answers_are_the_databases_after_every_write() -> Result<()> {
 async fn an_instance_on_the_same_redis_sees_every_write_of_another() -> Result<()> {
     let db = common::small_db().await?;
     let namespace = test_support::unique("staffing-mirror");
-    let (reader, writer) = (
-        on_redis(&db, &namespace).await,
-        on_redis(&db, &namespace).await,
-    );
+    let (reader, writer) = (on_redis(&db, &namespace).await, on_redis(&db, &namespace).await);
     let before = db.work().statements;
     let extent = Extent::of(&db).await?;
     answers(&writer, extent).await?;
     let loads = db.work().statements - before;
     answers(&reader, extent).await?;
-    assert_eq!(
-        db.work().statements - before,
-        loads,
-        "one instance loads for both"
-    );
+    assert_eq!(db.work().statements - before, loads, "one instance loads for both");
 
     let done = mirror(&reader, &writer, 3, 25).await?;
-    assert!(
-        done.len() >= 8,
-        "too few kinds of writes came to pass: {done:?}"
-    );
+    assert!(done.len() >= 8, "too few kinds of writes came to pass: {done:?}");
     Ok(())
 }
 
 async fn on_redis(db: &Db, namespace: &str) -> Staffing {
     // The machine may be busy with other tests: a slow answer must not be taken for an outage.
-    let builder = Cache::builder()
-        .namespace(namespace)
-        .call_timeout(std::time::Duration::from_secs(5));
-    let cache = builder
-        .redis(test_support::shared_url())
-        .require_redis()
-        .connect()
-        .await
-        .expect("Redis is there");
+    let builder = Cache::builder().namespace(namespace).call_timeout(std::time::Duration::from_secs(5));
+    let cache = builder.redis(test_support::shared_url()).require_redis().connect().await.expect("Redis is there");
     assert_eq!(cache.health(), Health::Connected);
     Staffing::new(db.clone(), &cache)
 }

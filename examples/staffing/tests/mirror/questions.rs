@@ -21,27 +21,13 @@ impl Extent {
             SELECT (SELECT max(id) FROM owners), (SELECT max(id) FROM objects), (SELECT max(id) FROM employees),
                 (SELECT max(id) FROM contracts), (SELECT max(id) FROM shifts)";
         let (owners, objects, employees, contracts, shifts) = db.one(sql, args![]).await?;
-        Ok(Self {
-            owners,
-            objects,
-            employees,
-            contracts,
-            shifts,
-        })
+        Ok(Self { owners, objects, employees, contracts, shifts })
     }
 }
 
 /// What a service answers to every question, by the question.
-pub(crate) async fn answers(
-    service: &Staffing,
-    extent: Extent,
-) -> Result<BTreeMap<String, String>> {
-    let Staffing {
-        contracts,
-        objects,
-        shifts,
-        ..
-    } = service;
+pub(crate) async fn answers(service: &Staffing, extent: Extent) -> Result<BTreeMap<String, String>> {
+    let Staffing { contracts, objects, shifts, .. } = service;
     let mut answers = BTreeMap::new();
     macro_rules! ask {
         ($service:ident.$read:ident($($arg:expr),*)) => {

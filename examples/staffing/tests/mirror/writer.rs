@@ -22,10 +22,7 @@ type Write = (&'static str, Result<()>);
 
 impl Writer {
     pub(crate) fn new(seed: u64) -> Self {
-        Self {
-            random: fastrand::Rng::with_seed(seed),
-            done: BTreeMap::new(),
-        }
+        Self { random: fastrand::Rng::with_seed(seed), done: BTreeMap::new() }
     }
 
     fn id(&mut self, max: i64) -> i64 {
@@ -37,11 +34,7 @@ impl Writer {
     }
 
     /// One write with arguments that may well be refused. Answers its name if it was not.
-    pub(crate) async fn write(
-        &mut self,
-        service: &Staffing,
-        extent: Extent,
-    ) -> Result<Option<&'static str>> {
+    pub(crate) async fn write(&mut self, service: &Staffing, extent: Extent) -> Result<Option<&'static str>> {
         let (name, done) = match self.random.u32(0..14) {
             0..5 => self.write_contract(service, extent).await?,
             5..11 => self.write_object(service, extent).await?,
@@ -61,97 +54,45 @@ impl Writer {
         let contracts = &service.contracts;
         let (object_id, employee_id) = (self.id(extent.objects), self.id(extent.employees));
         let (hourly_cents, starts_on) = (self.random.i64(1_000..9_000), self.soon());
-        let (id, owner_id) = (
-            self.id(extent.contracts),
-            owner_of(&service.db, object_id).await?,
-        );
+        let (id, owner_id) = (self.id(extent.contracts), owner_of(&service.db, object_id).await?);
         Ok(match self.random.u32(0..5) {
             0 => {
-                let new = NewContract {
-                    owner_id,
-                    object_id,
-                    employee_id,
-                    starts_on,
-                    hourly_cents,
-                };
+                let new = NewContract { owner_id, object_id, employee_id, starts_on, hourly_cents };
                 ("create contract", contracts.create(new).await.map(drop))
             }
             1 => {
                 let (name, trade) = (format!("New {hourly_cents}"), "cook".into());
-                let new = NewHire {
-                    owner_id,
-                    object_id,
-                    name,
-                    trade,
-                    starts_on,
-                    hourly_cents,
-                };
+                let new = NewHire { owner_id, object_id, name, trade, starts_on, hourly_cents };
                 ("hire", contracts.hire(new).await.map(drop))
             }
             2 => {
-                let change = ContractChange {
-                    hourly_cents: Some(hourly_cents),
-                    ends_on: Some(starts_on),
-                };
-                (
-                    "update contract",
-                    contracts.update(id, change).await.map(drop),
-                )
+                let change = ContractChange { hourly_cents: Some(hourly_cents), ends_on: Some(starts_on) };
+                ("update contract", contracts.update(id, change).await.map(drop))
             }
-            _ => (
-                "terminate",
-                contracts.terminate(id, starts_on).await.map(drop),
-            ),
+            _ => ("terminate", contracts.terminate(id, starts_on).await.map(drop)),
         })
     }
 
     async fn write_object(&mut self, service: &Staffing, extent: Extent) -> Result<Write> {
         let objects = &service.objects;
         // The newest object is preferred: it is the one that can be deleted, and with slots that nobody took.
-        let id = if self.random.bool() {
-            extent.objects
-        } else {
-            self.id(extent.objects)
-        };
+        let id = if self.random.bool() { extent.objects } else { self.id(extent.objects) };
         let owner_id = owner_of(&service.db, id).await?;
         let number = self.random.i64(1_000..9_000);
         Ok(match self.random.u32(0..6) {
             0 => {
-                let (name, street, city) =
-                    (format!("Site {number}"), "Quay 1".into(), "Ghent".into());
-                let new = NewObject {
-                    owner_id,
-                    name,
-                    street,
-                    city,
-                    latitude: 51.0,
-                    longitude: 3.7,
-                };
+                let (name, street, city) = (format!("Site {number}"), "Quay 1".into(), "Ghent".into());
+                let new = NewObject { owner_id, name, street, city, latitude: 51.0, longitude: 3.7 };
                 ("create object", objects.create(new).await.map(drop))
             }
             1 => {
-                let (name, street) = (
-                    Some(format!("Renamed {number}")),
-                    Some(format!("Quay {number}")),
-                );
-                (
-                    "update object",
-                    objects
-                        .update(id, ObjectChange { name, street })
-                        .await
-                        .map(drop),
-                )
+                let (name, street) = (Some(format!("Renamed {number}")), Some(format!("Quay {number}")));
+                ("update object", objects.update(id, ObjectChange { name, street }).await.map(drop))
             }
             2 => ("delete object", objects.delete(id).await.map(drop)),
             _ => {
                 let (day, starts) = (self.soon(), self.random.i64(0..20) * 60);
-                let new = NewSlot {
-                    object_id: id,
-                    day,
-                    starts,
-                    ends: starts + 60,
-                    capacity: 2,
-                };
+                let new = NewSlot { object_id: id, day, starts, ends: starts + 60, capacity: 2 };
                 ("open slot", objects.open_slot(new).await.map(drop))
             }
         })
@@ -174,20 +115,11 @@ impl Writer {
                 AND (SELECT count(*) FROM shifts s WHERE s.slot_id = t.id AND s.status <> 'cancelled') < t.capacity
             ORDER BY t.id, c.id";
         let candidates = db.all(sql, args![TODAY]).await?;
-        Ok(if candidates.is_empty() {
-            (1, 1)
-        } else {
-            candidates[self.random.usize(0..candidates.len())]
-        })
+        Ok(if candidates.is_empty() { (1, 1) } else { candidates[self.random.usize(0..candidates.len())] })
     }
 }
 
 async fn owner_of(db: &Db, object_id: i64) -> Result<i64> {
-    let (owner,) = db
-        .one(
-            "SELECT owner_id FROM objects WHERE id = $1",
-            args![object_id],
-        )
-        .await?;
+    let (owner,) = db.one("SELECT owner_id FROM objects WHERE id = $1", args![object_id]).await?;
     Ok(owner)
 }
