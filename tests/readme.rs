@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 /// What the README's example takes for granted.
+#[allow(clippy::unused_async, reason = "a database would be awaited")]
 mod world {
     use super::{Arc, AtomicI64, Ordering};
 
