@@ -24,6 +24,7 @@ mod schema;
 pub mod stats;
 pub mod store;
 mod sync;
+pub mod transaction;
 
 pub use cache::{Cache, CacheBuilder, Health};
 pub use clock::{Clock, ManualClock};
@@ -36,3 +37,4 @@ pub use memory::MemoryStore;
 pub use policy::Policy;
 pub use stats::{FunctionStats, Stats};
 pub use store::{Outcome, Store};
+pub use transaction::transaction;

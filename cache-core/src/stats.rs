@@ -76,6 +76,12 @@ counters! {
     degraded,
     /// Store calls that failed or timed out.
     store_errors,
+    /// Calls inside a transaction, which go to the source and store nothing.
+    bypassed,
+    /// Hits that were verified: loaded as well, and compared.
+    verified,
+    /// Of these, hits whose value was not what the source says, with no invalidation under way.
+    mismatched,
 }
 
 #[derive(Debug, Default)]

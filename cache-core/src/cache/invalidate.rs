@@ -1,19 +1,24 @@
 //! Invalidating everywhere.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
-use super::Inner;
+use super::{Cache, Inner};
 use crate::{events::Event, key::Target, store::Outcome};
 
-/// Invalidates in a task of its own, so that a caller that goes away does not take the invalidation with it. The task is
-/// spawned at the first poll, before the first await.
-pub(super) async fn detached(inner: &Arc<Inner>, targets: Vec<Target>) -> Outcome {
-    if targets.is_empty() {
-        return Outcome::Applied;
+impl Cache {
+    /// Invalidates in a task of its own, so that a caller that goes away does not take the invalidation with it. The task is
+    /// there when this returns, before any await.
+    pub(crate) fn start_invalidating(&self, targets: Vec<Target>) -> impl Future<Output = Outcome> + use<> {
+        let inner = Arc::clone(&self.inner);
+        let task = (!targets.is_empty()).then(|| tokio::spawn(async move { inner.invalidate(targets).await }));
+        async move {
+            match task {
+                // The task ends early only if the runtime shuts down.
+                Some(task) => task.await.unwrap_or(Outcome::Journaled),
+                None => Outcome::Applied,
+            }
+        }
     }
-    let inner = Arc::clone(inner);
-    // The task ends early only if the runtime shuts down.
-    tokio::spawn(async move { inner.invalidate(targets).await }).await.unwrap_or(Outcome::Journaled)
 }
 
 impl Inner {

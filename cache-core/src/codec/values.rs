@@ -158,6 +158,13 @@ impl Values {
         weight.unwrap_or(0).max(size_of::<T>())
     }
 
+    /// Whether two values are the same, as far as their `Serialize` shows; in maps and sets whatever the order. `None` if that
+    /// cannot be told.
+    pub(crate) fn same<T: Serialize>(one: &T, other: &T) -> Option<bool> {
+        let traces = || Some(schema::trace(one, true).ok()? == schema::trace(other, true).ok()?);
+        catch_unwind(AssertUnwindSafe(traces)).ok().flatten()
+    }
+
     fn encode_safely<T>(&self, value: &T, known: &Known) -> Result<Encoded, EncodeError>
     where
         T: Serialize + DeserializeOwned,
