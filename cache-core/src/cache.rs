@@ -5,6 +5,7 @@
 
 mod builder;
 mod call;
+mod hold;
 mod invalidate;
 mod lead;
 mod look;
@@ -21,6 +22,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use builder::CacheBuilder;
 use call::{Call, Turn};
+pub use hold::{Hold, Unavailable};
 use look::{Found, Need};
 
 use crate::{

@@ -13,7 +13,7 @@ mod shape;
 
 pub use argument::{Anything, Computed, KeyArg};
 pub use function::{Complete, Fits, Function, Given, Needs, Nothing, OneMore, Unchecked};
-pub use invalidation::{Finished, Invalidation, OkOfAny, OkOfResult, run_all};
+pub use invalidation::{Finished, Invalidation, OkOfAny, OkOfResult, Refuse, refuse, run_all};
 pub use inventory;
 pub use shape::{
     Absent, Cacheable, Call, Cloneable, Probe, ProbeOption, ProbePlain, ProbeResult, ProbeShared, Serve, Shape,

@@ -26,7 +26,7 @@ pub mod store;
 mod sync;
 pub mod transaction;
 
-pub use cache::{Cache, CacheBuilder, Health};
+pub use cache::{Cache, CacheBuilder, Health, Hold, Unavailable};
 pub use clock::{Clock, ManualClock};
 pub use codec::{Codec, Values};
 pub use degraded::Degraded;

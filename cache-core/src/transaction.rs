@@ -8,25 +8,47 @@
 
 use std::{
     future::Future,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use crate::{cache::Cache, key::Target};
+use crate::{
+    cache::{Cache, Hold},
+    key::Target,
+    store::Outcome,
+};
 
 tokio::task_local! {
     static OPEN: Arc<Collected>;
 }
 
 #[derive(Default)]
-struct Collected(Mutex<Vec<(Cache, Vec<Target>)>>);
+struct Collected(Mutex<Vec<Item>>);
+
+/// Something to do after the commit.
+enum Item {
+    Targets(Cache, Vec<Target>),
+    Hold(Hold, Option<Duration>),
+}
 
 impl Collected {
-    fn add(&self, cache: &Cache, targets: Vec<Target>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((cache.clone(), targets));
+    fn add(&self, item: Item) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(item);
     }
 
-    fn take(&self) -> Vec<(Cache, Vec<Target>)> {
+    fn take(&self) -> Vec<Item> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Item {
+    /// The task is there when this returns.
+    fn start(self) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+        match self {
+            Self::Targets(cache, targets) => Box::pin(cache.start_invalidating(targets)),
+            Self::Hold(hold, linger) => Box::pin(hold.start_releasing(linger)),
+        }
     }
 }
 
@@ -66,10 +88,12 @@ pub async fn transaction<T, E>(work: impl Future<Output = Result<T, E>>) -> Resu
     let collected = Arc::new(Collected::default());
     let unfinished = Unfinished(Arc::clone(&collected));
     let result = OPEN.scope(collected, work).await;
-    let collected = unfinished.0.take();
-    if result.is_ok() {
-        settle(collected).await;
+    let mut collected = unfinished.0.take();
+    if result.is_err() {
+        // Nothing was written, but nobody needs to wait for the lapse of what was held.
+        collected.retain(|item| matches!(item, Item::Hold(..)));
     }
+    settle(collected).await;
     result
 }
 
@@ -80,35 +104,49 @@ pub(crate) fn is_open() -> bool {
 
 /// Leaves the targets to the transaction, if there is one; gives them back otherwise.
 pub(crate) fn collect(cache: &Cache, targets: Vec<Target>) -> Result<(), Vec<Target>> {
-    let mut targets = Some(targets);
+    add(Item::Targets(cache.clone(), targets)).map_err(|item| match item {
+        Item::Targets(_, targets) => targets,
+        Item::Hold(..) => unreachable!("what comes back is what was given"),
+    })
+}
+
+/// Leaves the release of a hold to the transaction, if there is one; gives it back otherwise.
+pub(crate) fn collect_hold(hold: Hold, linger: Option<Duration>) -> Result<(), Hold> {
+    add(Item::Hold(hold, linger)).map_err(|item| match item {
+        Item::Hold(hold, _) => hold,
+        Item::Targets(..) => unreachable!("what comes back is what was given"),
+    })
+}
+
+fn add(item: Item) -> Result<(), Item> {
+    let mut item = Some(item);
     // Without a transaction the closure does not run.
-    let _ = OPEN.try_with(|open| open.add(cache, targets.take().unwrap_or_default()));
-    targets.map_or(Ok(()), Err)
+    let _ = OPEN.try_with(|open| item.take().map(|item| open.add(item)));
+    item.map_or(Ok(()), Err)
 }
 
 /// To the transaction around this one, or into force.
-async fn settle(collected: Vec<(Cache, Vec<Target>)>) {
-    let running: Vec<_> = collected
-        .into_iter()
-        .filter_map(|(cache, targets)| collect(&cache, targets).err().map(|targets| cache.start_invalidating(targets)))
-        .collect();
+async fn settle(collected: Vec<Item>) {
+    let running: Vec<_> = collected.into_iter().filter_map(|item| add(item).err()).map(Item::start).collect();
     for invalidation in running {
         // Shown in the cache's events and health; a transaction has no place to return it.
         let _ = invalidation.await;
     }
 }
 
-/// Puts into force what a transaction that did not come to its end has collected.
+/// Puts into force what a transaction that did not come to its end has collected. Holds lapse by themselves: the commit may
+/// still be on its way.
 struct Unfinished(Arc<Collected>);
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        for (cache, targets) in self.0.take() {
-            if let Err(targets) = collect(&cache, targets)
+        for item in self.0.take() {
+            if matches!(item, Item::Targets(..))
+                && let Err(item) = add(item)
                 && tokio::runtime::Handle::try_current().is_ok()
             {
                 // The task goes on by itself.
-                drop(cache.start_invalidating(targets));
+                drop(item.start());
             }
         }
     }

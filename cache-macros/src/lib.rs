@@ -35,6 +35,7 @@ use proc_macro::TokenStream;
 /// | `refresh_ahead`, `refresh_ahead = 1.5` | one caller refreshes early while the others keep the value | off |
 /// | `stale_if_error = "1h"` | serves a value that expired no longer ago, when the load fails; never an invalidated one | off |
 /// | `version = 2` | bump to drop the function's old entries | 1 |
+/// | `verify = 0.001` | that share of the hits is loaded as well and compared: finds writes that forget an invalidation | the cache's |
 /// | `crate = path` | where the crate is, if not at `::staleproof` | |
 ///
 /// `Result`, `Option` and `Arc` in the return type are recognised by type, through any alias. Only an `Ok` is stored. A value
@@ -65,8 +66,17 @@ pub fn cached(args: TokenStream, item: TokenStream) -> TokenStream {
 /// Arguments of targets are evaluated before the body, which may move what they name; after `|ok|`, after it. A place
 /// (`new.owner_id`) is borrowed.
 ///
-/// Options: `cache = expr`, `on = "always"` (after an `Err`, too), `crate = path`. Several attributes may stand on one
-/// function. Beside [`macro@cached`] they belong to the body: a hit invalidates nothing.
+/// | option | meaning | default |
+/// |---|---|---|
+/// | `cache = expr` | where the cache is | `self.cache`, in functions `Cache::global()` |
+/// | `on = "always"` | after an `Err`, too | `"ok"` |
+/// | `hold = "10s"` | quarantines the targets from before the body until after it, and for that long if the process dies in between: nothing is left then that is older than the write | off |
+/// | `linger = "2s"` | keeps a `hold` up for that long after the body: readers may load from a lagging replica meanwhile, and nothing is stored | off |
+/// | `unreachable = "refuse"` | the body does not run while the store is out of reach; the method's error is made from `Unavailable` | `"journal"` |
+/// | `crate = path` | where the crate is | `::staleproof` |
+///
+/// Several attributes may stand on one function. Beside [`macro@cached`] they belong to the body: a hit invalidates nothing. Inside a
+/// `transaction` all wait for the commit.
 ///
 /// # Cancellation
 ///

@@ -1,7 +1,7 @@
 //! `#[invalidates]`: the function with its invalidations after the body.
 
-use proc_macro2::TokenStream;
-use quote::quote;
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::{quote, quote_spanned};
 
 use super::cached::local;
 use crate::{
@@ -36,7 +36,31 @@ pub(super) fn function(attributes: &[Invalidates], function: &Function) -> Token
             };
             quote!(#invalidations[#index].settle(#private::ok!(#result).map(|#pattern| [#(#targets),*]));)
         });
-    let mutability = attributes.iter().any(|attribute| !attribute.always).then(|| quote!(mut));
+    let guards = attributes.iter().enumerate().filter_map(|(index, attribute)| {
+        let guard = attribute.guard.as_ref()?;
+        let index = syn::Index::from(index);
+        let step = match &guard.hold {
+            Some((lasts, linger)) => {
+                let linger = match linger {
+                    Some(linger) => quote!(::core::option::Option::Some(#linger)),
+                    None => quote!(::core::option::Option::None),
+                };
+                quote!(#invalidations[#index].hold(#lasts, #linger).await)
+            }
+            None => quote!(#invalidations[#index].reach()),
+        };
+        Some(match guard.refuse {
+            Some(span) => {
+                let private = respanned(private, span);
+                let unavailable = local("unavailable");
+                let refuse = quote_spanned!(span=> #private::refuse(#unavailable));
+                quote!(if let ::core::result::Result::Err(#unavailable) = #step { return #refuse; })
+            }
+            None => quote!(let _ = #step;),
+        })
+    });
+    let changes = |attribute: &Invalidates| !attribute.always || attribute.guard.is_some();
+    let mutability = attributes.iter().any(changes).then(|| quote!(mut));
     let statements = function.statements();
     let typed = match &function.sig.output {
         syn::ReturnType::Type(_, ty) if !mentions_word(&quote!(#ty), "impl") => Some(quote!(#private::returns!(#ty);)),
@@ -44,10 +68,20 @@ pub(super) fn function(attributes: &[Invalidates], function: &Function) -> Token
     };
     function.with_body(quote! {
         let #mutability #invalidations = [#(#prepared),*];
+        #(#guards)*
         let #body = async move { #typed #statements };
         let #result = #body.await;
         #(#decisions)*
         #private::run_all(#invalidations).await;
         #result
     })
+}
+
+/// The tokens as if they stood at `span`, where an error about them is to be shown.
+fn respanned(tokens: &TokenStream, span: Span) -> TokenStream {
+    let at_span = |mut token: TokenTree| {
+        token.set_span(span);
+        token
+    };
+    tokens.clone().into_iter().map(at_span).collect()
 }

@@ -80,6 +80,7 @@ impl Cached {
                     refresh_ahead: options.refresh_ahead,
                     stale_if_error: options.stale_if_error.as_ref().map(|lifetime| lifetime.to_expr(&private)),
                     version: options.version,
+                    verify: options.verify,
                 },
             ),
             keep: options.cache_if,
@@ -255,6 +256,7 @@ struct OptionsRest {
     refresh_ahead: Option<Expr>,
     stale_if_error: Option<TokenStream>,
     version: Option<Expr>,
+    verify: Option<Expr>,
 }
 
 fn policy(private: &TokenStream, ttl: &crate::duration::Span, rest: &OptionsRest) -> TokenStream {
@@ -269,8 +271,9 @@ fn policy(private: &TokenStream, ttl: &crate::duration::Span, rest: &OptionsRest
     let refresh_ahead = rest.refresh_ahead.iter().map(|value| quote!(.refresh_ahead(#value)));
     let stale_if_error = rest.stale_if_error.iter().map(|value| quote!(.stale_if_error(#value)));
     let version = rest.version.iter().map(|value| quote!(.version(#value)));
+    let verify = rest.verify.iter().map(|value| quote!(.verify(#value)));
     quote! {
-        #new #(#negative_ttl)* #(#jitter)* #(#refresh_ahead)* #(#stale_if_error)* #(#version)*
+        #new #(#negative_ttl)* #(#jitter)* #(#refresh_ahead)* #(#stale_if_error)* #(#version)* #(#verify)*
     }
 }
 
