@@ -39,25 +39,21 @@ pub(super) fn function(attributes: &[Invalidates], function: &Function) -> Token
     let guards = attributes.iter().enumerate().filter_map(|(index, attribute)| {
         let guard = attribute.guard.as_ref()?;
         let index = syn::Index::from(index);
-        let step = match &guard.hold {
-            Some((lasts, linger)) => {
-                let linger = match linger {
-                    Some(linger) => quote!(::core::option::Option::Some(#linger)),
-                    None => quote!(::core::option::Option::None),
-                };
+        let step = guard.hold.as_ref().map_or_else(
+            || quote!(#invalidations[#index].reach()),
+            |(lasts, linger)| {
+                let linger = linger.as_ref().map_or_else(
+                    || quote!(::core::option::Option::None),
+                    |linger| quote!(::core::option::Option::Some(#linger)),
+                );
                 quote!(#invalidations[#index].hold(#lasts, #linger).await)
-            }
-            None => quote!(#invalidations[#index].reach()),
-        };
-        Some(match guard.refuse {
-            Some(span) => {
-                let private = respanned(private, span);
-                let unavailable = local("unavailable");
-                let refuse = quote_spanned!(span=> #private::refuse(#unavailable));
-                quote!(if let ::core::result::Result::Err(#unavailable) = #step { return #refuse; })
-            }
-            None => quote!(let _ = #step;),
-        })
+            },
+        );
+        let Some(span) = guard.refuse else { return Some(quote!(let _ = #step;)) };
+        let private = respanned(private, span);
+        let unavailable = local("unavailable");
+        let refuse = quote_spanned!(span=> #private::refuse(#unavailable));
+        Some(quote!(if let ::core::result::Result::Err(#unavailable) = #step { return #refuse; }))
     });
     let changes = |attribute: &Invalidates| !attribute.always || attribute.guard.is_some();
     let mutability = attributes.iter().any(changes).then(|| quote!(mut));

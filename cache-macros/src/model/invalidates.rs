@@ -47,7 +47,14 @@ struct Options {
     on: Option<bool>,
     hold: Option<(Ident, Lifetime)>,
     linger: Option<(Ident, Lifetime)>,
-    unreachable: Option<Option<Span>>,
+    unreachable: Option<Unreachable>,
+}
+
+/// What `unreachable` says.
+#[derive(Clone, Copy)]
+enum Unreachable {
+    Journal,
+    Refuse(Span),
 }
 
 impl Invalidates {
@@ -123,7 +130,10 @@ impl Options {
         }
         let lasts = |(_, lifetime): &(Ident, Lifetime)| lifetime.to_expr(private);
         let hold = self.hold.as_ref().map(|hold| (lasts(hold), self.linger.as_ref().map(lasts)));
-        let refuse = self.unreachable.flatten();
+        let refuse = match self.unreachable {
+            Some(Unreachable::Refuse(span)) => Some(span),
+            Some(Unreachable::Journal) | None => None,
+        };
         (hold.is_some() || refuse.is_some()).then_some(Guard { hold, refuse })
     }
 
@@ -150,15 +160,15 @@ fn lifetime(mut setting: Setting, example: &str, errors: &mut Errors) -> Option<
     Some((setting.name, lifetime))
 }
 
-fn unreachable(mut setting: Setting, errors: &mut Errors) -> Option<Option<Span>> {
+fn unreachable(mut setting: Setting, errors: &mut Errors) -> Option<Unreachable> {
     let value = setting.expr("unreachable = \"refuse\"", errors)?;
     let text = match &value {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => text.value(),
         _ => String::new(),
     };
     match text.as_str() {
-        "journal" => Some(None),
-        "refuse" => Some(Some(value.span())),
+        "journal" => Some(Unreachable::Journal),
+        "refuse" => Some(Unreachable::Refuse(value.span())),
         _ => {
             let message = "`unreachable` is `\"journal\"` (the default: write, and invalidate when the store is back) or \
                            `\"refuse\"` (do not write without the store)";
