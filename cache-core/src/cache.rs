@@ -1,7 +1,7 @@
 //! The cache: what a call of a cached function goes through.
 //!
 //! [`Cache`] ties a store, a stand-in for its outages, single flight and the codecs together. A cached call is the story
-//! told by [`Inner::fetch`]; its chapters are in `cache/`.
+//! told by `Inner::fetch`; its chapters are in `cache/`.
 
 mod builder;
 mod call;

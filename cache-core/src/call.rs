@@ -1,6 +1,6 @@
 //! What generated code calls. Not part of the public interface: it changes with the macros, in any release.
 //!
-//! `#[cached]` puts a companion beside each function, which answers a [`Function`]: the function's place in the key
+//! `#[cached]` puts a companion beside each function, which answers a `Function`: the function's place in the key
 //! space, with the parameters that are still to be given in its type. The cached function completes it with its own
 //! arguments, `#[invalidates]` with those of a target, so both come to the same key by one path. What a function
 //! returns is recognised by type, in [`shape!`](crate::__shape), so that aliases of `Result` work.
