@@ -55,7 +55,7 @@ impl Writer {
         let (object_id, employee_id) = (self.id(extent.objects), self.id(extent.employees));
         let (hourly_cents, starts_on) = (self.random.i64(1_000..9_000), self.soon());
         let (id, owner_id) = (self.id(extent.contracts), owner_of(&service.db, object_id).await?);
-        Ok(match self.random.u32(0..5) {
+        Ok(match self.random.u32(0..6) {
             0 => {
                 let new = NewContract { owner_id, object_id, employee_id, starts_on, hourly_cents };
                 ("create contract", contracts.create(new).await.map(drop))
@@ -69,7 +69,11 @@ impl Writer {
                 let change = ContractChange { hourly_cents: Some(hourly_cents), ends_on: Some(starts_on) };
                 ("update contract", contracts.update(id, change).await.map(drop))
             }
-            _ => ("terminate", contracts.terminate(id, starts_on).await.map(drop)),
+            3 => ("terminate", contracts.terminate(id, starts_on).await.map(drop)),
+            _ => {
+                let (id, object_id) = a_move(&service.db, id).await?;
+                ("transfer", contracts.transfer(id, object_id, starts_on).await.map(drop))
+            }
         })
     }
 
@@ -122,4 +126,13 @@ impl Writer {
 async fn owner_of(db: &Db, object_id: i64) -> Result<i64> {
     let (owner,) = db.one("SELECT owner_id FROM objects WHERE id = $1", args![object_id]).await?;
     Ok(owner)
+}
+
+/// A running contract from `id` on, and another object of its owner. The employee may work there already, and then the move is
+/// refused half-way.
+async fn a_move(db: &Db, id: i64) -> Result<(i64, i64)> {
+    let sql = "
+        SELECT c.id, max(o.id) FROM contracts c JOIN objects o ON o.owner_id = c.owner_id AND o.id <> c.object_id
+        WHERE c.id >= $1 AND c.status = 'active' AND o.deleted = 0 GROUP BY c.id ORDER BY c.id LIMIT 1";
+    Ok(db.optional(sql, args![id]).await?.unwrap_or((id, 1)))
 }
