@@ -13,9 +13,10 @@ mod invalidate;
 mod journal;
 mod link;
 mod name;
+mod ring;
 mod script;
 mod store;
 
-pub use config::RedisConfig;
+pub use config::{OnFailover, RedisConfig};
 pub use error::ConnectError;
 pub use store::RedisStore;
