@@ -7,6 +7,8 @@
 //! - An acknowledgement counts only while its session is the one in use: it is in the ring before another can be joined.
 
 mod join;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{

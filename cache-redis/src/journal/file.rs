@@ -266,7 +266,9 @@ mod tests {
 
     fn written(items: &[Item]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        items.iter().for_each(|item| write(&mut bytes, item));
+        for item in items {
+            write(&mut bytes, item);
+        }
         bytes
     }
 

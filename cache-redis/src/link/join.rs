@@ -184,7 +184,7 @@ impl Link {
     }
 
     /// Sends what is in the journal, which keeps it unless Redis acknowledges. Returns how much that was.
-    async fn replay(&self, session: &Arc<Session>) -> Result<usize, CallError> {
+    pub(super) async fn replay(&self, session: &Arc<Session>) -> Result<usize, CallError> {
         let items = self.gate().journal.take();
         let result = self.apply(session, &items).await;
         let mut gate = self.gate();
@@ -210,7 +210,7 @@ impl Link {
     }
 
     /// Opens the gate, unless something is left to replay. `None`: an invalidation has failed over this session.
-    fn make_current(&self, session: &Arc<Session>) -> Option<bool> {
+    pub(super) fn make_current(&self, session: &Arc<Session>) -> Option<bool> {
         let mut gate = self.gate();
         gate.writer.as_ref().filter(|writer| Arc::ptr_eq(writer, session))?;
         if gate.journal.is_empty() {
