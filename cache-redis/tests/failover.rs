@@ -201,11 +201,11 @@ async fn a_server_that_is_too_slow_or_flaps_costs_few_timeouts_and_is_used_soon_
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!((3..=16).contains(&timeouts), "{timeouts} timeouts in three seconds");
-    // Slow all the time: it is not joined at all.
-    front.delay(bound * 2);
+    // Too slow for calls all the time, though not for the steps of joining: it is not joined at all.
+    front.delay(bound * 2 / 3);
     until(&store, false).await;
     let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(1) {
+    while began.elapsed() < Duration::from_millis(2_500) {
         assert!(matches!(store.read(&page(7, 1)).await, Err(StoreError::Unavailable)));
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
