@@ -386,6 +386,21 @@ async fn a_load_that_blocks_its_thread_is_stored() {
     }
 }
 
+/// Neither a task that never runs nor a place without a runtime loses it.
+#[test]
+fn an_invalidation_in_memory_is_done_at_its_first_poll() {
+    let cache = Cache::memory();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("there are threads");
+    let key = Key::new("k");
+    let call =
+        |value| runtime.block_on(cache.get_or_load(&key, &Policy::new(MINUTE), async move || Ok::<u32, ()>(value)));
+    assert_eq!(call(1), Ok(1));
+    let mut invalidation = std::pin::pin!(cache.invalidate([key.clone().into_entry()]));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert_eq!(invalidation.as_mut().poll(&mut context), std::task::Poll::Ready(Outcome::Applied));
+    assert_eq!(call(2), Ok(2));
+}
+
 /// A runtime that is gone cannot give a lease back in the background.
 #[test]
 fn a_load_that_ends_with_its_runtime_holds_nobody_up() {
