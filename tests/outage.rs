@@ -272,3 +272,18 @@ async fn bypass_loads_each_time_and_remembers_nothing() {
         service.source.write();
     }
 }
+
+#[tokio::test]
+async fn in_degraded_mode_another_instances_write_is_seen_after_max_ttl_at_the_latest() {
+    let redis = RedisServer::reserve();
+    let degraded = Degraded::Memory { max_ttl: Duration::from_millis(200) };
+    let cache = Cache::builder().redis(redis.url()).degraded(degraded).connect().await.expect("away is no error");
+    let service = Service::new(cache, &Source::new());
+    assert_eq!(service.page(1, "a").await, 1);
+    assert_eq!(service.page(1, "a").await, 1);
+    assert_eq!(service.source.loads(), 1, "memory carries the service");
+    // Another instance writes; its invalidation does not arrive here.
+    let new = service.source.write();
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    assert_eq!(service.page(1, "a").await, new);
+}
