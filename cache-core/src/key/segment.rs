@@ -43,7 +43,12 @@ impl<'a> Segment<'a> {
     ///
     /// Whatever else it writes is escaped, so a wrong use costs readability, not uniqueness.
     pub fn number(&mut self, number: impl std::fmt::Display) {
+        let start = self.out.len();
         write!(Escaped(self.out), "{number}").expect("writing to a String succeeds");
+        // A UUID may begin with a letter, a span with a `P`: the text that looks the same must not be the same.
+        if self.kinds_apart && !reads_as_another_kind(&self.out[start..]) {
+            self.out.insert(start, '+');
+        }
     }
 
     /// The absence of a value.
