@@ -253,3 +253,54 @@ async fn what_knows_nothing_of_its_type_is_invalidated_by_it() {
     Repo::<one::User, 1>::count().await;
     assert_eq!(loads(), 1);
 }
+
+/// Their `KeyPart` is written by hand: nothing of it says which type it is.
+mod by_hand {
+    use staleproof::{Cache, KeyPart, cached, key::Segment, keys};
+
+    struct UserId(i64);
+    struct OrderId(i64);
+
+    impl KeyPart for UserId {
+        fn encode(&self, segment: &mut Segment<'_>) {
+            segment.number(self.0);
+        }
+    }
+
+    impl KeyPart for OrderId {
+        fn encode(&self, segment: &mut Segment<'_>) {
+            segment.number(self.0);
+        }
+    }
+
+    trait Named {
+        const NAME: &'static str;
+    }
+
+    impl Named for UserId {
+        const NAME: &'static str = "user";
+    }
+
+    impl Named for OrderId {
+        const NAME: &'static str = "order";
+    }
+
+    #[cached(ttl = "1m", cache = cache, skip(cache))]
+    async fn name_of<I: KeyPart + Named>(cache: &Cache, id: I) -> String {
+        let _ = id;
+        I::NAME.into()
+    }
+
+    #[tokio::test]
+    async fn two_types_of_id_share_no_entry() {
+        let cache = Cache::memory();
+        assert_eq!(name_of(&cache, UserId(7)).await, "user");
+        assert_eq!(name_of(&cache, OrderId(7)).await, "order");
+        let _ = cache.invalidate(keys![name_of(&UserId(7))]).await;
+        assert_eq!(cache.stats().total.loads, 2);
+        assert_eq!(name_of(&cache, OrderId(7)).await, "order");
+        assert_eq!(cache.stats().total.loads, 2);
+        assert_eq!(name_of(&cache, UserId(7)).await, "user");
+        assert_eq!(cache.stats().total.loads, 3);
+    }
+}

@@ -205,6 +205,24 @@ impl Service {
     }
 }
 
+/// Methods written by a macro: its fragments reach the attributes inside invisible groups.
+macro_rules! lookup {
+    ($find:ident, $write:ident, $prefix:literal, $ttl:expr, $tag:literal, $id:ident: $ty:ty => $out:ty $body:block) => {
+        impl Service {
+            #[cached(ttl = $ttl, key_prefix = $prefix, tags($tag, $id))]
+            async fn $find(&self, $id: $ty) -> $out {
+                self.count();
+                $body
+            }
+
+            #[cached(ttl = $ttl, key($id))]
+            async fn $write(&self, $id: $ty) -> $out $body
+        }
+    };
+}
+
+lookup!(looked_up, looked_up_again, "looked_up", "1m", "looked:{}", id: i64 => i64 { id });
+
 macro_rules! hits {
     ($service:ident, $call:expr, [$($target:tt)*]) => {{
         let _ = $service.cache.invalidate([Target::All]).await;
@@ -318,4 +336,13 @@ async fn bindings_of_the_ok_value_stand_for_parameters() {
     service.listed(&[7], "seven".into()).await;
     service.named("seven").await;
     assert_eq!(service.loads(), 3);
+}
+
+#[tokio::test]
+async fn methods_written_by_a_macro() {
+    let service = Service::new();
+    hits!(service, service.looked_up(7), [Service::looked_up(7)]);
+    hits!(service, service.looked_up(7), [tag("looked:7")]);
+    hits!(service, service.looked_up(7), ["looked_up:*"]);
+    assert_eq!(service.looked_up_again(7).await, 7);
 }

@@ -69,7 +69,7 @@ impl Key {
     pub fn arg_of_any_type<A: KeyPart + ?Sized>(mut self, arg: &A) -> Self {
         self.push(|segment| {
             segment.tell_kinds_apart();
-            arg.encode(segment);
+            segment.value(arg);
         });
         self
     }

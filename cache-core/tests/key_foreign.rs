@@ -43,3 +43,17 @@ fn time_dates() {
     assert_eq!(encoded(&utc), encoded(&east), "one instant, one key");
     assert_ne!(encoded(&Duration::milliseconds(-1)), encoded(&Duration::milliseconds(1)));
 }
+
+/// Where the caller chooses the type, a text is never the entry of something that is written like it.
+#[test]
+fn a_uuid_and_a_span_are_not_the_texts_that_look_like_them() {
+    let any = |part: &dyn Fn(Key) -> Key| part(Key::new("x")).to_string();
+    for text in ["abcdef00-0000-0000-0000-000000000000", "+abcdef00-0000-0000-0000-000000000000"] {
+        let uuid: uuid::Uuid = "abcdef00-0000-0000-0000-000000000000".parse().expect("a uuid");
+        assert_ne!(any(&|key| key.arg_of_any_type(&uuid)), any(&|key| key.arg_of_any_type(text)));
+    }
+    for text in ["PT5S", "+PT5S"] {
+        let span = chrono::TimeDelta::seconds(5);
+        assert_ne!(any(&|key| key.arg_of_any_type(&span)), any(&|key| key.arg_of_any_type(text)));
+    }
+}

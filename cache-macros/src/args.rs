@@ -47,7 +47,7 @@ pub(crate) fn targets(tokens: TokenStream, errors: &mut Errors) -> Vec<Arg> {
             if input.peek(Ident::peek_any) && input.peek2(Token![=]) && !input.peek2(Token![==]) {
                 setting(input, errors).map(Arg::Setting)
             } else {
-                input.parse().map(Arg::Target)
+                input.parse().map(|target| Arg::Target(ungrouped(target)))
             }
         }))
     };
@@ -91,15 +91,23 @@ fn setting(input: ParseStream<'_>, errors: &mut Errors) -> syn::Result<Setting> 
             errors.push(syn::Error::new(name.span(), format!("`{name} =` has no value")));
             Value::Broken
         } else {
-            errors.keep(input.parse()).map_or(Value::Broken, Value::Expr)
+            errors.keep(input.parse()).map_or(Value::Broken, |expr| Value::Expr(ungrouped(expr)))
         }
     } else if let Some((Delimiter::Parenthesis, content)) = parenthesized(input)? {
         let list = Punctuated::<Expr, Token![,]>::parse_terminated.parse2(content);
-        errors.keep(list).map_or(Value::Broken, |list| Value::List(list.into_iter().collect()))
+        errors.keep(list).map_or(Value::Broken, |list| Value::List(list.into_iter().map(ungrouped).collect()))
     } else {
         Value::Flag
     };
     Ok(Setting { name, value })
+}
+
+/// What a `macro_rules!` passed as `$prefix:literal` or `$ttl:expr` comes in a group that nobody wrote.
+fn ungrouped(expr: Expr) -> Expr {
+    match expr {
+        Expr::Group(group) => ungrouped(*group.expr),
+        expr => expr,
+    }
 }
 
 fn parenthesized(input: ParseStream<'_>) -> syn::Result<Option<(Delimiter, TokenStream)>> {

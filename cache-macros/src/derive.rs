@@ -47,7 +47,8 @@ fn implementation(input: &DeriveInput, private: &TokenStream, body: &TokenStream
         #[automatically_derived]
         impl #parameters #private::KeyPart for #name #arguments #conditions {
             fn encode(&self, segment: &mut #private::Segment<'_>) {
-                segment.of_type(::core::any::type_name::<Self>(), |segment| #body);
+                #body
+
             }
         }
     }

@@ -33,7 +33,7 @@ impl Parse for Function {
         let body = if input.peek(Token![;]) {
             Body::Semicolon(input.parse()?)
         } else {
-            match input.parse()? {
+            match ungrouped(input.parse()?) {
                 TokenTree::Group(group) if group.delimiter() == proc_macro2::Delimiter::Brace => {
                     Body::Block(inner_to_outer(group, &mut attrs))
                 }
@@ -44,6 +44,17 @@ impl Parse for Function {
         };
         Ok(Self { attrs, vis, defaultness, sig, body })
     }
+}
+
+/// What a `macro_rules!` passed as `$body:block` comes in a group that nobody wrote.
+fn ungrouped(token: TokenTree) -> TokenTree {
+    if let TokenTree::Group(group) = &token
+        && group.delimiter() == proc_macro2::Delimiter::None
+        && let Some(TokenTree::Group(inner)) = group.stream().into_iter().next()
+    {
+        return ungrouped(TokenTree::Group(inner));
+    }
+    token
 }
 
 /// Moves `#![...]` at the beginning of a body to the function: the body moves to a place where they are not allowed.

@@ -111,7 +111,7 @@ impl<T: KeyPart> KeyPart for Vec<T> {
 
 impl<T: KeyPart + ToOwned + ?Sized> KeyPart for Cow<'_, T> {
     fn encode(&self, segment: &mut Segment<'_>) {
-        self.as_ref().encode(segment);
+        segment.value(self.as_ref());
     }
 }
 
@@ -119,7 +119,7 @@ macro_rules! pointers {
     ($($pointer:ty)*) => {$(
         impl<T: KeyPart + ?Sized> KeyPart for $pointer {
             fn encode(&self, segment: &mut Segment<'_>) {
-                (**self).encode(segment);
+                segment.value(&**self);
             }
         }
     )*};

@@ -43,7 +43,12 @@ impl<'a> Segment<'a> {
     ///
     /// Whatever else it writes is escaped, so a wrong use costs readability, not uniqueness.
     pub fn number(&mut self, number: impl std::fmt::Display) {
+        let start = self.out.len();
         write!(Escaped(self.out), "{number}").expect("writing to a String succeeds");
+        // A UUID may begin with a letter, a span with a `P`: the text that looks the same must not be the same.
+        if self.kinds_apart && !reads_as_another_kind(&self.out[start..]) {
+            self.out.insert(start, '+');
+        }
     }
 
     /// The absence of a value.
@@ -56,12 +61,12 @@ impl<'a> Segment<'a> {
         if self.kinds_apart {
             // `7` and `Some(7)` are of two types.
             self.out.push_str(".Option.Some(");
-            value.encode(&mut self.reborrow());
+            self.value(value);
             self.out.push(')');
             return;
         }
         let start = self.out.len();
-        value.encode(&mut self.reborrow());
+        self.value(value);
         if self.out[start..].starts_with('~') {
             self.out.insert(start, '~');
         }
@@ -89,21 +94,20 @@ impl<'a> Segment<'a> {
         self.sequence(fields);
     }
 
-    /// A value of a type of its own, by the type's full name. Where the caller of a generic function chooses the type of
-    /// an argument, the name is written (`.app.UserId(7)`), since `UserId(7)` and `OrderId(7)` must not be one key there.
-    #[doc(hidden)]
-    pub fn of_type(&mut self, name: &str, value: impl FnOnce(&mut Segment<'_>)) {
+    /// A value inside another one.
+    ///
+    /// Where the caller of a generic function chooses the type of an argument, a type that is not of the standard library
+    /// is written by its name (`.app.UserId(7)`): `UserId(7)` and `OrderId(7)` must not be one key there, whoever wrote
+    /// their `KeyPart`.
+    pub(super) fn value<T: KeyPart + ?Sized>(&mut self, value: &T) {
         if !self.kinds_apart {
-            return value(self);
+            return value.encode(self);
         }
+        let Some(name) = own_name(std::any::type_name::<T>()) else { return value.encode(self) };
         self.unit_variant(&name.replace("::", "."));
         self.out.push('(');
-        value(self);
+        value.encode(self);
         self.out.push(')');
-    }
-
-    fn reborrow(&mut self) -> Segment<'_> {
-        Segment { out: self.out, kinds_apart: self.kinds_apart }
     }
 }
 
@@ -120,7 +124,7 @@ impl Sequence<'_> {
         if !std::mem::replace(&mut self.first, false) {
             self.segment.out.push(',');
         }
-        item.encode(&mut self.segment.reborrow());
+        self.segment.value(item);
         self
     }
 }
@@ -167,6 +171,14 @@ pub(super) fn stands_for_itself(c: char) -> bool {
 
 fn reads_as_another_kind(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '-' | '+' | '.'))
+}
+
+/// The name of a type that has a kind of its own: neither a reference, nor of the standard library, nor of a crate whose
+/// types tell themselves apart by what they write (an instant is the same in any zone).
+fn own_name(name: &str) -> Option<&str> {
+    const BY_VALUE: [&str; 7] = ["alloc::", "core::", "std::", "uuid::", "chrono::", "jiff::", "time::"];
+    let is_path = name.starts_with(|first: char| first.is_alphabetic() || first == '_') && name.contains("::");
+    (is_path && !BY_VALUE.iter().any(|library| name.starts_with(library))).then_some(name)
 }
 
 struct Escaped<'a>(&'a mut String);
