@@ -62,6 +62,16 @@
 //!
 //! Tokio, and Rust 1.88 or later. Raising the minimum is a minor release.
 
+#[cfg(feature = "auto")]
+pub use cache_core::codec::Auto;
+#[cfg(feature = "bincode")]
+pub use cache_core::codec::Bincode;
+#[cfg(feature = "json")]
+pub use cache_core::codec::Json;
+#[cfg(feature = "message-pack")]
+pub use cache_core::codec::MessagePack;
+#[cfg(feature = "postcard")]
+pub use cache_core::codec::Postcard;
 #[cfg(feature = "conformance")]
 pub use cache_core::conformance;
 pub use cache_core::{

@@ -142,7 +142,6 @@ pub enum Filled {
 
 /// What an invalidation achieved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[must_use = "a journaled invalidation is not yet in force in other instances"]
 pub enum Outcome {
     /// No instance can serve the old value from now on.
     Applied,
