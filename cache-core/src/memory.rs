@@ -62,6 +62,7 @@ use crate::{
     clock::Clock,
     glob::Glob,
     key::{Key, Target},
+    mutant::{self, Mutant},
     policy::MAX_TTL,
     store::{Acquired, Filled, Lease, LeaseId, Outcome, Payload, Purpose, Read, Store, StoreError, Stored},
 };
@@ -191,7 +192,7 @@ impl MemoryStore {
         standing = self.entries.peek(key.as_str());
         let Some(entry) = &standing else { return false };
         let granted = entry.grant(lease.replaces).and_then(|grant| grant.running(now));
-        if granted != Some(lease.id) || !entry.is_good(self.epoch(), now) {
+        if (granted != Some(lease.id) && !mutant::is(Mutant::MemoryFillsWithoutLease)) || !entry.is_good(self.epoch(), now) {
             return false;
         }
         self.entries.replace(next(entry, now), &mut displaced)
@@ -353,11 +354,16 @@ impl Sweep<'_> {
     fn visit(&self, entry: &Arc<Entry>) {
         match &self.doomed {
             // By key: a fill may have replaced the entry since the walk saw it.
+            Doomed::Matching(_) if spares(entry) => {}
             Doomed::Matching(glob) if glob.matches(entry.key.as_bytes()) => self.entries.remove(&entry.key),
             Doomed::Before(epoch) if entry.epoch() < *epoch => self.entries.remove_exactly(entry),
             _ => {}
         }
     }
+}
+
+fn spares(entry: &Entry) -> bool {
+    mutant::is(Mutant::MemoryGlobSparesLeases) && matches!(entry.state, State::Loading(_))
 }
 
 fn lease(id: LeaseId, replaces: Option<LeaseId>) -> Lease {

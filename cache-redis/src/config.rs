@@ -38,6 +38,8 @@ pub struct RedisConfig {
     pub(crate) require: bool,
     #[cfg(feature = "tls")]
     tls: Tls,
+    #[cfg(feature = "__wire")]
+    wire: Option<crate::wire::Wire>,
 }
 
 #[cfg(feature = "tls")]
@@ -61,7 +63,18 @@ impl RedisConfig {
             require: false,
             #[cfg(feature = "tls")]
             tls: Tls::default(),
+            #[cfg(feature = "__wire")]
+            wire: None,
         }
+    }
+
+    /// Connects over a network in the hands of a test.
+    #[cfg(feature = "__wire")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn wire(mut self, wire: crate::wire::Wire) -> Self {
+        self.wire = Some(wire);
+        self
     }
 
     /// The first segment of every key, escaped like any other.
@@ -139,7 +152,14 @@ impl RedisConfig {
         let database = info.redis_settings().db();
         let is_resp3 = info.redis_settings().protocol() != ProtocolVersion::RESP2;
         let client = self.client(info, &at)?;
-        Ok(Address { client, at, database, is_resp3 })
+        Ok(Address {
+            client,
+            at,
+            database,
+            is_resp3,
+            #[cfg(feature = "__wire")]
+            wire: self.wire.clone(),
+        })
     }
 
     #[cfg(feature = "tls")]
@@ -188,6 +208,8 @@ pub(crate) struct Address {
     pub(crate) at: String,
     pub(crate) database: i64,
     pub(crate) is_resp3: bool,
+    #[cfg(feature = "__wire")]
+    pub(crate) wire: Option<crate::wire::Wire>,
 }
 
 fn parse(url: &str) -> Result<ConnectionInfo, ConnectError> {

@@ -15,7 +15,11 @@ mod link;
 mod name;
 mod script;
 mod store;
+mod wire;
 
 pub use config::RedisConfig;
 pub use error::ConnectError;
 pub use store::RedisStore;
+#[cfg(feature = "__wire")]
+#[doc(hidden)]
+pub use wire::{Stream, Wire};
