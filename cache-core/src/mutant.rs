@@ -10,8 +10,6 @@
 pub enum Mutant {
     /// Single flight: any load that is under way may be joined.
     JoinsOlderLoads,
-    /// A failed load: what had expired serves without another look at whether it was invalidated.
-    ServesUnseenAfterFailure,
     /// The memory store fills without its lease.
     MemoryFillsWithoutLease,
     /// The memory store does not look at tokens.

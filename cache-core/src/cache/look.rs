@@ -8,7 +8,6 @@ use super::call::Call;
 use crate::{
     codec::Meta,
     events::Event,
-    mutant::{self, Mutant},
     store::{LeaseId, Payload, Purpose, Read, Stored},
 };
 
@@ -167,9 +166,6 @@ impl Call<'_> {
     /// The expired value of `need`, if nothing has invalidated or replaced it since it was read.
     pub(super) async fn still_valid<T>(&self, need: &Need<T>) -> Option<Option<Arc<T>>> {
         let current = need.current.as_ref()?;
-        if mutant::is(Mutant::ServesUnseenAfterFailure) {
-            return Some(current.value.clone());
-        }
         let read = match self.store.read_now(self.key) {
             Some(read) => read,
             None => self.store.read(self.key).await.ok()?,

@@ -33,8 +33,9 @@ pub(crate) struct Stage {
 fn policy(key: usize) -> Policy {
     let policy = Policy::new(Duration::from_secs(600));
     match key % 4 {
-        1 => Policy::new(Duration::from_millis(400)).stale_if_error(Duration::from_millis(600)),
+        1 => Policy::new(Duration::from_millis(100)).stale_if_error(Duration::from_millis(900)),
         2 => Policy::new(Duration::from_millis(800)).refresh_ahead(4.0),
+        3 => Policy::new(Duration::from_millis(100)).stale_if_error(Duration::from_millis(900)).refresh_ahead(2.0),
         _ => policy,
     }
 }
@@ -59,13 +60,13 @@ pub(crate) async fn read(stage: Stage, instance: Instance, number: usize, mut ra
             loading.step("load").await;
             let version = loading.lock().source[number];
             loading.trace(|| format!("  the source says {version} for {name}"));
-            let long = if random.f64() < 0.02 { 60 } else { 4 };
+            let long = if random.f64() < 0.1 { 24 } else { 4 };
             for _ in 0..random.u32(0..long) {
                 loading.step("think").await;
             }
             let mut state = loading.lock();
             state.longest_load = state.longest_load.max(state.now - began);
-            if random.f64() < 0.08 { Err(()) } else { Ok((number, version)) }
+            if random.f64() < 0.12 { Err(()) } else { Ok((number, version)) }
         })
         .await;
     let mut state = world.lock();
@@ -128,13 +129,13 @@ pub(crate) async fn write(stage: Stage, instance: Instance, mut random: fastrand
 
 fn target(random: &mut fastrand::Rng) -> Target {
     let owner = random.i32(7..9);
-    let page = random.i32(0..3);
+    let page = random.i32(0..4);
     match random.u32(0..100) {
-        0..35 => Key::new("page").arg(&owner).arg(&page).into_entry(),
-        35..40 => Key::new("single").into_entry(),
-        40..58 => Key::new("page").arg(&owner).into_node(),
-        58..62 => Key::new("page").into_node(),
-        62..65 => Key::new("single").into_node(),
+        0..40 => Key::new("page").arg(&owner).arg(&page).into_entry(),
+        40..45 => Key::new("single").into_entry(),
+        45..60 => Key::new("page").arg(&owner).into_node(),
+        60..63 => Key::new("page").into_node(),
+        63..65 => Key::new("single").into_node(),
         65..75 => Target::Tag(Tag::new("p:").arg(&page)),
         75..80 => Target::Tag(Tag::new("odd")),
         80..88 => Target::Glob(format!("page:{owner}:*")),

@@ -71,13 +71,7 @@ pub const MISTAKES: &[Mistake] = &[
     switched("reads go on before the journal is replayed", Backend::Redis, Mutant::NoJournalGate),
     Mistake { name: "a glob spares leases", glob_spares_leases: true, ..NONE },
     switched("an older load is joined", Backend::Redis, Mutant::JoinsOlderLoads),
-    switched("a failed load serves what it has not looked at again", Backend::Redis, Mutant::ServesUnseenAfterFailure),
     switched("memory: an older load is joined", Backend::Memory, Mutant::JoinsOlderLoads),
-    switched(
-        "memory: a failed load serves what it has not looked at again",
-        Backend::Memory,
-        Mutant::ServesUnseenAfterFailure,
-    ),
     switched("memory: a fill does not look at its lease", Backend::Memory, Mutant::MemoryFillsWithoutLease),
     switched("memory: nobody looks at tokens", Backend::Memory, Mutant::MemoryIgnoresTokens),
     switched("memory: a glob spares leases", Backend::Memory, Mutant::MemoryGlobSparesLeases),

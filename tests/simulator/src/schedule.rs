@@ -17,10 +17,13 @@ use crate::{
 };
 
 /// How many actors are under way at once.
-const ACTORS: usize = 16;
+const ACTORS: usize = 20;
 
 /// How many instances share a Redis.
 const INSTANCES: usize = 4;
+
+/// How many scripts may be on their way a second time.
+const MOST_ECHOES: usize = 12;
 
 /// A read that takes longer, in milliseconds, hangs.
 const LONGEST_READ: u64 = 60_000;
@@ -194,7 +197,7 @@ impl<'a> Schedule<'a> {
         while self.actors.len() < ACTORS && !running.is_empty() {
             let instance = running[self.random.usize(..running.len())].clone();
             let (stage, random) = (self.stage.clone(), self.random.fork());
-            let reads = (self.random.f64() < 0.8).then(|| self.random.usize(..self.stage.scene.keys.len()));
+            let reads = (self.random.f64() < 0.87).then(|| self.random.usize(..self.stage.scene.keys.len()));
             let (id, began) = (instance.id, self.world.lock().now);
             let task = match reads {
                 Some(key) => tokio::spawn(actor::read(stage, instance, key, random)),
@@ -221,7 +224,7 @@ impl<'a> Schedule<'a> {
                 possible.extend((0..weight).map(|_| Step::Execute(index)));
             }
         }
-        if !self.echoes.is_empty() && self.random.f64() < 0.05 {
+        if !self.echoes.is_empty() && self.random.f64() < 0.3 {
             possible.push(Step::Echo(self.random.usize(..self.echoes.len())));
         }
         if possible.is_empty() {
@@ -256,7 +259,10 @@ impl<'a> Schedule<'a> {
             (connection.instance, connection.requests.pop_front().expect("a request waits"))
         };
         let reply = self.ask("", instance, &request);
-        if is_script(&request) && self.random.f64() < 0.04 && self.echoes.len() < 20 {
+        if is_script(&request) && self.random.f64() < 0.1 {
+            if self.echoes.len() == MOST_ECHOES {
+                self.echoes.remove(0);
+            }
             self.echoes.push(request);
         }
         let connection = &mut network.lock().connections[index];
