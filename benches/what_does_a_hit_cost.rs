@@ -59,14 +59,14 @@ fn in_memory(c: &mut Criterion) {
     });
     let (key, policy) = (Key::new("plain").arg(&7), Policy::new(Duration::from_secs(900)));
     group.bench_function("get_or_load, cloned", |b| {
-        b.to_async(&runtime).iter(|| async {
-            service.cache.get_or_load(&key, &policy, async || Ok::<_, Infallible>(rows())).await
-        });
+        b.to_async(&runtime)
+            .iter(|| async { service.cache.get_or_load(&key, &policy, async || Ok::<_, Infallible>(rows())).await });
     });
 }
 
 fn on_redis(c: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let server = RedisServer::start();
     let mut group = c.benchmark_group("on Redis, one task");
     let mut raw = runtime.block_on(async {

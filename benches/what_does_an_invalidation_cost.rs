@@ -10,7 +10,8 @@ use staleproof::{Cache, Key};
 use test_support::{RedisServer, unique};
 
 fn node(c: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let server = RedisServer::start();
     let client = redis::Client::open(server.url()).expect("a URL");
     let mut raw = runtime.block_on(client.get_multiplexed_async_connection()).expect("Redis is there");

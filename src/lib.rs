@@ -62,13 +62,13 @@
 //!
 //! Tokio, and Rust 1.88 or later. Raising the minimum is a minor release.
 
+#[cfg(feature = "conformance")]
+pub use cache_core::conformance;
 pub use cache_core::{
     BuildError, Cache, CacheBuilder, Clock, Codec, Degraded, Event, Events, FunctionStats, Health, Key, KeyPart,
     ManualClock, MemoryStore, Outcome, Policy, Stats, Store, Tag, Target, clock, codec, connect, key, memory, policy,
     registry, store,
 };
-#[cfg(feature = "conformance")]
-pub use cache_core::conformance;
 pub use cache_macros::{KeyPart, cached, cached_impl, invalidates, keys};
 /// The Redis store, for settings that [`CacheBuilder`] does not have.
 #[cfg(feature = "redis")]

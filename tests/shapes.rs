@@ -30,9 +30,7 @@ where
     let (one, two) = (connect().await, connect().await);
     let (key, policy) = (Key::new("shape").arg(name), Policy::new(Duration::from_secs(60)));
     let stored = value.clone();
-    one.get_or_load(&key, &policy, async || Ok::<_, Infallible>(stored))
-        .await
-        .unwrap_or_else(|never| match never {});
+    one.get_or_load(&key, &policy, async || Ok::<_, Infallible>(stored)).await.unwrap_or_else(|never| match never {});
     let stats = one.stats().total;
     assert_eq!((stats.fills, stats.unencodable), (1, 0), "{name}: not stored: {stats:?}");
 

@@ -13,8 +13,8 @@ mod shape;
 
 pub use argument::{Anything, Computed, KeyArg};
 pub use function::{Complete, Function, Needs, Nothing, Takes, Unchecked};
-pub use inventory;
 pub use invalidation::{Finished, Invalidation, OkOfAny, OkOfResult, run_all};
+pub use inventory;
 pub use shape::{
     Absent, Cacheable, Call, Cloneable, Probe, ProbeOption, ProbePlain, ProbeResult, ProbeShared, Serve, Shape, always,
 };

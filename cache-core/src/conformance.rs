@@ -27,6 +27,7 @@
 //! The suite needs a Tokio runtime, with its timer where time really passes, and a store with room for a few megabytes.
 
 mod concurrency;
+mod hold;
 mod invalidation;
 mod lease;
 mod refresh;
@@ -252,6 +253,21 @@ const CASES: &[Case] = cases! {
         a_lapsed_refresh_stores_nothing_and_frees_the_turn,
         a_renewed_refresh_outlives_its_first_term,
         a_refresh_that_is_gone_is_not_renewed,
+    }
+    hold {
+        a_hold_keeps_fills_out,
+        a_lease_from_before_a_hold_is_refused,
+        a_refresh_from_before_a_hold_is_refused,
+        a_hold_covers_its_target_and_nothing_else,
+        a_target_is_free_when_all_holders_have_released_it,
+        a_hold_that_has_lapsed_is_like_one_that_was_released,
+        each_holder_lapses_by_itself,
+        a_hold_is_prolonged_and_never_shortened,
+        a_release_invalidates,
+        an_invalidation_ends_no_hold,
+        a_hold_outlives_an_invalidation_of_everything alone = true,
+        many_targets_are_held_at_once,
+        globs_and_everything_cannot_be_held,
     }
     concurrency {
         of_many_loads_at_once_one_gets_the_lease,

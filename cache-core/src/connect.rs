@@ -28,8 +28,7 @@ impl ConnectSpec {
 }
 
 /// What a connector answers.
-pub type Connecting =
-    Pin<Box<dyn Future<Output = Result<Arc<dyn Store>, Box<dyn Error + Send + Sync>>> + Send>>;
+pub type Connecting = Pin<Box<dyn Future<Output = Result<Arc<dyn Store>, Box<dyn Error + Send + Sync>>> + Send>>;
 
 /// A backend, and the URL schemes that lead to it.
 #[derive(Debug)]

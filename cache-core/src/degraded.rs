@@ -11,7 +11,7 @@ use crate::{
     clock::Clock,
     key::{Key, Target},
     memory::MemoryStore,
-    store::{Acquired, Filled, Lease, Outcome, Payload, Purpose, Read, Store, StoreError},
+    store::{Acquired, Filled, HolderId, Lease, Outcome, Payload, Purpose, Read, Store, StoreError},
 };
 
 /// What carries the service while the store is out of reach.
@@ -128,6 +128,14 @@ impl Store for NoStore {
     }
 
     async fn invalidate(&self, _targets: &[Target]) -> Result<Outcome, StoreError> {
+        Ok(Outcome::Applied)
+    }
+
+    async fn hold(&self, _targets: &[Target], _holder: HolderId, _lasts: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn release_hold(&self, _targets: &[Target], _holder: HolderId) -> Result<Outcome, StoreError> {
         Ok(Outcome::Applied)
     }
 }

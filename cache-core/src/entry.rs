@@ -80,12 +80,8 @@ impl Header {
     /// Reads the header of `entry`, and returns it with the payload. The checksum is checked last and only if
     /// `fingerprint` is the entry's: another release's entry costs nothing.
     pub(crate) fn open(entry: &[u8], fingerprint: u64) -> Result<(Self, &[u8]), DecodeError> {
-        let (content, checksum) = entry
-            .split_last_chunk::<CHECKSUM>()
-            .ok_or(DecodeError::TooShort)?;
-        let (fixed, rest) = content
-            .split_first_chunk::<HEADER>()
-            .ok_or(DecodeError::TooShort)?;
+        let (content, checksum) = entry.split_last_chunk::<CHECKSUM>().ok_or(DecodeError::TooShort)?;
+        let (fixed, rest) = content.split_first_chunk::<HEADER>().ok_or(DecodeError::TooShort)?;
         let [format, codecs, flags, zero] = four(fixed, 0);
         if format != FORMAT {
             return Err(DecodeError::Format(format));
@@ -100,11 +96,7 @@ impl Header {
             trace: None,
             raw_len: u32::from_le_bytes(four(fixed, 4)),
             fingerprint: eight(fixed, 8),
-            meta: meta(
-                flags & FRESHNESS != 0,
-                eight(fixed, 16),
-                u32::from_le_bytes(four(fixed, 24)),
-            )?,
+            meta: meta(flags & FRESHNESS != 0, eight(fixed, 16), u32::from_le_bytes(four(fixed, 24)))?,
         };
         if header.fingerprint != fingerprint {
             return Err(DecodeError::Schema);
@@ -115,9 +107,7 @@ impl Header {
         let payload = if flags & TRACED == 0 {
             rest
         } else {
-            let (trace, payload) = rest
-                .split_first_chunk::<TRACE>()
-                .ok_or(DecodeError::TooShort)?;
+            let (trace, payload) = rest.split_first_chunk::<TRACE>().ok_or(DecodeError::TooShort)?;
             header.trace = Some(u64::from_le_bytes(*trace));
             payload
         };
@@ -128,17 +118,11 @@ impl Header {
     fn fits(&self, payload: usize) -> Result<(), DecodeError> {
         let raw_len = self.raw_len as usize;
         let fits = match (self.is_negative, self.compression) {
-            (true, compression) => {
-                payload == 0 && raw_len == 0 && compression == 0 && self.codec == 0
-            }
+            (true, compression) => payload == 0 && raw_len == 0 && compression == 0 && self.codec == 0,
             (false, 0) => payload == raw_len,
             (false, _) => payload < raw_len,
         };
-        if fits {
-            Ok(())
-        } else {
-            Err(DecodeError::Length)
-        }
+        if fits { Ok(()) } else { Err(DecodeError::Length) }
     }
 }
 
@@ -146,15 +130,9 @@ fn meta(has_freshness: bool, fresh_until: u64, load_time: u32) -> Result<Meta, D
     let fresh_until = match (has_freshness, fresh_until) {
         (false, 0) => None,
         (false, _) => return Err(DecodeError::Header),
-        (true, at) => Some(
-            SystemTime::checked_add(&UNIX_EPOCH, Duration::from_millis(at))
-                .ok_or(DecodeError::Header)?,
-        ),
+        (true, at) => Some(SystemTime::checked_add(&UNIX_EPOCH, Duration::from_millis(at)).ok_or(DecodeError::Header)?),
     };
-    Ok(Meta {
-        fresh_until,
-        load_time: Duration::from_micros(load_time.into()),
-    })
+    Ok(Meta { fresh_until, load_time: Duration::from_micros(load_time.into()) })
 }
 
 fn four(fixed: &[u8; HEADER], at: usize) -> [u8; 4] {

@@ -176,15 +176,8 @@ impl Flights {
 
 impl Flight {
     fn new(key: Key, began: Moment) -> Self {
-        let state = State {
-            lease: None,
-            end: None,
-            leading: 1,
-            allowed: 1,
-            failures: 0,
-            next_seat: 0,
-            waiting: Vec::new(),
-        };
+        let state =
+            State { lease: None, end: None, leading: 1, allowed: 1, failures: 0, next_seat: 0, waiting: Vec::new() };
         Self { key, began, state: Mutex::new(state) }
     }
 

@@ -31,13 +31,17 @@
 //!    A glob walks over the map. The walk visits every entry that was there when it began, because an entry
 //!    keeps its place in the walk's order while it is replaced, from lease to value too. It removes by key, so it does not matter which of them it saw.
 //!
+//! A quarantine works like an invalidation at its beginning and at its end, and by the invariant of `hold.rs` in between.
+//!
 //! Eviction and expiry only remove, at any time. That costs a miss or refuses a fill.
 //!
 //! A read that began before `i` returned may still answer `v`.
 
 mod entries;
 mod entry;
+mod hold;
 mod mint;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -53,9 +57,12 @@ use std::{
 
 use async_trait::async_trait;
 
+pub(crate) use self::mint::unique_name;
 use self::{
-    entries::{Displaced, Entries, Walk},
+    entries::{Displaced, Entries},
     entry::{Entry, Grant, Stamp, State},
+    hold::Holds,
+    sweep::{Doomed, Sweep},
     token::Table,
 };
 use crate::{
@@ -64,11 +71,11 @@ use crate::{
     key::{Key, Target},
     mutant::{self, Mutant},
     policy::MAX_TTL,
-    store::{Acquired, Filled, Lease, LeaseId, Outcome, Payload, Purpose, Read, Store, StoreError, Stored},
+    store::{
+        Acquired, Filled, HolderId, Lease, LeaseId, NotHoldable, Outcome, Payload, Purpose, Read, Store, StoreError,
+        Stored,
+    },
 };
-
-/// How many entries a glob visits before it lets other tasks run.
-const WALK_STEP: usize = 512;
 
 /// The store inside the process.
 ///
@@ -82,6 +89,7 @@ pub struct MemoryStore {
     entries: Entries,
     nodes: Arc<Table>,
     tags: Arc<Table>,
+    holds: Holds,
     /// Counts how often the whole namespace was invalidated.
     epoch: AtomicU64,
     clock: Clock,
@@ -95,7 +103,8 @@ impl MemoryStore {
 
     /// A store of at most `limit` bytes that takes the time from `clock`.
     pub fn with_clock(limit: usize, clock: Clock) -> Self {
-        Self { entries: Entries::new(limit), nodes: Table::new(), tags: Table::new(), epoch: AtomicU64::new(0), clock }
+        let (nodes, tags, holds) = (Table::new(), Table::new(), Holds::default());
+        Self { entries: Entries::new(limit), nodes, tags, holds, epoch: AtomicU64::new(0), clock }
     }
 
     /// How many keys have a value or a lease, those included that are over and have not been touched since.
@@ -144,7 +153,24 @@ impl MemoryStore {
         }
         match (id, payload) {
             (Some(id), Some(payload)) => Read::Hit(Stored { id, payload }),
+            _ if self.holds.cover(key, self.clock.now()) => Read::Held,
             (loading, _) => Read::Miss { loading },
+        }
+    }
+
+    /// Grants, unless somebody holds the key.
+    fn grant_unless_held(&self, key: &Key, purpose: Purpose, lasts: Duration) -> Acquired {
+        if self.holds.cover(key, self.clock.now()) {
+            return Acquired::Held;
+        }
+        let acquired = self.grant(key, purpose, lasts);
+        match &acquired {
+            // A quarantine that came between has either removed the lease, or shows here.
+            Acquired::Lease(lease) if self.holds.cover(key, self.clock.now()) => {
+                self.release_now(key, lease);
+                Acquired::Held
+            }
+            _ => acquired,
         }
     }
 
@@ -255,7 +281,7 @@ impl MemoryStore {
     }
 
     fn sweep(&self, doomed: Doomed) -> Sweep<'_> {
-        Sweep { entries: &self.entries, walk: self.entries.walk(), doomed }
+        Sweep::new(&self.entries, doomed)
     }
 
     /// The tokens as they are now, missing ones created.
@@ -301,7 +327,7 @@ impl Store for MemoryStore {
     }
 
     async fn acquire(&self, key: &Key, purpose: Purpose, lasts: Duration) -> Result<Acquired, StoreError> {
-        Ok(self.grant(key, purpose, lasts))
+        Ok(self.grant_unless_held(key, purpose, lasts))
     }
 
     async fn renew(&self, key: &Key, lease: &Lease, lasts: Duration) -> Result<bool, StoreError> {
@@ -318,52 +344,35 @@ impl Store for MemoryStore {
     }
 
     async fn invalidate(&self, targets: &[Target]) -> Result<Outcome, StoreError> {
-        for mut sweep in self.invalidate_but_sweep(targets) {
-            while sweep.step() {
-                tokio::task::yield_now().await;
-            }
+        finish(self.invalidate_but_sweep(targets)).await;
+        Ok(Outcome::Applied)
+    }
+
+    async fn hold(&self, targets: &[Target], holder: HolderId, lasts: Duration) -> Result<(), StoreError> {
+        if !targets.iter().all(Target::can_be_held) {
+            return Err(StoreError::Failed(Box::new(NotHoldable)));
         }
+        let now = self.clock.now();
+        self.holds.add(targets, holder, now, after(now, lasts));
+        self.invalidate_now(targets);
+        Ok(())
+    }
+
+    async fn release_hold(&self, targets: &[Target], holder: HolderId) -> Result<Outcome, StoreError> {
+        // In this order, a load that begins as soon as it may is not invalidated again.
+        let sweeps = self.invalidate_but_sweep(targets);
+        self.holds.remove(targets, holder);
+        finish(sweeps).await;
         Ok(Outcome::Applied)
     }
 }
 
-/// A walk over all entries that removes some.
-struct Sweep<'a> {
-    entries: &'a Entries,
-    walk: Walk<'a>,
-    doomed: Doomed,
-}
-
-enum Doomed {
-    /// Whatever stands at a key that matches.
-    Matching(Glob),
-    /// What was granted before this epoch.
-    Before(u64),
-}
-
-impl Sweep<'_> {
-    /// Goes on for a while. `false`: done.
-    fn step(&mut self) -> bool {
-        for _ in 0..WALK_STEP {
-            let Some(entry) = self.walk.next() else { return false };
-            self.visit(&entry);
-        }
-        true
-    }
-
-    fn visit(&self, entry: &Arc<Entry>) {
-        match &self.doomed {
-            // By key: a fill may have replaced the entry since the walk saw it.
-            Doomed::Matching(_) if spares(entry) => {}
-            Doomed::Matching(glob) if glob.matches(entry.key.as_bytes()) => self.entries.remove(&entry.key),
-            Doomed::Before(epoch) if entry.epoch() < *epoch => self.entries.remove_exactly(entry),
-            _ => {}
+async fn finish(sweeps: Vec<Sweep<'_>>) {
+    for mut sweep in sweeps {
+        while sweep.step() {
+            tokio::task::yield_now().await;
         }
     }
-}
-
-fn spares(entry: &Entry) -> bool {
-    mutant::is(Mutant::MemoryGlobSparesLeases) && matches!(entry.state, State::Loading(_))
 }
 
 fn lease(id: LeaseId, replaces: Option<LeaseId>) -> Lease {

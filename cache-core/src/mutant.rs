@@ -16,6 +16,8 @@ pub enum Mutant {
     MemoryIgnoresTokens,
     /// The memory store's globs find values only.
     MemoryGlobSparesLeases,
+    /// The memory store forgets quarantines at once.
+    MemoryHoldsNothing,
     /// The Redis store does not compare stamps.
     NoStampComparison,
     /// The Redis store takes a root of any incarnation for its own.

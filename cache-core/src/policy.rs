@@ -80,9 +80,8 @@ impl Policy {
     /// Whether a value that took `load_time` to load and has `left` to live is refreshed by this call.
     pub(crate) fn refreshes_early(&self, load_time: Duration, left: Duration) -> bool {
         // `1.0 - f64()` lies in (0, 1], so the logarithm is finite and not positive.
-        self.refresh_ahead.is_some_and(|beta| {
-            load_time.as_secs_f64() * beta * -(1.0 - fastrand::f64()).ln() >= left.as_secs_f64()
-        })
+        self.refresh_ahead
+            .is_some_and(|beta| load_time.as_secs_f64() * beta * -(1.0 - fastrand::f64()).ln() >= left.as_secs_f64())
     }
 }
 

@@ -95,7 +95,10 @@ impl Site {
 
 impl fmt::Debug for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Site").field("prefix", &self.prefix()).field("function", &self.function()).finish_non_exhaustive()
+        f.debug_struct("Site")
+            .field("prefix", &self.prefix())
+            .field("function", &self.function())
+            .finish_non_exhaustive()
     }
 }
 
@@ -107,7 +110,9 @@ impl fmt::Display for Site {
 
 /// Two cached functions with one key prefix.
 #[derive(Debug, thiserror::Error)]
-#[error("the cached functions {first} and {second} have one key prefix, `{prefix}`: give one of them another `key_prefix`")]
+#[error(
+    "the cached functions {first} and {second} have one key prefix, `{prefix}`: give one of them another `key_prefix`"
+)]
 #[non_exhaustive]
 pub struct PrefixClash {
     /// The prefix.

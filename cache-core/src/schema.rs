@@ -131,8 +131,7 @@ impl Schema {
     /// The fingerprint of the structure and the user's own version of it.
     pub(crate) fn fingerprint(&self, version: u32) -> u64 {
         // Odd, so that no two versions of one structure meet.
-        self.fingerprint
-            .wrapping_add(u64::from(version).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        self.fingerprint.wrapping_add(u64::from(version).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 }
 
@@ -152,9 +151,7 @@ impl Known {
     /// Whether a conforming value's encoding shall be read back before it is stored.
     pub(crate) fn is_due(&self) -> bool {
         let fills = self.fills.fetch_add(1, Ordering::Relaxed);
-        fills < Self::FIRST
-            || fills.is_multiple_of(Self::SAMPLE)
-            || self.suspect.load(Ordering::Relaxed)
+        fills < Self::FIRST || fills.is_multiple_of(Self::SAMPLE) || self.suspect.load(Ordering::Relaxed)
     }
 
     /// A conforming value did not survive: from now on all are checked.
@@ -194,11 +191,7 @@ pub(crate) fn of<T: DeserializeOwned + 'static>() -> &'static Known {
         return known;
     }
     // Learnt outside of any lock: the user's code runs. Whoever publishes first wins.
-    let learnt = Known {
-        schema: Schema::learn::<T>(),
-        fills: AtomicU32::new(0),
-        suspect: AtomicBool::new(false),
-    };
+    let learnt = Known { schema: Schema::learn::<T>(), fills: AtomicU32::new(0), suspect: AtomicBool::new(false) };
     let learnt: &'static Known = Box::leak(Box::new(learnt));
     TYPES.rcu(|types| {
         let mut types = Types::clone(types);

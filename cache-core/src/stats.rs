@@ -124,7 +124,9 @@ impl Stats {
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<32} {:>9} {:>9} {:>9} {:>9} {:>9}", "function", "hits", "misses", "joined", "loads", "fills")?;
-        for (name, stats) in self.functions.iter().map(|(name, stats)| (name.as_str(), stats)).chain([("total", &self.total)]) {
+        for (name, stats) in
+            self.functions.iter().map(|(name, stats)| (name.as_str(), stats)).chain([("total", &self.total)])
+        {
             let FunctionStats { hits, misses, joined, loads, fills, .. } = stats;
             writeln!(f, "{name:<32} {hits:>9} {misses:>9} {joined:>9} {loads:>9} {fills:>9}")?;
         }

@@ -7,6 +7,8 @@
 //!   the stamp fits the tokens as they are now.
 //! - A value is stored only under a *lease* that was taken before its load began and that nothing has removed since.
 //! - Invalidating removes: the entry (value or lease), the token of a node or tag, or the namespace's token.
+//! - A *quarantine* stands in the place of an entry or a token, so that neither lease nor value can be there. When its
+//!   last holder releases it or lapses, nothing is there.
 
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 
@@ -23,6 +25,24 @@ pub struct LeaseId(pub [u8; 32]);
 impl fmt::Debug for LeaseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "LeaseId({})", String::from_utf8_lossy(&self.0).escape_debug())
+    }
+}
+
+/// Names one quarantine. Unique for all time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct HolderId(pub [u8; 32]);
+
+impl HolderId {
+    /// A name that no other quarantine has or had, in letters and digits.
+    #[allow(clippy::new_without_default, reason = "no two are alike, which a default should be")]
+    pub fn new() -> Self {
+        Self(crate::memory::unique_name())
+    }
+}
+
+impl fmt::Debug for HolderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HolderId({})", String::from_utf8_lossy(&self.0).escape_debug())
     }
 }
 
@@ -160,6 +180,11 @@ pub enum StoreError {
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// A glob or the whole namespace was to be [held](Store::hold). Comes in [`StoreError::Failed`].
+#[derive(Debug, thiserror::Error)]
+#[error("only entries, nodes and tags can be quarantined")]
+pub struct NotHoldable;
+
 /// What a backend implements.
 ///
 /// Every call is bounded in time by the store itself and answers [`StoreError`] rather than wait for longer. Any call may
@@ -201,6 +226,30 @@ pub trait Store: Send + Sync + 'static {
     /// Invalidates all targets. A store that is out of reach queues them and answers [`Outcome::Journaled`]; it fails
     /// only where it can do neither.
     async fn invalidate(&self, targets: &[Target]) -> Result<Outcome, StoreError>;
+
+    /// Quarantines entries, nodes and tags for `holder`, for `lasts` from now on. Readers load from the source and store
+    /// nothing ([`Read::Held`], [`Acquired::Held`]), and fills of loads that run already are refused. A node's quarantine
+    /// covers the entry at its own path too.
+    ///
+    /// Asking again with the same holder prolongs; it never shortens. Any number of holders may hold one target: it is
+    /// free once all have released it or lapsed. [Invalidating](Store::invalidate) it meanwhile ends no quarantine. A
+    /// lapse leaves nothing behind that could be served.
+    ///
+    /// Whoever asks takes every error for "not held": a call without an answer may have taken effect, and then lapses by
+    /// itself. A store may lose a quarantine with all else that it loses, by an eviction, a flush or a failover, so
+    /// what was held has to be [released](Store::release_hold) or invalidated all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Failed`] of [`NotHoldable`] if a glob or [`Target::All`] is among the targets: nothing is held then.
+    /// [`StoreError::Unavailable`] while the store is out of reach.
+    async fn hold(&self, targets: &[Target], holder: HolderId, lasts: Duration) -> Result<(), StoreError>;
+
+    /// Ends this holder's quarantine of the targets and invalidates them; other holders' quarantines stay. Targets that
+    /// this holder does not hold, or that nobody can hold, are invalidated all the same.
+    ///
+    /// A store that is out of reach queues both and answers [`Outcome::Journaled`], as [`Store::invalidate`] does.
+    async fn release_hold(&self, targets: &[Target], holder: HolderId) -> Result<Outcome, StoreError>;
 
     /// Follows whether the store can be reached. `None`: always.
     fn link(&self) -> Option<watch::Receiver<Link>> {

@@ -15,7 +15,7 @@ use cache_core::{
     Cache, Event, Key, ManualClock, MemoryStore, Policy, Store, Target,
     cache::Loaded,
     clock::Clock,
-    store::{Acquired, Filled, Lease, Outcome, Payload, Purpose, Read, StoreError},
+    store::{Acquired, Filled, HolderId, Lease, Outcome, Payload, Purpose, Read, StoreError},
 };
 use tokio::sync::oneshot;
 
@@ -53,6 +53,14 @@ impl Store for BytesOnly {
 
     async fn invalidate(&self, targets: &[Target]) -> Result<Outcome, StoreError> {
         self.0.invalidate(targets).await
+    }
+
+    async fn hold(&self, targets: &[Target], holder: HolderId, lasts: Duration) -> Result<(), StoreError> {
+        self.0.hold(targets, holder, lasts).await
+    }
+
+    async fn release_hold(&self, targets: &[Target], holder: HolderId) -> Result<Outcome, StoreError> {
+        self.0.release_hold(targets, holder).await
     }
 }
 

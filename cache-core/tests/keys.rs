@@ -48,24 +48,13 @@ fn number() -> impl Strategy<Value = i64> {
 }
 
 fn shape() -> impl Strategy<Value = Shape> {
-    let leaf = prop_oneof![
-        Just(Shape::Plain),
-        Just(Shape::Other),
-        text().prop_map(Shape::Named)
-    ];
+    let leaf = prop_oneof![Just(Shape::Plain), Just(Shape::Other), text().prop_map(Shape::Named)];
     leaf.prop_recursive(3, 8, 1, |inner| {
         (number(), option::of(inner.prop_map(Box::new))).prop_map(|(a, b)| Shape::Pair(a, b))
     })
 }
 
-type Arguments = (
-    i64,
-    String,
-    Option<Option<String>>,
-    Vec<Option<i64>>,
-    (String, Vec<String>),
-    Shape,
-);
+type Arguments = (i64, String, Option<Option<String>>, Vec<Option<i64>>, (String, Vec<String>), Shape);
 
 fn arguments() -> impl Strategy<Value = Arguments> {
     (
@@ -80,39 +69,16 @@ fn arguments() -> impl Strategy<Value = Arguments> {
 
 /// The arguments as the segments of a key, from the most to the least.
 fn key((number, text, option, list, tuple, shape): &Arguments) -> Key {
-    Key::new("page")
-        .arg(number)
-        .arg(text)
-        .arg(option)
-        .arg(list)
-        .arg(tuple)
-        .arg(shape)
+    Key::new("page").arg(number).arg(text).arg(option).arg(list).arg(tuple).arg(shape)
 }
 
 fn same_start(a: &Arguments, b: &Arguments, count: usize) -> bool {
-    [
-        a.0 == b.0,
-        a.1 == b.1,
-        a.2 == b.2,
-        a.3 == b.3,
-        a.4 == b.4,
-        a.5 == b.5,
-    ][..count]
-        .iter()
-        .all(|same| *same)
+    [a.0 == b.0, a.1 == b.1, a.2 == b.2, a.3 == b.3, a.4 == b.4, a.5 == b.5][..count].iter().all(|same| *same)
 }
 
 fn is_apart<A: KeyPart + PartialEq + Debug>(a: &A, b: &A) -> Result<(), TestCaseError> {
     let (one, other) = (Key::new("p").arg(a), Key::new("p").arg(b));
-    prop_assert_eq!(
-        one == other,
-        a == b,
-        "{} and {} of {:?} and {:?}",
-        one,
-        other,
-        a,
-        b
-    );
+    prop_assert_eq!(one == other, a == b, "{} and {} of {:?} and {:?}", one, other, a, b);
     prop_assert_eq!(glob(one.as_str(), other.as_str()), a == b);
     Ok(())
 }
@@ -128,10 +94,7 @@ fn glob(pattern: &str, text: &str) -> bool {
     match first {
         '*' => {
             let pattern = rest.as_str();
-            text.char_indices()
-                .map(|(at, _)| at)
-                .chain([text.len()])
-                .any(|at| glob(pattern, &text[at..]))
+            text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| glob(pattern, &text[at..]))
         }
         '?' => next.is_some() && glob(rest.as_str(), after.as_str()),
         '[' => {
@@ -258,10 +221,9 @@ fn shape_of(shape: &Shape) -> Decoded {
         Shape::Plain => text_of("Plain"),
         Shape::Other => text_of("Other"),
         Shape::Named(name) => Decoded::Variant("Named".to_owned(), vec![text_of(name)]),
-        Shape::Pair(a, b) => Decoded::Variant(
-            "Pair".to_owned(),
-            vec![number_of(*a), option_of(b.as_deref(), shape_of)],
-        ),
+        Shape::Pair(a, b) => {
+            Decoded::Variant("Pair".to_owned(), vec![number_of(*a), option_of(b.as_deref(), shape_of)])
+        }
     }
 }
 
@@ -269,36 +231,18 @@ fn shape_of(shape: &Shape) -> Decoded {
 fn what_others_confuse() {
     let key = |a: &str, b: &str| Key::new("p").arg(a).arg(b);
     assert_ne!(key("a:b", "c"), key("a", "b:c"));
-    assert_ne!(
-        Key::new("p").arg(&None::<String>),
-        Key::new("p").arg(&Some("None".to_owned()))
-    );
-    assert_ne!(
-        Key::new("p").arg(&None::<String>),
-        Key::new("p").arg(&Some("~".to_owned()))
-    );
-    assert_ne!(
-        Key::new("p").arg(&None::<String>),
-        Key::new("p").arg(&Some(String::new()))
-    );
-    assert_ne!(
-        Key::new("p").arg(&Vec::<String>::new()),
-        Key::new("p").arg(&vec![String::new()])
-    );
+    assert_ne!(Key::new("p").arg(&None::<String>), Key::new("p").arg(&Some("None".to_owned())));
+    assert_ne!(Key::new("p").arg(&None::<String>), Key::new("p").arg(&Some("~".to_owned())));
+    assert_ne!(Key::new("p").arg(&None::<String>), Key::new("p").arg(&Some(String::new())));
+    assert_ne!(Key::new("p").arg(&Vec::<String>::new()), Key::new("p").arg(&vec![String::new()]));
     assert_ne!(Key::new("a:b"), Key::new("a").arg(&"b"));
 }
 
 #[test]
 fn malformed_paths_say_where() {
-    for (path, segment, at) in [
-        ("a:", 1, 0),
-        ("a:(b", 1, 2),
-        ("a:b:%3a", 2, 0),
-        ("a:b)", 1, 1),
-        ("*", 0, 0),
-        ("a:~b", 1, 1),
-        ("a:!12", 1, 0),
-    ] {
+    for (path, segment, at) in
+        [("a:", 1, 0), ("a:(b", 1, 2), ("a:b:%3a", 2, 0), ("a:b)", 1, 1), ("*", 0, 0), ("a:~b", 1, 1), ("a:!12", 1, 0)]
+    {
         let error = decode(path).unwrap_err();
         assert_eq!((error.segment, error.at), (segment, at), "{path}: {error}");
     }

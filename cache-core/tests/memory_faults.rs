@@ -15,7 +15,7 @@ use cache_core::{
     Clock, Key, ManualClock, MemoryStore, Outcome, Store, Target,
     conformance::Subject,
     glob::Glob,
-    store::{Acquired, Filled, Lease, LeaseId, Payload, Purpose, Read, StoreError},
+    store::{Acquired, Filled, HolderId, Lease, LeaseId, Payload, Purpose, Read, StoreError},
 };
 use parking_lot::Mutex;
 
@@ -52,6 +52,15 @@ enum Fault {
     ObjectsAreReplaced,
     DroppedCallsKeepTheLock,
     ReadsWithoutWaitingAreOld,
+    HoldsDoNothing,
+    HoldsOnlyInvalidate,
+    HoldsNeverLapse,
+    HoldsAreShortened,
+    ReleasesFreeForAll,
+    ReleasesDoNotInvalidate,
+    InvalidationsEndHolds,
+    OneHolderAtATime,
+    GlobsAreHeldAsNothing,
 }
 
 struct Faulty {
@@ -62,6 +71,7 @@ struct Faulty {
     /// Nodes whose token is gone, until it comes back as it was.
     dead: Mutex<HashSet<String>>,
     locked: AtomicBool,
+    holders: Mutex<Vec<(Target, HolderId)>>,
 }
 
 impl Faulty {
@@ -106,6 +116,14 @@ impl Faulty {
                 vec![Target::Entry(node.clone())]
             }
             _ => vec![target.clone()],
+        }
+    }
+
+    async fn end_holds(&self, targets: &[Target], of: impl Fn(HolderId) -> bool) {
+        let holders: Vec<_> = self.holders.lock().clone();
+        for (target, holder) in holders.into_iter().filter(|(target, holder)| targets.contains(target) && of(*holder)) {
+            let outcome = self.inner.release_hold(&[target], holder).await;
+            assert_eq!(outcome.expect("in memory"), Outcome::Applied);
         }
     }
 
@@ -230,8 +248,36 @@ impl Store for Faulty {
     async fn invalidate(&self, targets: &[Target]) -> Result<Outcome, StoreError> {
         let counted = if self.has(Fault::OnlyTheFirstTargetCounts) { 1 } else { targets.len() };
         let instead: Vec<_> = targets.iter().take(counted).flat_map(|target| self.instead_of(target)).collect();
+        if self.has(Fault::InvalidationsEndHolds) {
+            self.end_holds(targets, |_| true).await;
+        }
         let outcome = self.inner.invalidate(&instead).await?;
         Ok(if self.has(Fault::InvalidationsAreJournaled) { Outcome::Journaled } else { outcome })
+    }
+
+    async fn hold(&self, targets: &[Target], holder: HolderId, lasts: Duration) -> Result<(), StoreError> {
+        match self.fault {
+            Fault::HoldsDoNothing => return Ok(()),
+            Fault::HoldsOnlyInvalidate => return self.inner.invalidate(targets).await.map(drop),
+            Fault::HoldsAreShortened => self.end_holds(targets, |other| other == holder).await,
+            Fault::OneHolderAtATime => self.end_holds(targets, |other| other != holder).await,
+            Fault::GlobsAreHeldAsNothing if !targets.iter().all(Target::can_be_held) => return Ok(()),
+            _ => {}
+        }
+        self.holders.lock().extend(targets.iter().map(|target| (target.clone(), holder)));
+        let lasts = if self.has(Fault::HoldsNeverLapse) { DAY } else { lasts };
+        self.inner.hold(targets, holder, lasts).await
+    }
+
+    async fn release_hold(&self, targets: &[Target], holder: HolderId) -> Result<Outcome, StoreError> {
+        if self.has(Fault::ReleasesFreeForAll) {
+            self.end_holds(targets, |_| true).await;
+        }
+        let held = self.holders.lock().iter().any(|(target, other)| targets.contains(target) && *other == holder);
+        if self.has(Fault::ReleasesDoNotInvalidate) && !held {
+            return Ok(Outcome::Applied);
+        }
+        self.inner.release_hold(targets, holder).await
     }
 }
 
@@ -246,6 +292,7 @@ fn subject(fault: Fault) -> Subject {
             used: Mutex::default(),
             dead: Mutex::default(),
             locked: AtomicBool::default(),
+            holders: Mutex::default(),
         });
         async { store }
     })
@@ -322,5 +369,19 @@ caught! {
     lost_payloads: EmptyPayloadsAreLost by payloads_come_back_as_they_were;
     replaced_objects: ObjectsAreReplaced by objects_come_back_as_the_same_object;
     a_lock_that_stays: DroppedCallsKeepTheLock by dropped_calls_leave_the_store_usable;
+    holds_that_do_nothing: HoldsDoNothing by
+        a_hold_keeps_fills_out a_lease_from_before_a_hold_is_refused a_refresh_from_before_a_hold_is_refused;
+    holds_that_only_invalidate: HoldsOnlyInvalidate by
+        a_hold_keeps_fills_out many_targets_are_held_at_once a_hold_outlives_an_invalidation_of_everything;
+    holds_that_never_lapse: HoldsNeverLapse by
+        a_hold_that_has_lapsed_is_like_one_that_was_released each_holder_lapses_by_itself;
+    holds_that_are_shortened: HoldsAreShortened by a_hold_is_prolonged_and_never_shortened;
+    releases_for_everyone: ReleasesFreeForAll by
+        a_target_is_free_when_all_holders_have_released_it an_invalidation_ends_no_hold;
+    releases_of_strangers_that_do_nothing: ReleasesDoNotInvalidate by a_release_invalidates;
+    invalidations_that_end_holds: InvalidationsEndHolds by an_invalidation_ends_no_hold;
+    one_holder_at_a_time: OneHolderAtATime by
+        a_target_is_free_when_all_holders_have_released_it each_holder_lapses_by_itself;
+    globs_that_are_held_as_nothing: GlobsAreHeldAsNothing by globs_and_everything_cannot_be_held;
     old_reads_without_waiting: ReadsWithoutWaitingAreOld by invalidating_an_entry_holds;
 }

@@ -132,7 +132,10 @@ impl Setting {
             Value::Expr(expr) => Some(expr),
             Value::Broken => None,
             Value::Flag | Value::List(_) => {
-                errors.push(syn::Error::new(self.name.span(), format!("`{}` takes a value; write `{example}`", self.name)));
+                errors.push(syn::Error::new(
+                    self.name.span(),
+                    format!("`{}` takes a value; write `{example}`", self.name),
+                ));
                 None
             }
         }
@@ -144,7 +147,10 @@ impl Setting {
             Value::List(list) if !list.is_empty() => Some(list),
             Value::Broken => None,
             _ => {
-                errors.push(syn::Error::new(self.name.span(), format!("`{}` takes a list; write `{example}`", self.name)));
+                errors.push(syn::Error::new(
+                    self.name.span(),
+                    format!("`{}` takes a list; write `{example}`", self.name),
+                ));
                 None
             }
         }

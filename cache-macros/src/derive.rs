@@ -23,7 +23,10 @@ pub(crate) fn expand(input: TokenStream) -> TokenStream {
             quote!(match self { #(#arms)* })
         }
         Data::Union(data) => {
-            errors.on(data.union_token, "a union cannot be part of a key: nothing says which of its fields is valid; use an enum");
+            errors.on(
+                data.union_token,
+                "a union cannot be part of a key: nothing says which of its fields is valid; use an enum",
+            );
             TokenStream::new()
         }
     };

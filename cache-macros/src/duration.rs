@@ -88,7 +88,9 @@ mod tests {
 
     #[test]
     fn reads_what_people_write() {
-        for (text, millis) in [("15m", 900_000), ("1h 30m", 5_400_000), ("250ms", 250), ("1d2h", 93_600_000), (" 5 s ", 5_000)] {
+        for (text, millis) in
+            [("15m", 900_000), ("1h 30m", 5_400_000), ("250ms", 250), ("1d2h", 93_600_000), (" 5 s ", 5_000)]
+        {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
         }
     }

@@ -69,7 +69,10 @@ pub(crate) fn cached_impl(args: TokenStream, item: &TokenStream) -> TokenStream 
     if let syn::Type::Path(path) = &block.self_ty
         && block.generics.type_params().any(|parameter| path.path.is_ident(&parameter.ident))
     {
-        errors.on(&block.self_ty, "`#[cached_impl]` needs a type of this crate: an impl for every type has no place for keys");
+        errors.on(
+            &block.self_ty,
+            "`#[cached_impl]` needs a type of this crate: an impl for every type has no place for keys",
+        );
     }
     if !errors.is_empty() {
         return fallback::plain(item, errors);
@@ -162,7 +165,11 @@ pub(crate) fn keys(tokens: TokenStream) -> TokenStream {
     quote!({ #errors ::std::vec::Vec::<#private::Target>::from([#(#targets),*]) })
 }
 
-fn cached_parts(args: TokenStream, function: Function, site: Site<'_>) -> Result<(TokenStream, TokenStream), TokenStream> {
+fn cached_parts(
+    args: TokenStream,
+    function: Function,
+    site: Site<'_>,
+) -> Result<(TokenStream, TokenStream), TokenStream> {
     let mut errors = Errors::default();
     let untouched = quote!(#function);
     let krate = model::cached::krate(args.clone());
@@ -171,7 +178,9 @@ fn cached_parts(args: TokenStream, function: Function, site: Site<'_>) -> Result
         _ => {
             let private = args::private(krate.as_ref());
             Err(match syn::parse2::<Function>(untouched.clone()) {
-                Ok(function) if matches!(function.body, item::Body::Block(_)) => fallback::cached(&function, &private, errors),
+                Ok(function) if matches!(function.body, item::Body::Block(_)) => {
+                    fallback::cached(&function, &private, errors)
+                }
                 _ => fallback::plain(&untouched, errors),
             })
         }

@@ -144,7 +144,17 @@ impl Parse for Block {
                 members.push(Member::Other(Box::new(content.parse()?)));
             }
         }
-        Ok(Self { attrs, unsafety, impl_token, generics, of_trait, for_token, self_ty, brace: brace.span.join(), members })
+        Ok(Self {
+            attrs,
+            unsafety,
+            impl_token,
+            generics,
+            of_trait,
+            for_token,
+            self_ty,
+            brace: brace.span.join(),
+            members,
+        })
     }
 }
 

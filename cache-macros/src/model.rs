@@ -41,7 +41,10 @@ pub(crate) fn check_function(attribute: &str, function: &Function, errors: &mut 
         return;
     }
     if let Some(constness) = &sig.constness {
-        errors.on(constness, format!("`#[{attribute}]` works on `async fn`, and a `const fn` cannot be one; remove `const`"));
+        errors.on(
+            constness,
+            format!("`#[{attribute}]` works on `async fn`, and a `const fn` cannot be one; remove `const`"),
+        );
     } else if sig.asyncness.is_none() {
         let boxed = matches!(&sig.output, syn::ReturnType::Type(_, ty) if is_boxed_future(ty));
         if boxed {
@@ -53,7 +56,8 @@ pub(crate) fn check_function(attribute: &str, function: &Function, errors: &mut 
                 ),
             );
         } else {
-            errors.on(sig.fn_token, format!("`#[{attribute}]` works on async functions; write `async fn {}`", sig.ident));
+            errors
+                .on(sig.fn_token, format!("`#[{attribute}]` works on async functions; write `async fn {}`", sig.ident));
         }
     }
 }
@@ -69,9 +73,8 @@ impl CacheExpr {
     /// `given`, or `self.cache` in methods and the global cache in functions.
     pub(crate) fn new(given: Option<&Expr>, sig: &Signature, private: &TokenStream) -> Self {
         let receiver = sig.receiver();
-        let by_shared_reference = receiver.is_some_and(|receiver| {
-            matches!(&receiver.kind, syn::ReceiverKind::Reference(_, _, None))
-        });
+        let by_shared_reference =
+            receiver.is_some_and(|receiver| matches!(&receiver.kind, syn::ReceiverKind::Reference(_, _, None)));
         let Some(given) = given else {
             return match receiver {
                 Some(receiver) => {
@@ -89,7 +92,11 @@ impl CacheExpr {
     pub(crate) fn borrowed(&self, private: &TokenStream) -> TokenStream {
         let expr = &self.expr;
         let span = first_span(expr);
-        if self.borrows { quote_spanned!(span=> &#expr) } else { quote_spanned!(span=> &#private::Cache::clone(&#expr)) }
+        if self.borrows {
+            quote_spanned!(span=> &#expr)
+        } else {
+            quote_spanned!(span=> &#private::Cache::clone(&#expr))
+        }
     }
 
     /// An expression of type `Cache`.

@@ -137,7 +137,8 @@ impl<'a> Heads<'a> {
             }
         }
         let conditions = self.sig.generics.where_clause.iter().flat_map(|clause| &clause.predicates);
-        let conditions: Vec<_> = conditions.filter(|condition| !removed.iter().any(|name| mentions(condition, name))).collect();
+        let conditions: Vec<_> =
+            conditions.filter(|condition| !removed.iter().any(|name| mentions(condition, name))).collect();
         Companion {
             generics: (!generics.is_empty()).then(|| quote!(<#(#generics),*>)).unwrap_or_default(),
             conditions: (!conditions.is_empty()).then(|| quote!(where #(#conditions),*)).unwrap_or_default(),
@@ -227,13 +228,14 @@ fn mentioned_by_others(sig: &Signature, name: &Ident) -> bool {
         GenericParam::Type(ty) => mentions(&ty.bounds, name),
         _ => false,
     });
-    let by_condition = sig.generics.where_clause.iter().flat_map(|clause| &clause.predicates).any(|condition| match condition {
-        WherePredicate::Type(condition) => {
-            mentions(&condition.bounds, name)
-                || (mentions(&condition.bounded_ty, name) && !is_bare(&condition.bounded_ty, name))
-        }
-        _ => false,
-    });
+    let by_condition =
+        sig.generics.where_clause.iter().flat_map(|clause| &clause.predicates).any(|condition| match condition {
+            WherePredicate::Type(condition) => {
+                mentions(&condition.bounds, name)
+                    || (mentions(&condition.bounded_ty, name) && !is_bare(&condition.bounded_ty, name))
+            }
+            _ => false,
+        });
     by_parameter || by_condition
 }
 

@@ -28,7 +28,9 @@ impl Template {
         }
         for piece in pieces(&source).map_err(complain)? {
             match piece {
-                Piece::Text(text) => template.rest.last_mut().map_or(&mut template.text, |(_, after)| after).push_str(&text),
+                Piece::Text(text) => {
+                    template.rest.last_mut().map_or(&mut template.text, |(_, after)| after).push_str(&text)
+                }
                 Piece::Placeholder(inner) => {
                     if template.rest.last().is_some_and(|(_, between)| !between.contains(':')) {
                         return Err(complain(format!(
@@ -90,7 +92,9 @@ impl Template {
 /// The expression in a placeholder: a variable, and fields of it.
 fn place(inner: &str, literal: &LitStr) -> Result<Expr, String> {
     let refuse = || {
-        format!("`{{{inner}}}` is not a variable or a field of one; write `tag(\"...{{}}\", expression)` for anything else")
+        format!(
+            "`{{{inner}}}` is not a variable or a field of one; write `tag(\"...{{}}\", expression)` for anything else"
+        )
     };
     if let Some((name, _)) = inner.split_once(':') {
         return Err(format!("`{{{inner}}}` has a format after the `:`, which tags do not take; write `{{{name}}}`"));

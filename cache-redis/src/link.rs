@@ -16,7 +16,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use cache_core::{
-    Target,
+    Outcome,
     mutant::{self, Mutant},
     store::{Link as Status, StoreError},
 };
@@ -28,7 +28,7 @@ use crate::{
     connection::{CallError, Session},
     error::ConnectError,
     invalidate,
-    journal::Journal,
+    journal::{Item, Journal},
     name::Names,
     script::SCRIPTS,
 };
@@ -93,28 +93,34 @@ impl Link {
         result.map_err(|error| self.settle(session, error))
     }
 
-    /// Invalidates. What Redis has not acknowledged is in the journal when this returns `false`.
-    pub(crate) async fn invalidate(&self, targets: &[Target]) -> bool {
-        let Some(session) = self.writer_or_journal(targets) else {
-            return false;
+    /// Sends several commands within the bound on calls.
+    pub(crate) async fn call_all(&self, session: &Arc<Session>, commands: &Pipeline) -> Result<(), StoreError> {
+        let result = session.send_all(commands, self.call_timeout).await;
+        result.map(drop).map_err(|error| self.settle(session, error))
+    }
+
+    /// Invalidates. What Redis has not acknowledged is in the journal when this returns.
+    pub(crate) async fn invalidate(&self, items: Vec<Item>) -> Outcome {
+        let Some(session) = self.writer_or_journal(&items) else {
+            return Outcome::Journaled;
         };
         let send = |commands: Pipeline| {
             let session = Arc::clone(&session);
             async move { session.send_all(&commands, self.call_timeout).await }
         };
-        match invalidate::apply(&self.names, targets, send).await {
-            Ok(()) => true,
+        match invalidate::apply(&self.names, &items, send).await {
+            Ok(()) => Outcome::Applied,
             Err(error) => {
                 // Whether it took effect is not known, so it counts as not done, and nothing is trusted until it is.
                 let mut gate = self.gate();
-                gate.journal.add(targets.iter().cloned());
+                gate.journal.add(items);
                 self.drop_session(&session, &mut gate, &error);
                 // Another session may have become current since this one failed.
                 if let Some(current) = self.session.load_full() {
                     self.drop_session(&current, &mut gate, &error);
                 }
                 self.tell_journal(&gate.journal);
-                false
+                Outcome::Journaled
             }
         }
     }
@@ -218,15 +224,15 @@ impl Link {
         if mutant::is(Mutant::NoJournalGate) {
             return Ok(0);
         }
-        let targets = self.gate().journal.take();
+        let items = self.gate().journal.take();
         let send = |commands: Pipeline| {
             let session = Arc::clone(session);
             async move { session.send_all(&commands, self.connect_timeout).await }
         };
-        let result = invalidate::apply(&self.names, &targets, send).await;
-        let count = targets.len();
+        let result = invalidate::apply(&self.names, &items, send).await;
+        let count = items.len();
         if result.is_err() {
-            self.gate().journal.add(targets);
+            self.gate().journal.add(items);
         }
         result.map(|()| count)
     }
@@ -250,12 +256,12 @@ impl Link {
         Ok(reply == Value::Int(1))
     }
 
-    /// The session to invalidate over, or none, with the targets in the journal. Both under one lock: a session that
+    /// The session to invalidate over, or none, with the items in the journal. Both under one lock: a session that
     /// becomes current has seen what was journaled before.
-    fn writer_or_journal(&self, targets: &[Target]) -> Option<Arc<Session>> {
+    fn writer_or_journal(&self, items: &[Item]) -> Option<Arc<Session>> {
         let mut gate = self.gate();
         if gate.writer.is_none() {
-            gate.journal.add(targets.iter().cloned());
+            gate.journal.add(items.iter().cloned());
             self.tell_journal(&gate.journal);
         }
         gate.writer.clone()

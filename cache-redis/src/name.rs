@@ -81,6 +81,17 @@ impl Names {
         }
     }
 
+    /// The keys that a quarantine of the target stands at; `false` if it has none.
+    pub(crate) fn of_hold(&self, target: &Target, keys: &mut Vec<String>) -> bool {
+        match target {
+            Target::Entry(path) => keys.push(self.name(&[path])),
+            Target::Node(path) => keys.extend([self.name(&[path, TOKEN]), self.name(&[path])]),
+            Target::Tag(tag) => keys.push(self.name(&[TAG, tag.as_str(), TOKEN])),
+            _ => return false,
+        }
+        true
+    }
+
     fn pattern(&self, glob: &str) -> String {
         let mut pattern = String::with_capacity(self.prefix.len() + glob.len());
         for c in self.prefix.chars() {

@@ -9,6 +9,7 @@ use redis::{Cmd, Pipeline};
 use sha1::{Digest as _, Sha1};
 
 const TOKENS: &str = include_str!("script/tokens.lua");
+const HOLDERS: &str = include_str!("script/holders.lua");
 
 /// A script and the digest that calls it.
 pub(crate) struct Script {
@@ -25,6 +26,8 @@ pub(crate) struct Scripts {
     pub(crate) release: Script,
     pub(crate) renew: Script,
     pub(crate) invalidate: Script,
+    pub(crate) hold: Script,
+    pub(crate) unhold: Script,
     pub(crate) fence: Script,
 }
 
@@ -36,6 +39,8 @@ pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     release: Script::over_tokens(include_str!("script/release.lua")),
     renew: Script::over_tokens(include_str!("script/renew.lua")),
     invalidate: Script::new(include_str!("script/invalidate.lua").to_owned()),
+    hold: Script::new([HOLDERS, include_str!("script/hold.lua")].concat()),
+    unhold: Script::new([HOLDERS, include_str!("script/unhold.lua")].concat()),
     fence: Script::new(include_str!("script/fence.lua").to_owned()),
 });
 
@@ -63,15 +68,15 @@ impl Script {
 impl Scripts {
     /// Loads all of them.
     pub(crate) fn load(&self) -> Pipeline {
-        let mut pipeline = Pipeline::with_capacity(8);
+        let mut pipeline = Pipeline::with_capacity(10);
         for script in self.all() {
             pipeline.cmd("SCRIPT").arg("LOAD").arg(&script.source);
         }
         pipeline
     }
 
-    fn all(&self) -> [&Script; 8] {
-        let Self { acquire, refresh, fill, replace, release, renew, invalidate, fence } = self;
-        [acquire, refresh, fill, replace, release, renew, invalidate, fence]
+    fn all(&self) -> [&Script; 10] {
+        let Self { acquire, refresh, fill, replace, release, renew, invalidate, hold, unhold, fence } = self;
+        [acquire, refresh, fill, replace, release, renew, invalidate, hold, unhold, fence]
     }
 }

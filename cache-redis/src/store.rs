@@ -14,7 +14,7 @@ use cache_core::{
     Key, Outcome, Store, Target,
     mutant::{self, Mutant},
     policy::MAX_TTL,
-    store::{Acquired, Filled, Lease, LeaseId, Link as Status, Payload, Purpose, Read, StoreError},
+    store::{Acquired, Filled, HolderId, Lease, LeaseId, Link as Status, Payload, Purpose, Read, StoreError},
 };
 use redis::{Cmd, Value};
 use tokio::{sync::watch, task::AbortHandle};
@@ -24,6 +24,8 @@ use crate::{
     connection::{Incarnation, Session},
     entry::{self, Entry, HEAD},
     error::{ConnectError, NotBytes, TooLarge, UnexpectedReply},
+    invalidate,
+    journal::Item,
     link::Link,
     name::Names,
     script::SCRIPTS,
@@ -204,7 +206,21 @@ impl Store for RedisStore {
         if targets.is_empty() {
             return Ok(Outcome::Applied);
         }
-        Ok(if self.link.invalidate(targets).await { Outcome::Applied } else { Outcome::Journaled })
+        Ok(self.link.invalidate(Item::of(targets, None)).await)
+    }
+
+    async fn hold(&self, targets: &[Target], holder: HolderId, lasts: Duration) -> Result<(), StoreError> {
+        let commands = invalidate::hold(&self.names, targets, holder, lasts.min(MAX_TTL));
+        let commands = commands.map_err(|error| StoreError::Failed(Box::new(error)))?;
+        let session = self.link.session()?;
+        self.link.call_all(&session, &commands).await
+    }
+
+    async fn release_hold(&self, targets: &[Target], holder: HolderId) -> Result<Outcome, StoreError> {
+        if targets.is_empty() {
+            return Ok(Outcome::Applied);
+        }
+        Ok(self.link.invalidate(Item::of(targets, Some(holder))).await)
     }
 
     fn link(&self) -> Option<watch::Receiver<Status>> {
@@ -287,7 +303,7 @@ fn unexpected() -> StoreError {
 }
 
 /// Redis takes whole milliseconds, and no zero.
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 50)
 }
 

@@ -59,18 +59,7 @@ impl<'a> Call<'a> {
         if degraded {
             counters.degraded.add(1);
         }
-        Self {
-            inner,
-            key,
-            policy,
-            counters,
-            store,
-            degraded,
-            absence_refused: false,
-            missed: false,
-            since,
-            turns: 0,
-        }
+        Self { inner, key, policy, counters, store, degraded, absence_refused: false, missed: false, since, turns: 0 }
     }
 
     /// A stored absence counts as a miss.
@@ -184,7 +173,6 @@ impl<'a> Call<'a> {
             }
         }
     }
-
 }
 
 impl Inner {

@@ -270,7 +270,14 @@ pub struct Call<S>(PhantomData<fn() -> S>);
 
 impl<S: Shape> Call<S> {
     /// Serves the call: from the cache, else by `load`.
-    pub async fn run<F>(self, cache: &Cache, key: Key, policy: &Policy, keep: impl FnOnce(&S::Kept) -> bool, load: F) -> S::Output
+    pub async fn run<F>(
+        self,
+        cache: &Cache,
+        key: Key,
+        policy: &Policy,
+        keep: impl FnOnce(&S::Kept) -> bool,
+        load: F,
+    ) -> S::Output
     where
         S: Serve,
         S::Value: Cacheable,

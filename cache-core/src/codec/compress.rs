@@ -58,17 +58,11 @@ impl Compression {
 }
 
 /// The payload as it was before compression `id`; it has to be `raw_len` bytes long.
-pub(super) fn decompress(
-    id: u8,
-    payload: &[u8],
-    raw_len: usize,
-) -> Result<Cow<'_, [u8]>, DecodeError> {
+pub(super) fn decompress(id: u8, payload: &[u8], raw_len: usize) -> Result<Cow<'_, [u8]>, DecodeError> {
     let raw: Vec<u8> = match id {
         0 => return Ok(Cow::Borrowed(payload)),
         #[cfg(feature = "zstd")]
-        Compression::ZSTD => {
-            zstd::bulk::decompress(payload, raw_len).map_err(|_| DecodeError::Compression)?
-        }
+        Compression::ZSTD => zstd::bulk::decompress(payload, raw_len).map_err(|_| DecodeError::Compression)?,
         #[cfg(feature = "lz4")]
         Compression::LZ4 => {
             // LZ4 cannot shrink more than that, so a longer length is a lie not worth an allocation.
@@ -79,9 +73,5 @@ pub(super) fn decompress(
         }
         _ => return Err(DecodeError::UnknownCompression(id)),
     };
-    if raw.len() == raw_len {
-        Ok(Cow::Owned(raw))
-    } else {
-        Err(DecodeError::Length)
-    }
+    if raw.len() == raw_len { Ok(Cow::Owned(raw)) } else { Err(DecodeError::Length) }
 }

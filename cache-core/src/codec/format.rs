@@ -52,23 +52,14 @@ impl Format {
     }
 
     /// Appends the value's bytes to `out`.
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "without any codec, `out` goes nowhere"
-    )]
-    pub(crate) fn encode<T: Serialize>(
-        self,
-        value: &T,
-        out: Vec<u8>,
-    ) -> Result<Vec<u8>, EncodeError> {
+    #[allow(clippy::needless_pass_by_value, reason = "without any codec, `out` goes nowhere")]
+    pub(crate) fn encode<T: Serialize>(self, value: &T, out: Vec<u8>) -> Result<Vec<u8>, EncodeError> {
         match self {
             #[cfg(feature = "postcard")]
             Self::Postcard => postcard::to_extend(value, out).map_err(refused),
             #[cfg(feature = "message-pack")]
             Self::MessagePack => {
-                let mut writer = rmp_serde::Serializer::new(out)
-                    .with_struct_map()
-                    .with_human_readable();
+                let mut writer = rmp_serde::Serializer::new(out).with_struct_map().with_human_readable();
                 value.serialize(&mut writer).map_err(refused)?;
                 Ok(writer.into_inner())
             }
@@ -84,10 +75,7 @@ impl Format {
                 bincode::serde::encode_into_std_write(value, &mut out, BINCODE).map_err(refused)?;
                 Ok(out)
             }
-            #[allow(
-                unreachable_patterns,
-                reason = "reached when a codec is not compiled in"
-            )]
+            #[allow(unreachable_patterns, reason = "reached when a codec is not compiled in")]
             _ => {
                 let _ = (value, out);
                 Err(EncodeError::NoCodec)
@@ -96,30 +84,13 @@ impl Format {
     }
 
     /// Reads a value that takes up all of `bytes`. Lists and maps in it hold up to `limit` bytes.
-    pub(crate) fn decode<T: DeserializeOwned>(
-        self,
-        bytes: &[u8],
-        limit: usize,
-    ) -> Result<T, DecodeError> {
+    pub(crate) fn decode<T: DeserializeOwned>(self, bytes: &[u8], limit: usize) -> Result<T, DecodeError> {
         let budget = Budget::new(limit);
-        let seed = Guarded {
-            budget: &budget,
-            value: std::marker::PhantomData,
-        };
-        self.read(bytes, seed).map_err(|error| {
-            if budget.is_exceeded() {
-                DecodeError::Limit
-            } else {
-                error
-            }
-        })
+        let seed = Guarded { budget: &budget, value: std::marker::PhantomData };
+        self.read(bytes, seed).map_err(|error| if budget.is_exceeded() { DecodeError::Limit } else { error })
     }
 
-    fn read<'de, S: DeserializeSeed<'de>>(
-        self,
-        bytes: &'de [u8],
-        seed: S,
-    ) -> Result<S::Value, DecodeError> {
+    fn read<'de, S: DeserializeSeed<'de>>(self, bytes: &'de [u8], seed: S) -> Result<S::Value, DecodeError> {
         match self {
             #[cfg(feature = "postcard")]
             Self::Postcard => {
@@ -146,14 +117,10 @@ impl Format {
             }
             #[cfg(feature = "bincode")]
             Self::Bincode => {
-                let (value, used) =
-                    bincode::serde::seed_decode_from_slice(seed, bytes, BINCODE).map_err(unread)?;
+                let (value, used) = bincode::serde::seed_decode_from_slice(seed, bytes, BINCODE).map_err(unread)?;
                 at_end(value, bytes.len() - used)
             }
-            #[allow(
-                unreachable_patterns,
-                reason = "reached when a codec is not compiled in"
-            )]
+            #[allow(unreachable_patterns, reason = "reached when a codec is not compiled in")]
             _ => {
                 let _ = (bytes, seed);
                 Err(DecodeError::UnknownCodec(self as u8))
@@ -188,9 +155,5 @@ fn unread(error: impl std::fmt::Display) -> DecodeError {
 }
 
 fn at_end<T>(value: T, left: usize) -> Result<T, DecodeError> {
-    if left == 0 {
-        Ok(value)
-    } else {
-        Err(DecodeError::Length)
-    }
+    if left == 0 { Ok(value) } else { Err(DecodeError::Length) }
 }

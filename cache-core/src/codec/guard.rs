@@ -25,10 +25,7 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) const fn new(bytes: usize) -> Self {
-        Self {
-            left: Cell::new(bytes),
-            exceeded: Cell::new(false),
-        }
+        Self { left: Cell::new(bytes), exceeded: Cell::new(false) }
     }
 
     /// Whether the guard has refused something.
@@ -65,11 +62,7 @@ pub(super) struct Guard<'b, I, const LIST: bool = false> {
 
 impl<'b, I> Guard<'b, I> {
     pub(super) const fn new(inner: I, budget: &'b Budget) -> Self {
-        Self {
-            inner,
-            budget,
-            depth: 0,
-        }
+        Self { inner, budget, depth: 0 }
     }
 }
 
@@ -202,10 +195,7 @@ impl<'de, V: Visitor<'de>, const LIST: bool> Visitor<'de> for Guard<'_, V, LIST>
     }
 
     #[inline]
-    fn visit_newtype_struct<D: Deserializer<'de>>(
-        self,
-        deserializer: D,
-    ) -> Result<V::Value, D::Error> {
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
         let deserializer = self.deeper(deserializer)?.plain();
         self.inner.visit_newtype_struct(deserializer)
     }
@@ -243,10 +233,7 @@ impl<'de, A: de::SeqAccess<'de>, const LIST: bool> de::SeqAccess<'de> for Guard<
     type Error = A::Error;
 
     #[inline]
-    fn next_element_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, A::Error> {
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
         self.charge::<S::Value, _>()?;
         let seed = self.same(seed);
         self.inner.next_element_seed(seed)
@@ -262,10 +249,7 @@ impl<'de, A: de::MapAccess<'de>, const LIST: bool> de::MapAccess<'de> for Guard<
     type Error = A::Error;
 
     #[inline]
-    fn next_key_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, A::Error> {
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
         self.charge::<S::Value, _>()?;
         let seed = self.same(seed);
         self.inner.next_key_seed(seed)
@@ -289,23 +273,10 @@ impl<'b, 'de, A: de::EnumAccess<'de>> de::EnumAccess<'de> for Guard<'b, A> {
     type Variant = Guard<'b, A::Variant>;
 
     #[inline]
-    fn variant_seed<S: DeserializeSeed<'de>>(
-        self,
-        seed: S,
-    ) -> Result<(S::Value, Self::Variant), A::Error> {
-        let (value, variant) = self.inner.variant_seed(Guard {
-            inner: seed,
-            budget: self.budget,
-            depth: self.depth,
-        })?;
-        Ok((
-            value,
-            Guard {
-                inner: variant,
-                budget: self.budget,
-                depth: self.depth,
-            },
-        ))
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), A::Error> {
+        let (value, variant) =
+            self.inner.variant_seed(Guard { inner: seed, budget: self.budget, depth: self.depth })?;
+        Ok((value, Guard { inner: variant, budget: self.budget, depth: self.depth }))
     }
 }
 

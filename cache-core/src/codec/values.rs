@@ -52,12 +52,7 @@ impl Default for Values {
 impl Values {
     /// `Auto`; compression by zstd, or else LZ4, where compiled in, from 4 KiB up; a decode limit of 64 MiB.
     pub const fn new() -> Self {
-        Self {
-            choice: Choice::BEST,
-            compression: Compression::best(),
-            compress_from: 4 << 10,
-            limit: 64 << 20,
-        }
+        Self { choice: Choice::BEST, compression: Compression::best(), compress_from: 4 << 10, limit: 64 << 20 }
     }
 
     /// Writes with another codec. What others wrote stays readable.
@@ -91,12 +86,7 @@ impl Values {
 
     /// Encodes a value, or with `None` the knowledge that there is none. `version` is the user's part of the
     /// fingerprint.
-    pub fn encode<T>(
-        &self,
-        value: Option<&T>,
-        meta: Meta,
-        version: u32,
-    ) -> Result<Bytes, EncodeError>
+    pub fn encode<T>(&self, value: Option<&T>, meta: Meta, version: u32) -> Result<Bytes, EncodeError>
     where
         T: Serialize + DeserializeOwned + 'static,
     {
@@ -117,21 +107,14 @@ impl Values {
         };
         // Both directions run the user's code, which must not take the caller's value away with a panic.
         let encoded = catch_unwind(AssertUnwindSafe(|| self.encode_safely(value, known)));
-        let Encoded {
-            format,
-            trace,
-            mut entry,
-        } = encoded.unwrap_or(Err(EncodeError::Panicked))?;
+        let Encoded { format, trace, mut entry } = encoded.unwrap_or(Err(EncodeError::Panicked))?;
         header.codec = format as u8;
         header.trace = trace;
         let room = Header::room(trace.is_some());
         let raw_len = entry.len() - room;
         header.raw_len = u32::try_from(raw_len).map_err(|_| EncodeError::TooLarge(raw_len))?;
         if raw_len >= self.compress_from
-            && let Some(smaller) = self
-                .compression
-                .compress(&entry[room..])
-                .filter(|it| it.len() < raw_len)
+            && let Some(smaller) = self.compression.compress(&entry[room..]).filter(|it| it.len() < raw_len)
         {
             header.compression = self.compression.id();
             entry.truncate(room);
@@ -160,24 +143,18 @@ impl Values {
         let decoded = catch_unwind(AssertUnwindSafe(|| {
             let value = format.decode::<T>(&raw, self.limit)?;
             match header.trace {
-                Some(trace)
-                    if schema::trace(&value, format.is_human_readable()).ok() != Some(trace) =>
-                {
+                Some(trace) if schema::trace(&value, format.is_human_readable()).ok() != Some(trace) => {
                     Err(DecodeError::Schema)
                 }
                 _ => Ok(value),
             }
         }));
-        decoded
-            .unwrap_or(Err(DecodeError::Panicked))
-            .map(|value| (Some(value), header.meta))
+        decoded.unwrap_or(Err(DecodeError::Panicked)).map(|value| (Some(value), header.meta))
     }
 
     /// About how many bytes `value` takes in memory, for stores that hold objects. Nothing is encoded.
     pub fn weigh<T: Serialize>(value: &T) -> usize {
-        let weight = catch_unwind(AssertUnwindSafe(|| schema::weigh(value).ok()))
-            .ok()
-            .flatten();
+        let weight = catch_unwind(AssertUnwindSafe(|| schema::weigh(value).ok())).ok().flatten();
         weight.unwrap_or(0).max(size_of::<T>())
     }
 
@@ -199,22 +176,15 @@ impl Values {
         };
         match (self.attempt(value, first, conforms, known), second) {
             // Whatever the schema says, the value does not survive: only a trace can tell on the way back.
-            (
-                Err(first @ (EncodeError::DoesNotRoundTrip | EncodeError::Codec(_))),
-                Some(second),
-            ) => self.attempt(value, second, false, known).map_err(|_| first),
+            (Err(first @ (EncodeError::DoesNotRoundTrip | EncodeError::Codec(_))), Some(second)) => {
+                self.attempt(value, second, false, known).map_err(|_| first)
+            }
             (done, _) => done,
         }
     }
 
     /// Encodes in one format. A value that conforms to its schema is read back now and then, any other always.
-    fn attempt<T>(
-        &self,
-        value: &T,
-        format: Format,
-        conforms: bool,
-        known: &Known,
-    ) -> Result<Encoded, EncodeError>
+    fn attempt<T>(&self, value: &T, format: Format, conforms: bool, known: &Known) -> Result<Encoded, EncodeError>
     where
         T: Serialize + DeserializeOwned,
     {
@@ -229,11 +199,7 @@ impl Values {
         }
         let is_large = raw.len() > self.limit / 32;
         if is_proven && !is_large && !known.is_due() {
-            return Ok(Encoded {
-                format,
-                trace: None,
-                entry,
-            });
+            return Ok(Encoded { format, trace: None, entry });
         }
         let human_readable = format.is_human_readable();
         let trace = schema::trace(value, human_readable).map_err(stopped)?;
@@ -247,11 +213,7 @@ impl Values {
             }
             return Err(EncodeError::DoesNotRoundTrip);
         }
-        Ok(Encoded {
-            format,
-            trace: (!is_proven).then_some(trace),
-            entry,
-        })
+        Ok(Encoded { format, trace: (!is_proven).then_some(trace), entry })
     }
 }
 

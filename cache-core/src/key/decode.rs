@@ -73,16 +73,12 @@ pub struct NotAKey {
 ///
 /// [`NotAKey`] if no key encodes to that text, as far as can be told without the types.
 pub fn decode(path: &str) -> Result<Vec<Decoded>, NotAKey> {
-    path.split(SEPARATOR)
-        .enumerate()
-        .map(|(index, text)| segment(index, text))
-        .collect()
+    path.split(SEPARATOR).enumerate().map(|(index, text)| segment(index, text)).collect()
 }
 
 fn segment(index: usize, text: &str) -> Result<Decoded, NotAKey> {
     let malformed = |at| NotAKey { segment: index, at };
-    let is_digest =
-        |hex: &&str| hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let is_digest = |hex: &&str| hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if let Some(hex) = text.strip_prefix('!').filter(is_digest) {
         return Ok(Decoded::Digest(hex.to_owned()));
     }
@@ -131,11 +127,7 @@ impl Reader<'_> {
             return self.items().map(Decoded::Sequence);
         }
         let text = self.characters()?;
-        if self.take("(") {
-            self.items().map(|items| Decoded::Variant(text, items))
-        } else {
-            Some(Decoded::Text(text))
-        }
+        if self.take("(") { self.items().map(|items| Decoded::Variant(text, items)) } else { Some(Decoded::Text(text)) }
     }
 
     fn items(&mut self) -> Option<Vec<Decoded>> {
@@ -172,10 +164,6 @@ impl Reader<'_> {
                 break;
             }
         }
-        if bytes.is_empty() {
-            None
-        } else {
-            String::from_utf8(bytes).ok()
-        }
+        if bytes.is_empty() { None } else { String::from_utf8(bytes).ok() }
     }
 }

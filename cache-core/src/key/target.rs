@@ -18,6 +18,13 @@ pub enum Target {
     All,
 }
 
+impl Target {
+    /// Whether it can be quarantined: an entry, a node or a tag, which have a place of their own in a store.
+    pub fn can_be_held(&self) -> bool {
+        matches!(self, Self::Entry(_) | Self::Node(_) | Self::Tag(_))
+    }
+}
+
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

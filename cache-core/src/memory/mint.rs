@@ -1,4 +1,4 @@
-//! Names for leases, unique for all time.
+//! Names for leases and holders, unique for all time.
 
 use std::{
     collections::hash_map::RandomState,
@@ -11,8 +11,12 @@ use std::{
 
 use crate::store::LeaseId;
 
-/// A name that no other lease has or had: 95 random bits of this process and a counter, readable.
 pub(super) fn lease_id() -> LeaseId {
+    LeaseId(unique_name())
+}
+
+/// A name that nothing else has or had: 95 random bits of this process and a counter, readable.
+pub(crate) fn unique_name() -> [u8; 32] {
     static PROCESS: LazyLock<[u64; 2]> =
         LazyLock::new(|| [RandomState::new().hash_one("lease"), RandomState::new().hash_one(std::process::id())]);
     static COUNTER: AtomicU64 = AtomicU64::new(0);
@@ -20,7 +24,7 @@ pub(super) fn lease_id() -> LeaseId {
     write(&mut id[..12], PROCESS[0]);
     write(&mut id[12..19], PROCESS[1]);
     write(&mut id[19..], COUNTER.fetch_add(1, Ordering::Relaxed));
-    LeaseId(id)
+    id
 }
 
 /// The low bits of a number, five to a letter.

@@ -19,10 +19,7 @@ pub(super) fn of(root: &str, nodes: &[Node]) -> u64 {
         number(&mut digest, node.edges.len());
         for edge in &node.edges {
             text(&mut digest, &edge.value);
-            number(
-                &mut digest,
-                edge.target.map_or(usize::MAX, |target| target as usize),
-            );
+            number(&mut digest, edge.target.map_or(usize::MAX, |target| target as usize));
         }
     }
     let digest = digest.finalize();

@@ -35,10 +35,7 @@ mod tests {
     #[test]
     fn modules_do_not_count() {
         assert_eq!(plain("alloc::vec::Vec<app::v2::Row>"), "Vec<Row>");
-        assert_eq!(
-            plain("(i32, [core::option::Option<a::B>; 3])"),
-            "(i32, [Option<B>; 3])"
-        );
+        assert_eq!(plain("(i32, [core::option::Option<a::B>; 3])"), "(i32, [Option<B>; 3])");
         assert_eq!(plain("&'static str"), "&'static str");
         assert_eq!(plain("dyn a::b::T<Out = c::D>"), "dyn T<Out = D>");
         assert_eq!(plain("a::f::{{closure}}::T"), "{{closure}}::T");

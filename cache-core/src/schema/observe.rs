@@ -66,18 +66,8 @@ impl Observer for Trace {
         Ok(((), mix(kind as u64, 0)))
     }
 
-    fn variant(
-        &mut self,
-        (): (),
-        index: u32,
-        name: &'static str,
-        body: Kind,
-        _: usize,
-    ) -> Result<((), u64), Stop> {
-        Ok((
-            (),
-            hash(mix(body as u64, u64::from(index)), name.as_bytes()),
-        ))
+    fn variant(&mut self, (): (), index: u32, name: &'static str, body: Kind, _: usize) -> Result<((), u64), Stop> {
+        Ok(((), hash(mix(body as u64, u64::from(index)), name.as_bytes())))
     }
 
     fn step(&mut self, (): (), _: Step) -> Result<(), Stop> {
@@ -137,24 +127,10 @@ impl Observer for Weigh {
     }
 
     fn open(&mut self, (): (), kind: Kind, _: Option<usize>) -> Result<((), u64), Stop> {
-        Ok((
-            (),
-            if matches!(kind, Kind::Seq | Kind::Map) {
-                Self::OWNER
-            } else {
-                0
-            },
-        ))
+        Ok(((), if matches!(kind, Kind::Seq | Kind::Map) { Self::OWNER } else { 0 }))
     }
 
-    fn variant(
-        &mut self,
-        (): (),
-        _: u32,
-        _: &'static str,
-        _: Kind,
-        _: usize,
-    ) -> Result<((), u64), Stop> {
+    fn variant(&mut self, (): (), _: u32, _: &'static str, _: Kind, _: usize) -> Result<((), u64), Stop> {
         Ok(((), 8))
     }
 
@@ -164,8 +140,7 @@ impl Observer for Weigh {
 
     fn fold(&mut self, sum: u64, kind: Kind, _: Step, part: u64) -> u64 {
         // A map keeps about one word of its own beside each entry.
-        sum.saturating_add(part)
-            .saturating_add(if kind == Kind::Map { 8 } else { 0 })
+        sum.saturating_add(part).saturating_add(if kind == Kind::Map { 8 } else { 0 })
     }
 
     fn entry(&mut self, key: u64, value: u64) -> u64 {
@@ -187,11 +162,7 @@ struct Conform<'a> {
 
 impl Conform<'_> {
     fn expect(&self, at: u32, kind: Kind) -> Result<(), Stop> {
-        if self.schema.node(at).kind == kind {
-            Ok(())
-        } else {
-            Err(Stop::Misfit)
-        }
+        if self.schema.node(at).kind == kind { Ok(()) } else { Err(Stop::Misfit) }
     }
 
     /// Names come from literals, which the compiler mostly keeps once.
@@ -202,10 +173,7 @@ impl Conform<'_> {
     fn edge(&self, at: u32, index: usize) -> Result<u32, Stop> {
         let edges = &self.schema.node(at).edges;
         // A long array has one edge for all its elements.
-        let edge = edges
-            .get(index)
-            .or_else(|| edges.last())
-            .ok_or(Stop::Misfit)?;
+        let edge = edges.get(index).or_else(|| edges.last()).ok_or(Stop::Misfit)?;
         edge.target.ok_or(Stop::Misfit)
     }
 }
@@ -229,9 +197,7 @@ impl Observer for Conform<'_> {
     fn open(&mut self, at: u32, kind: Kind, len: Option<usize>) -> Result<(u32, u64), Stop> {
         self.expect(at, kind)?;
         match kind {
-            Kind::Tuple | Kind::TupleStruct | Kind::Struct
-                if len != Some(self.schema.node(at).len) =>
-            {
+            Kind::Tuple | Kind::TupleStruct | Kind::Struct if len != Some(self.schema.node(at).len) => {
                 Err(Stop::Misfit)
             }
             Kind::Seq | Kind::Map if len.is_none() => Err(Stop::Misfit),
@@ -239,14 +205,7 @@ impl Observer for Conform<'_> {
         }
     }
 
-    fn variant(
-        &mut self,
-        at: u32,
-        index: u32,
-        name: &'static str,
-        body: Kind,
-        len: usize,
-    ) -> Result<(u32, u64), Stop> {
+    fn variant(&mut self, at: u32, index: u32, name: &'static str, body: Kind, len: usize) -> Result<(u32, u64), Stop> {
         self.expect(at, Kind::Enum)?;
         let index = index as usize;
         if !self.is_named(at, index, name) {
@@ -254,19 +213,13 @@ impl Observer for Conform<'_> {
         }
         let at = self.edge(at, index)?;
         self.expect(at, body)?;
-        if self.schema.node(at).len == len {
-            Ok((at, 0))
-        } else {
-            Err(Stop::Misfit)
-        }
+        if self.schema.node(at).len == len { Ok((at, 0)) } else { Err(Stop::Misfit) }
     }
 
     fn step(&mut self, at: u32, step: Step) -> Result<u32, Stop> {
         match step {
             Step::Item(index) => self.edge(at, index),
-            Step::Field(index, name) if self.schema.node(at).names.get(index) == Some(&name) => {
-                self.edge(at, index)
-            }
+            Step::Field(index, name) if self.schema.node(at).names.get(index) == Some(&name) => self.edge(at, index),
             Step::Field(..) => Err(Stop::Misfit),
             Step::Key => self.edge(at, 0),
             Step::Value => self.edge(at, 1),

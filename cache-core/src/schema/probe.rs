@@ -77,12 +77,7 @@ struct Call {
 
 impl Call {
     const fn plain(kind: Kind) -> Self {
-        Self {
-            kind,
-            name: "",
-            names: &[],
-            len: 0,
-        }
+        Self { kind, name: "", names: &[], len: 0 }
     }
 
     fn edges(&self) -> usize {
@@ -118,28 +113,13 @@ impl Atlas {
     fn explore<T: DeserializeOwned>(&mut self, from: Option<(u32, usize)>, path: &[usize]) {
         for _ in 0..MAX_TRIALS {
             self.trials.begin();
-            let mut run = Run {
-                atlas: self,
-                path,
-                part: "",
-                reached: None,
-                again: false,
-            };
+            let mut run = Run { atlas: self, path, part: "", reached: None, again: false };
             // A panic of the user's code ends the run like an error. What the run holds stays consistent: every
             // note is written at once.
-            let _ = catch_unwind(AssertUnwindSafe(|| {
-                T::deserialize(Probe {
-                    run: &mut run,
-                    depth: Some(0),
-                })
-                .err()
-            }));
+            let _ = catch_unwind(AssertUnwindSafe(|| T::deserialize(Probe { run: &mut run, depth: Some(0) }).err()));
             let (reached, again, part) = (run.reached, run.again, run.part);
             if let (Some((node, edge)), Some(target)) = (from, reached) {
-                self.nodes[node as usize].edges[edge] = Edge {
-                    value: name::plain(part),
-                    target: Some(target),
-                };
+                self.nodes[node as usize].edges[edge] = Edge { value: name::plain(part), target: Some(target) };
             }
             if reached.is_some() || !again {
                 return;
@@ -158,14 +138,8 @@ impl Atlas {
             name: call.name,
             value: name::plain(value),
             names: call.names,
-            len: if call.names.is_empty() {
-                call.len
-            } else {
-                call.names.len()
-            },
-            edges: std::iter::repeat_with(Edge::default)
-                .take(call.edges())
-                .collect(),
+            len: if call.names.is_empty() { call.len } else { call.names.len() },
+            edges: std::iter::repeat_with(Edge::default).take(call.edges()).collect(),
         });
         self.index.insert((value, call), node);
         (node, true)
@@ -198,11 +172,7 @@ impl Run<'_> {
     /// Counts a call, and refuses it if the run is over. Code that swallows the errors of its parts goes on asking.
     fn call(&mut self) -> Result<(), Halt> {
         self.atlas.calls += 1;
-        if self.reached.is_some() || self.atlas.calls > MAX_CALLS {
-            Err(Halt)
-        } else {
-            Ok(())
-        }
+        if self.reached.is_some() || self.atlas.calls > MAX_CALLS { Err(Halt) } else { Ok(()) }
     }
 
     /// The step to take at `depth`; `None` (the node noted) at the end of the path.
@@ -231,28 +201,15 @@ impl Probe<'_, '_> {
         let Some(depth) = self.depth else {
             return dummy::answer(self.run, call, visitor);
         };
-        let step = self
-            .run
-            .step(depth, type_name::<V::Value>(), call)
-            .ok_or(Halt)?;
+        let step = self.run.step(depth, type_name::<V::Value>(), call).ok_or(Halt)?;
         let run = self.run;
         let next = depth + 1;
         match call.kind {
-            Kind::Option => visitor.visit_some(Probe {
-                run,
-                depth: Some(next),
-            }),
-            Kind::Newtype => visitor.visit_newtype_struct(Probe {
-                run,
-                depth: Some(next),
-            }),
-            Kind::Seq | Kind::Tuple | Kind::TupleStruct => {
-                visitor.visit_seq(Items::to(run, step, next))
-            }
+            Kind::Option => visitor.visit_some(Probe { run, depth: Some(next) }),
+            Kind::Newtype => visitor.visit_newtype_struct(Probe { run, depth: Some(next) }),
+            Kind::Seq | Kind::Tuple | Kind::TupleStruct => visitor.visit_seq(Items::to(run, step, next)),
             Kind::Map => visitor.visit_map(Fields::entry(run, step, next)),
-            Kind::Struct => {
-                visitor.visit_map(Fields::field(run, call.names.get(step).ok_or(Halt)?, next))
-            }
+            Kind::Struct => visitor.visit_map(Fields::field(run, call.names.get(step).ok_or(Halt)?, next)),
             Kind::Enum => visitor.visit_enum(Pick {
                 run,
                 value: type_name::<V::Value>(),
@@ -293,42 +250,16 @@ impl<'de> de::Deserializer<'de> for Probe<'_, '_> {
         false
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Halt> {
-        self.answer(
-            Call {
-                name,
-                ..Call::plain(Kind::UnitStruct)
-            },
-            visitor,
-        )
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Halt> {
+        self.answer(Call { name, ..Call::plain(Kind::UnitStruct) }, visitor)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Halt> {
-        self.answer(
-            Call {
-                name,
-                ..Call::plain(Kind::Newtype)
-            },
-            visitor,
-        )
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Halt> {
+        self.answer(Call { name, ..Call::plain(Kind::Newtype) }, visitor)
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Halt> {
-        self.answer(
-            Call {
-                len,
-                ..Call::plain(Kind::Tuple)
-            },
-            visitor,
-        )
+        self.answer(Call { len, ..Call::plain(Kind::Tuple) }, visitor)
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(
@@ -337,14 +268,7 @@ impl<'de> de::Deserializer<'de> for Probe<'_, '_> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, Halt> {
-        self.answer(
-            Call {
-                name,
-                len,
-                ..Call::plain(Kind::TupleStruct)
-            },
-            visitor,
-        )
+        self.answer(Call { name, len, ..Call::plain(Kind::TupleStruct) }, visitor)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -353,15 +277,7 @@ impl<'de> de::Deserializer<'de> for Probe<'_, '_> {
         names: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Halt> {
-        self.answer(
-            Call {
-                kind: Kind::Struct,
-                name,
-                names,
-                len: names.len(),
-            },
-            visitor,
-        )
+        self.answer(Call { kind: Kind::Struct, name, names, len: names.len() }, visitor)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -370,14 +286,6 @@ impl<'de> de::Deserializer<'de> for Probe<'_, '_> {
         names: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Halt> {
-        self.answer(
-            Call {
-                kind: Kind::Enum,
-                name,
-                names,
-                len: names.len(),
-            },
-            visitor,
-        )
+        self.answer(Call { kind: Kind::Enum, name, names, len: names.len() }, visitor)
     }
 }

@@ -68,12 +68,7 @@ pub(crate) trait Observer {
     /// Text or bytes, and 128-bit numbers.
     fn bytes(&mut self, at: Self::At, kind: Kind, bytes: &[u8]) -> Result<u64, Stop>;
     /// A container begins: where it is, and the start of the fold.
-    fn open(
-        &mut self,
-        at: Self::At,
-        kind: Kind,
-        len: Option<usize>,
-    ) -> Result<(Self::At, u64), Stop>;
+    fn open(&mut self, at: Self::At, kind: Kind, len: Option<usize>) -> Result<(Self::At, u64), Stop>;
     /// A variant begins. `body` tells which of the four forms it has.
     fn variant(
         &mut self,
@@ -96,16 +91,8 @@ pub(crate) trait Observer {
 }
 
 /// Shows `value` to `observer` and returns the fold.
-pub(crate) fn walk<T: Serialize + ?Sized, O: Observer>(
-    value: &T,
-    observer: &mut O,
-    at: O::At,
-) -> Result<u64, Stop> {
-    value.serialize(Walk {
-        observer,
-        at,
-        depth: 0,
-    })
+pub(crate) fn walk<T: Serialize + ?Sized, O: Observer>(value: &T, observer: &mut O, at: O::At) -> Result<u64, Stop> {
+    value.serialize(Walk { observer, at, depth: 0 })
 }
 
 struct Walk<'a, O: Observer> {
@@ -116,45 +103,19 @@ struct Walk<'a, O: Observer> {
 
 impl<'a, O: Observer> Walk<'a, O> {
     fn deeper(&self) -> Result<u32, Stop> {
-        if self.depth >= MAX_DEPTH {
-            Err(Stop::Depth)
-        } else {
-            Ok(self.depth + 1)
-        }
+        if self.depth >= MAX_DEPTH { Err(Stop::Depth) } else { Ok(self.depth + 1) }
     }
 
     fn open(self, kind: Kind, len: Option<usize>) -> Result<Parts<'a, O>, Stop> {
         let depth = self.deeper()?;
         let (at, sum) = self.observer.open(self.at, kind, len)?;
-        Ok(Parts {
-            observer: self.observer,
-            at,
-            depth,
-            kind,
-            sum,
-            count: 0,
-            key: 0,
-        })
+        Ok(Parts { observer: self.observer, at, depth, kind, sum, count: 0, key: 0 })
     }
 
-    fn variant(
-        self,
-        index: u32,
-        name: &'static str,
-        kind: Kind,
-        len: usize,
-    ) -> Result<Parts<'a, O>, Stop> {
+    fn variant(self, index: u32, name: &'static str, kind: Kind, len: usize) -> Result<Parts<'a, O>, Stop> {
         let depth = self.deeper()?;
         let (at, sum) = self.observer.variant(self.at, index, name, kind, len)?;
-        Ok(Parts {
-            observer: self.observer,
-            at,
-            depth,
-            kind,
-            sum,
-            count: 0,
-            key: 0,
-        })
+        Ok(Parts { observer: self.observer, at, depth, kind, sum, count: 0, key: 0 })
     }
 }
 
@@ -173,11 +134,7 @@ struct Parts<'a, O: Observer> {
 impl<O: Observer> Parts<'_, O> {
     fn visit<T: Serialize + ?Sized>(&mut self, step: Step, value: &T) -> Result<u64, Stop> {
         let at = self.observer.step(self.at, step)?;
-        value.serialize(Walk {
-            observer: &mut *self.observer,
-            at,
-            depth: self.depth,
-        })
+        value.serialize(Walk { observer: &mut *self.observer, at, depth: self.depth })
     }
 
     fn part<T: Serialize + ?Sized>(&mut self, step: Step, value: &T) -> Result<(), Stop> {
@@ -193,8 +150,7 @@ impl<O: Observer> Parts<'_, O> {
     }
 
     fn close(self) -> Result<u64, Stop> {
-        self.observer
-            .close(self.at, self.kind, self.sum, self.count)
+        self.observer.close(self.at, self.kind, self.sum, self.count)
     }
 }
 
@@ -269,20 +225,11 @@ impl<'a, O: Observer> ser::Serializer for Walk<'a, O> {
         self.observer.scalar(self.at, Kind::UnitStruct, 0)
     }
 
-    fn serialize_unit_variant(
-        self,
-        _: &'static str,
-        index: u32,
-        variant: &'static str,
-    ) -> Result<u64, Stop> {
+    fn serialize_unit_variant(self, _: &'static str, index: u32, variant: &'static str) -> Result<u64, Stop> {
         self.variant(index, variant, Kind::UnitVariant, 0)?.close()
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(
-        self,
-        _: &'static str,
-        value: &T,
-    ) -> Result<u64, Stop> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<u64, Stop> {
         self.open(Kind::Newtype, Some(1))?.only(value)
     }
 
@@ -293,8 +240,7 @@ impl<'a, O: Observer> ser::Serializer for Walk<'a, O> {
         variant: &'static str,
         value: &T,
     ) -> Result<u64, Stop> {
-        self.variant(index, variant, Kind::NewtypeVariant, 1)?
-            .only(value)
+        self.variant(index, variant, Kind::NewtypeVariant, 1)?.only(value)
     }
 
     fn serialize_seq(self, len: Option<usize>) -> Result<Parts<'a, O>, Stop> {

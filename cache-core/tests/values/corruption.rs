@@ -33,10 +33,8 @@ fn anything() -> impl Strategy<Value = Any> {
         prop_oneof![
             proptest::option::of(inner.clone().prop_map(Box::new)).prop_map(Any::Maybe),
             proptest::collection::vec(inner.clone(), 0..4).prop_map(Any::Many),
-            (inner.clone(), inner.clone()).prop_map(|(left, right)| Any::Named {
-                left: Box::new(left),
-                right: Box::new(right)
-            }),
+            (inner.clone(), inner.clone())
+                .prop_map(|(left, right)| Any::Named { left: Box::new(left), right: Box::new(right) }),
             proptest::collection::btree_map("[a-c]{0,2}", inner, 0..4).prop_map(Any::Map),
         ]
     })
@@ -45,11 +43,7 @@ fn anything() -> impl Strategy<Value = Any> {
 fn codecs() -> Vec<Values> {
     use cache_core::codec::{Auto, MessagePack, Postcard};
 
-    let mut codecs = vec![
-        Values::new().codec(Auto),
-        Values::new().codec(Postcard),
-        Values::new().codec(MessagePack),
-    ];
+    let mut codecs = vec![Values::new().codec(Auto), Values::new().codec(Postcard), Values::new().codec(MessagePack)];
     #[cfg(feature = "bincode")]
     codecs.push(Values::new().codec(cache_core::codec::Bincode));
     #[cfg(feature = "json")]
@@ -117,42 +111,21 @@ fn errors_say_why() {
     assert_eq!(with(2, 0x80), DecodeError::Header);
     assert_eq!(with(8, good[8] ^ 1), DecodeError::Schema);
     assert_eq!(with(28, good[28] ^ 1), DecodeError::Checksum);
-    assert_eq!(
-        values.decode::<u64>(&good, 1).unwrap_err(),
-        DecodeError::Schema
-    );
-    assert_eq!(
-        values.decode_limit(0).decode::<u32>(&good, 1).unwrap_err(),
-        DecodeError::Limit
-    );
+    assert_eq!(values.decode::<u64>(&good, 1).unwrap_err(), DecodeError::Schema);
+    assert_eq!(values.decode_limit(0).decode::<u32>(&good, 1).unwrap_err(), DecodeError::Limit);
 }
 
 #[test]
 fn large_payloads_are_compressed_if_that_helps() {
     let text = "a line of text that repeats\n".repeat(1000);
-    let plain = Values::new()
-        .compression(Compression::None)
-        .encode(Some(&text), Meta::default(), 1)
-        .unwrap();
+    let plain = Values::new().compression(Compression::None).encode(Some(&text), Meta::default(), 1).unwrap();
     assert!(plain.len() > text.len());
-    let default = Values::new()
-        .encode(Some(&text), Meta::default(), 1)
-        .unwrap();
+    let default = Values::new().encode(Some(&text), Meta::default(), 1).unwrap();
     if cfg!(any(feature = "zstd", feature = "lz4")) {
         assert!(default.len() < text.len() / 10);
     }
-    assert_eq!(
-        Values::new().decode::<String>(&default, 1).unwrap().0,
-        Some(text)
-    );
-    let noise: Vec<u64> = (0..2000_u64)
-        .map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17))
-        .collect();
-    let bytes = Values::new()
-        .encode(Some(&noise), Meta::default(), 1)
-        .unwrap();
-    assert_eq!(
-        Values::new().decode::<Vec<u64>>(&bytes, 1).unwrap().0,
-        Some(noise)
-    );
+    assert_eq!(Values::new().decode::<String>(&default, 1).unwrap().0, Some(text));
+    let noise: Vec<u64> = (0..2000_u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17)).collect();
+    let bytes = Values::new().encode(Some(&noise), Meta::default(), 1).unwrap();
+    assert_eq!(Values::new().decode::<Vec<u64>>(&bytes, 1).unwrap().0, Some(noise));
 }

@@ -63,18 +63,9 @@ fn endless_nesting_does_not_reach_the_end_of_the_stack() {
         assert_eq!(refused::<OnlyOptions>(POSTCARD, &ones), DecodeError::Limit);
         assert_eq!(refused::<Nested>(POSTCARD, &ones), DecodeError::Limit);
         assert_eq!(refused::<Chain>(POSTCARD, &ones), DecodeError::Limit);
-        assert_eq!(
-            refused::<Nested>(MESSAGE_PACK, &vec![0x91; LIMIT]),
-            DecodeError::Limit
-        );
-        assert_eq!(
-            refused::<Untagged>(MESSAGE_PACK, &vec![0x91; LIMIT]),
-            DecodeError::Limit
-        );
-        assert_eq!(
-            refused::<serde_json::Value>(MESSAGE_PACK, &vec![0x91; LIMIT]),
-            DecodeError::Limit
-        );
+        assert_eq!(refused::<Nested>(MESSAGE_PACK, &vec![0x91; LIMIT]), DecodeError::Limit);
+        assert_eq!(refused::<Untagged>(MESSAGE_PACK, &vec![0x91; LIMIT]), DecodeError::Limit);
+        assert_eq!(refused::<serde_json::Value>(MESSAGE_PACK, &vec![0x91; LIMIT]), DecodeError::Limit);
         #[cfg(feature = "bincode")]
         assert_eq!(refused::<List>(4, &ones), DecodeError::Limit);
         #[cfg(feature = "json")]
@@ -87,14 +78,8 @@ fn endless_nesting_does_not_reach_the_end_of_the_stack() {
 fn elements_without_size_come_to_an_end() {
     let count = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
     assert_eq!(refused::<Vec<()>>(POSTCARD, &count), DecodeError::Limit);
-    assert!(matches!(
-        refused::<Vec<u64>>(POSTCARD, &count),
-        DecodeError::Codec(_)
-    ));
-    assert!(matches!(
-        refused::<String>(POSTCARD, &count),
-        DecodeError::Codec(_)
-    ));
+    assert!(matches!(refused::<Vec<u64>>(POSTCARD, &count), DecodeError::Codec(_)));
+    assert!(matches!(refused::<String>(POSTCARD, &count), DecodeError::Codec(_)));
     #[cfg(feature = "bincode")]
     {
         let count = [253, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0, 0];
@@ -124,24 +109,15 @@ fn lengths_and_codecs_that_lie() {
     bomb.truncate(38);
     bomb[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
     bomb.extend_from_slice(&crc32fast::hash(&bomb).to_le_bytes());
-    assert_eq!(
-        Values::new().decode::<String>(&bomb.into(), 1),
-        Err(DecodeError::Limit)
-    );
+    assert_eq!(Values::new().decode::<String>(&bomb.into(), 1), Err(DecodeError::Limit));
 }
 
 #[test]
 fn what_could_not_be_read_is_not_written() {
     let values = Values::new().decode_limit(1000);
     let text = "x".repeat(2000);
-    assert_eq!(
-        values.encode(Some(&text), Meta::default(), 1),
-        Err(EncodeError::TooLarge(2002))
-    );
+    assert_eq!(values.encode(Some(&text), Meta::default(), 1), Err(EncodeError::TooLarge(2002)));
     // Small as bytes, over the limit in memory.
     let zeros = vec![0_u64; 900];
-    assert!(matches!(
-        values.encode(Some(&zeros), Meta::default(), 1),
-        Err(EncodeError::TooLarge(_))
-    ));
+    assert!(matches!(values.encode(Some(&zeros), Meta::default(), 1), Err(EncodeError::TooLarge(_))));
 }

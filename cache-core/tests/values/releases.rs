@@ -9,12 +9,8 @@ where
     From: Serialize + DeserializeOwned + 'static,
     To: Serialize + DeserializeOwned + 'static,
 {
-    let bytes = Values::new()
-        .encode(Some(value), Meta::default(), 1)
-        .expect("encodes");
-    Values::new()
-        .decode::<To>(&bytes, 1)
-        .map(|(value, _)| value)
+    let bytes = Values::new().encode(Some(value), Meta::default(), 1).expect("encodes");
+    Values::new().decode::<To>(&bytes, 1).map(|(value, _)| value)
 }
 
 /// Two modules with a type `T` and a `fn value() -> T` each, whose entries shall not be read by the other.
@@ -360,50 +356,22 @@ mod there {
 fn where_a_type_lies_does_not_count() {
     use there::deeper::{Kind, Row};
 
-    let row = |id, next| here::Row {
-        id,
-        kind: here::Kind::Other {
-            of: vec![here::Kind::Plain],
-        },
-        next,
-    };
+    let row = |id, next| here::Row { id, kind: here::Kind::Other { of: vec![here::Kind::Plain] }, next };
     let back = read::<here::Row, Row>(&row(1, Some(Box::new(row(2, None)))));
-    let row = |id, next| Row {
-        id,
-        kind: Kind::Other {
-            of: vec![Kind::Plain],
-        },
-        next,
-    };
+    let row = |id, next| Row { id, kind: Kind::Other { of: vec![Kind::Plain] }, next };
     assert_eq!(back, Ok(Some(row(1, Some(Box::new(row(2, None)))))));
 }
 
 #[test]
 fn absence_is_only_known_of_one_structure() {
-    let bytes = Values::new()
-        .encode::<here::Row>(None, Meta::default(), 1)
-        .unwrap();
-    assert_eq!(
-        Values::new()
-            .decode::<there::deeper::Row>(&bytes, 1)
-            .unwrap()
-            .0,
-        None
-    );
-    assert_eq!(
-        Values::new().decode::<here::Kind>(&bytes, 1),
-        Err(DecodeError::Schema)
-    );
+    let bytes = Values::new().encode::<here::Row>(None, Meta::default(), 1).unwrap();
+    assert_eq!(Values::new().decode::<there::deeper::Row>(&bytes, 1).unwrap().0, None);
+    assert_eq!(Values::new().decode::<here::Kind>(&bytes, 1), Err(DecodeError::Schema));
 }
 
 /// What was written once stays readable: a change here makes every deployed entry a miss, and belongs in the changelog.
 #[test]
 fn the_fingerprint_of_a_type_is_the_same_in_every_build() {
-    let bytes = Values::new()
-        .encode::<here::Row>(None, Meta::default(), 1)
-        .unwrap();
-    assert_eq!(
-        u64::from_le_bytes(bytes[8..16].try_into().unwrap()),
-        18_077_235_415_381_199_147
-    );
+    let bytes = Values::new().encode::<here::Row>(None, Meta::default(), 1).unwrap();
+    assert_eq!(u64::from_le_bytes(bytes[8..16].try_into().unwrap()), 18_077_235_415_381_199_147);
 }

@@ -21,19 +21,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwn
 const POSTCARD: u8 = 1;
 const MESSAGE_PACK: u8 = 2;
 
-fn encode<T: Serialize + DeserializeOwned + 'static>(
-    values: Values,
-    value: &T,
-) -> Result<Bytes, EncodeError> {
+fn encode<T: Serialize + DeserializeOwned + 'static>(values: Values, value: &T) -> Result<Bytes, EncodeError> {
     values.encode(Some(value), Meta::default(), 1)
 }
 
 /// Goes there and back more often than the first fills, which alone are all checked.
 #[track_caller]
-fn survives_as<T: Serialize + DeserializeOwned + PartialEq + Debug + 'static>(
-    value: T,
-    format: u8,
-) {
+fn survives_as<T: Serialize + DeserializeOwned + PartialEq + Debug + 'static>(value: T, format: u8) {
     for _ in 0..10 {
         let bytes = encode(Values::new(), &value).expect("encodes");
         let (back, _) = Values::new().decode::<T>(&bytes, 1).expect("decodes");
@@ -55,46 +49,17 @@ fn survives_by_name<T: Serialize + DeserializeOwned + PartialEq + Debug + 'stati
 #[test]
 fn plain_values() {
     survives(7_i64);
-    survives((
-        i8::MIN,
-        i16::MIN,
-        i32::MIN,
-        i64::MIN,
-        i128::MIN,
-        u8::MAX,
-        u16::MAX,
-        u32::MAX,
-        u64::MAX,
-        u128::MAX,
-    ));
+    survives((i8::MIN, i16::MIN, i32::MIN, i64::MIN, i128::MIN, u8::MAX, u16::MAX, u32::MAX, u64::MAX, u128::MAX));
     survives((true, 'ß', "text".to_owned(), ()));
     survives([0_u8; 32]);
     survives([[1_u16; 3]; 2]);
     survives((f64::INFINITY, f32::NEG_INFINITY, f64::MIN_POSITIVE));
-    survives((
-        Duration::new(3, 4),
-        SystemTime::UNIX_EPOCH,
-        NonZeroU32::MIN,
-        PathBuf::from("/a"),
-    ));
-    survives((
-        "127.0.0.1".parse::<IpAddr>().unwrap(),
-        "[::1]:80".parse::<SocketAddr>().unwrap(),
-        5_u8,
-    ));
-    survives((
-        uuid::Uuid::from_u128(7),
-        chrono::DateTime::<chrono::Utc>::UNIX_EPOCH,
-        5_u8,
-    ));
+    survives((Duration::new(3, 4), SystemTime::UNIX_EPOCH, NonZeroU32::MIN, PathBuf::from("/a")));
+    survives(("127.0.0.1".parse::<IpAddr>().unwrap(), "[::1]:80".parse::<SocketAddr>().unwrap(), 5_u8));
+    survives((uuid::Uuid::from_u128(7), chrono::DateTime::<chrono::Utc>::UNIX_EPOCH, 5_u8));
     survives(serde_bytes::ByteBuf::from(vec![1, 2, 255]));
     survives(Cow::<'static, str>::Owned("cow".to_owned()));
-    survives((
-        0..3,
-        std::ops::Bound::Included(4),
-        Ok::<i32, String>(1),
-        Box::<str>::from("b"),
-    ));
+    survives((0..3, std::ops::Bound::Included(4), Ok::<i32, String>(1), Box::<str>::from("b")));
     survives(std::marker::PhantomData::<u8>);
 }
 
@@ -102,11 +67,7 @@ fn plain_values() {
 fn floats_keep_their_bits() {
     for value in [f64::NAN, -0.0, f64::from_bits(0x7ff8_dead_beef_0001)] {
         let bytes = encode(Values::new(), &(value, value as f32)).unwrap();
-        let back = Values::new()
-            .decode::<(f64, f32)>(&bytes, 1)
-            .unwrap()
-            .0
-            .unwrap();
+        let back = Values::new().decode::<(f64, f32)>(&bytes, 1).unwrap().0.unwrap();
         assert_eq!(back.0.to_bits(), value.to_bits());
         assert_eq!(back.1.to_bits(), (value as f32).to_bits());
     }
@@ -119,24 +80,11 @@ fn options_and_collections() {
     survives(vec![Some(Some(1)), Some(None), None]);
     survives(Some(()));
     survives(vec![(); 1000]);
-    survives(HashMap::from([
-        (1_i32, "a".to_owned()),
-        (-2, "b".to_owned()),
-    ]));
-    survives(BTreeMap::from([
-        ((1_u8, 'c'), vec![1_u64]),
-        ((2, 'd'), vec![]),
-    ]));
-    survives(HashSet::from([
-        "x".to_owned(),
-        "y".to_owned(),
-        "z".to_owned(),
-    ]));
+    survives(HashMap::from([(1_i32, "a".to_owned()), (-2, "b".to_owned())]));
+    survives(BTreeMap::from([((1_u8, 'c'), vec![1_u64]), ((2, 'd'), vec![])]));
+    survives(HashSet::from(["x".to_owned(), "y".to_owned(), "z".to_owned()]));
     survives(BTreeSet::from([Some(3), None]));
-    survives(HashMap::from([(
-        uuid::Uuid::nil(),
-        HashSet::from([1_u8, 2, 3, 4, 5, 6, 7]),
-    )]));
+    survives(HashMap::from([(uuid::Uuid::nil(), HashSet::from([1_u8, 2, 3, 4, 5, 6, 7]))]));
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize, Clone, Default)]
@@ -169,11 +117,7 @@ enum External {
 
 #[test]
 fn structs_and_enums() {
-    let row = Row {
-        id: 1,
-        name: "n".into(),
-        note: None,
-    };
+    let row = Row { id: 1, name: "n".into(), note: None };
     survives(Unit);
     survives(Newtype(row.clone()));
     survives(Pair(row.clone(), NonZeroU32::MAX, row.clone()));
@@ -183,10 +127,7 @@ fn structs_and_enums() {
         External::Unit,
         External::Newtype(row),
         External::Tuple(-1, "x".into()),
-        External::Struct {
-            a: 1,
-            b: Some(Box::new(External::Struct { a: 2, b: None })),
-        },
+        External::Struct { a: 1, b: Some(Box::new(External::Struct { a: 2, b: None })) },
     ]);
 }
 
@@ -204,10 +145,7 @@ struct List {
 
 #[test]
 fn recursive_boxes() {
-    survives(Tree::Node(
-        Box::new(Tree::Leaf(1)),
-        vec![Tree::Leaf(2), Tree::Node(Box::new(Tree::Leaf(3)), vec![])],
-    ));
+    survives(Tree::Node(Box::new(Tree::Leaf(1)), vec![Tree::Leaf(2), Tree::Node(Box::new(Tree::Leaf(3)), vec![])]));
     let list = (0..60).fold(None, |tail, head| Some(Box::new(List { head, tail })));
     survives(*list.unwrap());
 }
@@ -215,10 +153,7 @@ fn recursive_boxes() {
 #[test]
 fn too_deep_is_an_error() {
     let list = (0..10_000).fold(None, |tail, head| Some(Box::new(List { head, tail })));
-    assert_eq!(
-        encode(Values::new(), &*list.unwrap()),
-        Err(EncodeError::TooDeep)
-    );
+    assert_eq!(encode(Values::new(), &*list.unwrap()), Err(EncodeError::TooDeep));
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -231,27 +166,11 @@ struct Skipping {
 
 #[test]
 fn skip_serializing_if() {
-    survives(Skipping {
-        first: 1,
-        middle: Some(2),
-        last: 3,
-    });
-    survives_by_name(Skipping {
-        first: 1,
-        middle: None,
-        last: 3,
-    });
+    survives(Skipping { first: 1, middle: Some(2), last: 3 });
+    survives_by_name(Skipping { first: 1, middle: None, last: 3 });
     survives_by_name(vec![
-        Skipping {
-            first: 1,
-            middle: Some(2),
-            last: 3,
-        },
-        Skipping {
-            first: 1,
-            middle: None,
-            last: 3,
-        },
+        Skipping { first: 1, middle: Some(2), last: 3 },
+        Skipping { first: 1, middle: None, last: 3 },
     ]);
 }
 
@@ -299,40 +218,19 @@ enum Adjacent {
 
 #[test]
 fn shapes_that_need_names() {
-    let row = Row {
-        id: 1,
-        name: "n".into(),
-        note: Some("o".into()),
-    };
+    let row = Row { id: 1, name: "n".into(), note: Some("o".into()) };
     survives_by_name(Flat {
         id: 1,
-        row: Inner {
-            size: 2,
-            at: chrono::DateTime::<chrono::Utc>::UNIX_EPOCH,
-            of: uuid::Uuid::from_u128(9),
-        },
-        rest: HashMap::from([
-            ("a".into(), serde_json::json!([1, null, {"b": 2.5}])),
-            ("z".into(), 1.into()),
-        ]),
+        row: Inner { size: 2, at: chrono::DateTime::<chrono::Utc>::UNIX_EPOCH, of: uuid::Uuid::from_u128(9) },
+        rest: HashMap::from([("a".into(), serde_json::json!([1, null, {"b": 2.5}])), ("z".into(), 1.into())]),
     });
     survives_by_name(vec![
         Untagged::Number(-5),
         Untagged::Text("5".into()),
         Untagged::Row(row.clone()),
-        Untagged::Id {
-            uuid: uuid::Uuid::from_u128(3),
-            ip: "::1".parse().unwrap(),
-        },
+        Untagged::Id { uuid: uuid::Uuid::from_u128(3), ip: "::1".parse().unwrap() },
     ]);
-    survives_by_name(vec![
-        Internal::Unit,
-        Internal::Row(row.clone()),
-        Internal::Struct {
-            x: 1,
-            u: uuid::Uuid::nil(),
-        },
-    ]);
+    survives_by_name(vec![Internal::Unit, Internal::Row(row.clone()), Internal::Struct { x: 1, u: uuid::Uuid::nil() }]);
     survives_by_name(vec![
         Adjacent::Unit,
         Adjacent::Newtype(row),
@@ -368,13 +266,7 @@ struct Aliased {
 #[test]
 fn sides_that_disagree_on_names() {
     // Only the order is the same on both sides.
-    survives_as(
-        OneWay {
-            first_name: "a".into(),
-            last_name: "b".into(),
-        },
-        POSTCARD,
-    );
+    survives_as(OneWay { first_name: "a".into(), last_name: "b".into() }, POSTCARD);
     survives_by_name(vec![Shifted::A(1), Shifted::B(2)]);
     survives_by_name(Aliased { a: 1, b: 2 });
 }
@@ -404,15 +296,9 @@ impl<'de> Deserialize<'de> for Drifting {
 #[test]
 fn what_does_not_come_back_is_not_stored() {
     let lossy = WriteOnly { a: 1, b: 2 };
-    assert_eq!(
-        encode(Values::new(), &lossy),
-        Err(EncodeError::DoesNotRoundTrip)
-    );
+    assert_eq!(encode(Values::new(), &lossy), Err(EncodeError::DoesNotRoundTrip));
     for _ in 0..20 {
-        assert_eq!(
-            encode(Values::new(), &Drifting(1)),
-            Err(EncodeError::DoesNotRoundTrip)
-        );
+        assert_eq!(encode(Values::new(), &Drifting(1)), Err(EncodeError::DoesNotRoundTrip));
     }
     // `Some(None)` is no different from `None` in formats with names, and here the flat struct wants names.
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -420,16 +306,9 @@ fn what_does_not_come_back_is_not_stored() {
         #[serde(flatten)]
         rest: HashMap<String, Option<Option<i32>>>,
     }
-    let nested = Nested {
-        rest: HashMap::from([("a".into(), Some(None))]),
-    };
-    assert_eq!(
-        encode(Values::new(), &nested),
-        Err(EncodeError::DoesNotRoundTrip)
-    );
-    survives_by_name(Nested {
-        rest: HashMap::from([("a".into(), Some(Some(1)))]),
-    });
+    let nested = Nested { rest: HashMap::from([("a".into(), Some(None))]) };
+    assert_eq!(encode(Values::new(), &nested), Err(EncodeError::DoesNotRoundTrip));
+    survives_by_name(Nested { rest: HashMap::from([("a".into(), Some(Some(1)))]) });
 }
 
 #[test]
@@ -467,24 +346,10 @@ fn the_types_own_panics_stay_inside() {
 fn explicit_codecs_carry_or_refuse() {
     use cache_core::codec::{MessagePack, Postcard};
 
-    let skipping = Skipping {
-        first: 1,
-        middle: None,
-        last: 3,
-    };
+    let skipping = Skipping { first: 1, middle: None, last: 3 };
     let untagged = Untagged::Number(1);
-    for values in [
-        Values::new().codec(Postcard),
-        Values::new().codec(MessagePack),
-    ] {
-        carries(
-            values,
-            &Row {
-                id: 1,
-                name: "n".into(),
-                note: None,
-            },
-        );
+    for values in [Values::new().codec(Postcard), Values::new().codec(MessagePack)] {
+        carries(values, &Row { id: 1, name: "n".into(), note: None });
         carries(values, &External::Struct { a: 1, b: None });
     }
     refuses(Values::new().codec(Postcard), &skipping);
@@ -503,61 +368,27 @@ fn explicit_codecs_carry_or_refuse() {
     #[cfg(feature = "bincode")]
     {
         let bincode = Values::new().codec(cache_core::codec::Bincode);
-        carries(
-            bincode,
-            &Row {
-                id: 1,
-                name: "n".into(),
-                note: None,
-            },
-        );
-        carries(
-            bincode,
-            &(
-                u128::MAX,
-                "text".to_owned(),
-                vec![1_u8, 2],
-                serde_bytes::ByteBuf::from(vec![1]),
-            ),
-        );
+        carries(bincode, &Row { id: 1, name: "n".into(), note: None });
+        carries(bincode, &(u128::MAX, "text".to_owned(), vec![1_u8, 2], serde_bytes::ByteBuf::from(vec![1])));
         refuses(bincode, &skipping);
         refuses(bincode, &untagged);
     }
 }
 
 #[track_caller]
-fn carries<T: Serialize + DeserializeOwned + PartialEq + Debug + 'static>(
-    values: Values,
-    value: &T,
-) {
+fn carries<T: Serialize + DeserializeOwned + PartialEq + Debug + 'static>(values: Values, value: &T) {
     for _ in 0..10 {
         let bytes = encode(values, value).expect("encodes");
         // Any instance reads what any codec wrote.
-        assert_eq!(
-            Values::new()
-                .decode::<T>(&bytes, 1)
-                .expect("decodes")
-                .0
-                .as_ref(),
-            Some(value)
-        );
+        assert_eq!(Values::new().decode::<T>(&bytes, 1).expect("decodes").0.as_ref(), Some(value));
     }
 }
 
 #[track_caller]
-fn refuses<T: Serialize + DeserializeOwned + PartialEq + Debug + 'static>(
-    values: Values,
-    value: &T,
-) {
+fn refuses<T: Serialize + DeserializeOwned + PartialEq + Debug + 'static>(values: Values, value: &T) {
     for _ in 0..10 {
         let refused = encode(values, value).expect_err("refused");
-        assert!(
-            matches!(
-                refused,
-                EncodeError::DoesNotRoundTrip | EncodeError::Codec(_)
-            ),
-            "{refused}"
-        );
+        assert!(matches!(refused, EncodeError::DoesNotRoundTrip | EncodeError::Codec(_)), "{refused}");
     }
 }
 
@@ -570,33 +401,16 @@ fn absence_and_meta_are_kept() {
     let bytes = Values::new().encode::<Row>(None, meta, 1).unwrap();
     assert_eq!(bytes.len(), 32);
     assert_eq!(Values::new().decode::<Row>(&bytes, 1), Ok((None, meta)));
-    let bytes = Values::new()
-        .encode(Some(&Row::default()), meta, 1)
-        .unwrap();
-    assert_eq!(
-        Values::new().decode::<Row>(&bytes, 1),
-        Ok((Some(Row::default()), meta))
-    );
-    assert!(
-        Values::new().decode::<Row>(&bytes, 2).is_err(),
-        "another version"
-    );
-    assert!(
-        Values::new().decode::<Newtype>(&bytes, 1).is_err(),
-        "another type"
-    );
+    let bytes = Values::new().encode(Some(&Row::default()), meta, 1).unwrap();
+    assert_eq!(Values::new().decode::<Row>(&bytes, 1), Ok((Some(Row::default()), meta)));
+    assert!(Values::new().decode::<Row>(&bytes, 2).is_err(), "another version");
+    assert!(Values::new().decode::<Newtype>(&bytes, 1).is_err(), "another type");
 }
 
 #[test]
 fn weights_follow_the_content() {
     assert_eq!(Values::weigh(&7_u64), 8);
-    let rows: Vec<Row> = (0..20)
-        .map(|id| Row {
-            id,
-            name: "x".repeat(20),
-            note: None,
-        })
-        .collect();
+    let rows: Vec<Row> = (0..20).map(|id| Row { id, name: "x".repeat(20), note: None }).collect();
     let weight = Values::weigh(&rows);
     assert!((1000..2000).contains(&weight), "{weight}");
     assert!(Values::weigh(&"x".repeat(5000)) >= 5000);

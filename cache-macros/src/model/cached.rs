@@ -58,7 +58,8 @@ impl Cached {
         if !errors.is_empty() {
             return None;
         }
-        let mut heads = Heads::new(&function.sig, &private, site.of_trait, &arguments, |argument| choice.keeps(argument));
+        let mut heads =
+            Heads::new(&function.sig, &private, site.of_trait, &arguments, |argument| choice.keeps(argument));
         let parameters = choice.parameters(&arguments, &mut heads, &private);
         let stated: Vec<_> = parameters.iter().map(|parameter| parameter.head.clone()).collect();
         let companion = heads.companion(&stated, &choice.skipped_types);
@@ -67,13 +68,17 @@ impl Cached {
             && (choice.key.is_some() || tags.iter().any(Template::has_placeholders));
         Some(Self {
             cache: CacheExpr::new(options.cache.as_ref(), &function.sig, &private),
-            policy: policy(&private, options.ttl.as_ref()?, &OptionsRest {
-                negative_ttl: options.negative_ttl.as_ref().map(|(_, lifetime)| lifetime.to_expr(&private)),
-                jitter: options.jitter,
-                refresh_ahead: options.refresh_ahead,
-                stale_if_error: options.stale_if_error.as_ref().map(|lifetime| lifetime.to_expr(&private)),
-                version: options.version,
-            }),
+            policy: policy(
+                &private,
+                options.ttl.as_ref()?,
+                &OptionsRest {
+                    negative_ttl: options.negative_ttl.as_ref().map(|(_, lifetime)| lifetime.to_expr(&private)),
+                    jitter: options.jitter,
+                    refresh_ahead: options.refresh_ahead,
+                    stale_if_error: options.stale_if_error.as_ref().map(|lifetime| lifetime.to_expr(&private)),
+                    version: options.version,
+                },
+            ),
             keep: options.cache_if.map_or_else(|| quote!(#private::always), |keep| quote!(#keep)),
             negative: options.negative_ttl.map(|(name, _)| name.span()),
             through_self: site.in_impl || is_method(&function.sig),
@@ -117,7 +122,8 @@ struct Choice {
 
 impl Choice {
     fn new(options: &Options, arguments: &[Argument], function: &Function, errors: &mut Errors) -> Self {
-        let mut choice = Self { key: options.key.clone(), skipped: Vec::new(), skipped_types: Vec::new(), skips_self: false };
+        let mut choice =
+            Self { key: options.key.clone(), skipped: Vec::new(), skipped_types: Vec::new(), skips_self: false };
         let generics = &function.sig.generics;
         let types: Vec<&Ident> = generics
             .type_params()
@@ -131,7 +137,9 @@ impl Choice {
             };
             match name {
                 Some(name) if name == "Self" => choice.skips_self = true,
-                Some(name) if name == "self" => errors.on(expr, "`self` is never part of the key; remove it from `skip(...)`"),
+                Some(name) if name == "self" => {
+                    errors.on(expr, "`self` is never part of the key; remove it from `skip(...)`")
+                }
                 Some(name) if types.contains(&name) => choice.skipped_types.push(name.clone()),
                 Some(name) if arguments.iter().any(|argument| argument.is_called(name)) => {
                     if options.key.is_some() {
@@ -163,7 +171,9 @@ impl Choice {
         };
         key.iter()
             .map(|expr| match arguments.iter().find(|argument| is_name(expr, &argument.name)) {
-                Some(argument) => Parameter { head: heads.of(&argument.ty), value: quote_spanned!(expr.span()=> &#expr) },
+                Some(argument) => {
+                    Parameter { head: heads.of(&argument.ty), value: quote_spanned!(expr.span()=> &#expr) }
+                }
                 None => Parameter { head: quote!(#private::Computed), value: quote_spanned!(expr.span()=> &#expr) },
             })
             .collect()
@@ -202,7 +212,11 @@ fn no_such_argument(expr: &Expr, arguments: &[Argument], types: &[&Ident]) -> St
         return format!("`{written}` is not an argument: this function has none to skip");
     }
     let names = names.iter().map(String::as_str);
-    format!("`{written}` is not an argument{}\nthe arguments are {}", did_you_mean(&written, names.clone()), list(names))
+    format!(
+        "`{written}` is not an argument{}\nthe arguments are {}",
+        did_you_mean(&written, names.clone()),
+        list(names)
+    )
 }
 
 /// What refines a policy.

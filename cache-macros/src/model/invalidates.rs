@@ -66,7 +66,10 @@ impl Invalidates {
         let private = args::private(options.krate.as_ref());
         let always = options.on.unwrap_or(false);
         if let (true, Some(after)) = (always, &after) {
-            errors.on(&after.pattern, "with `on = \"always\"` there may be no `Ok` value; move these targets to an attribute of their own");
+            errors.on(
+                &after.pattern,
+                "with `on = \"always\"` there may be no `Ok` value; move these targets to an attribute of their own",
+            );
         }
         Self { cache: CacheExpr::new(options.cache.as_ref(), sig, &private), private, always, before, after }
     }

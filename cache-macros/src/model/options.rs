@@ -132,11 +132,20 @@ fn key_prefix(mut setting: Setting, errors: &mut Errors) -> Option<LitStr> {
     let text = literal.value();
     let stranger = text.chars().find(|&c| !(c.is_ascii_alphanumeric() || "_.@/+=-".contains(c)));
     let complaint = match stranger {
-        Some(':') => "`key_prefix` cannot contain `:`, which separates the segments of a key; write `_`, `.` or `/`".to_owned(),
-        Some(c) => format!("`key_prefix` cannot contain {c:?}: it stands in the key as it is; use letters, digits and `_.@/+=-`"),
-        None if text.is_empty() => "`key_prefix` is empty; leave it out to use the module path and the function's name".to_owned(),
+        Some(':') => {
+            "`key_prefix` cannot contain `:`, which separates the segments of a key; write `_`, `.` or `/`".to_owned()
+        }
+        Some(c) => format!(
+            "`key_prefix` cannot contain {c:?}: it stands in the key as it is; use letters, digits and `_.@/+=-`"
+        ),
+        None if text.is_empty() => {
+            "`key_prefix` is empty; leave it out to use the module path and the function's name".to_owned()
+        }
         None if text.len() > 128 => {
-            format!("`key_prefix` has {} bytes, and a segment of a key has at most 128; write a shorter one", text.len())
+            format!(
+                "`key_prefix` has {} bytes, and a segment of a key has at most 128; write a shorter one",
+                text.len()
+            )
         }
         None => return Some(literal),
     };
@@ -174,7 +183,10 @@ fn jitter(mut setting: Setting, errors: &mut Errors) -> Option<Expr> {
         _ => true,
     };
     if !fits {
-        errors.on(value, format!("`jitter` is the share of the TTL that chance may take off, from 0 to 1; write `{EXAMPLE}`"));
+        errors.on(
+            value,
+            format!("`jitter` is the share of the TTL that chance may take off, from 0 to 1; write `{EXAMPLE}`"),
+        );
         return None;
     }
     Some(as_float(value))

@@ -32,7 +32,8 @@ impl Target {
             },
             Expr::MethodCall(call) => {
                 let method = &call.method;
-                let message = format!("a target names the cached function, it does not call it; write `Self::{method}(...)`");
+                let message =
+                    format!("a target names the cached function, it does not call it; write `Self::{method}(...)`");
                 errors.push(syn::Error::new(call.receiver.span(), message));
                 None
             }
@@ -78,7 +79,8 @@ impl Target {
         if let Some(qself) = &mut path.qself
             && qself.position > 0
         {
-            let rest: syn::punctuated::Punctuated<_, _> = path.path.segments.iter().skip(qself.position).cloned().collect();
+            let rest: syn::punctuated::Punctuated<_, _> =
+                path.path.segments.iter().skip(qself.position).cloned().collect();
             qself.as_token = None;
             qself.position = 0;
             path.path = syn::Path { leading_colon: Some(syn::Token![::](span)), segments: rest };
@@ -91,7 +93,9 @@ impl Target {
         for (index, argument) in call.args.into_iter().enumerate() {
             match argument {
                 Expr::Range(range)
-                    if range.start.is_none() && range.end.is_none() && matches!(range.limits, RangeLimits::HalfOpen(_)) =>
+                    if range.start.is_none()
+                        && range.end.is_none()
+                        && matches!(range.limits, RangeLimits::HalfOpen(_)) =>
                 {
                     if index == last {
                         rest = Some(range.span());

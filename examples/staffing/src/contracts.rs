@@ -36,11 +36,7 @@ impl ContractService {
     }
 
     /// The employees who have a contract in force with an owner, by name.
-    #[cached(
-        ttl = "15m",
-        key_prefix = "contract_employees",
-        tags("owner:{owner_id}")
-    )]
+    #[cached(ttl = "15m", key_prefix = "contract_employees", tags("owner:{owner_id}"))]
     pub async fn employees(&self, owner_id: i64) -> Result<Vec<Employee>> {
         let sql = "
             SELECT e.id, e.name, e.trade, count(*) AS contracts, max(c.hourly_cents) AS hourly_cents
@@ -75,10 +71,7 @@ impl ContractService {
             JOIN objects o ON o.id = c.object_id
             JOIN owners w ON w.id = c.owner_id
             WHERE c.owner_id = $1 ORDER BY c.starts_on DESC, c.id DESC LIMIT $2 OFFSET $3";
-        let lines = self
-            .db
-            .all(sql, args![owner_id, PAGE_SIZE, i64::from(page) * PAGE_SIZE])
-            .await?;
+        let lines = self.db.all(sql, args![owner_id, PAGE_SIZE, i64::from(page) * PAGE_SIZE]).await?;
         let sql = "SELECT count(*) FROM contracts WHERE owner_id = $1";
         let (total,) = self.db.one(sql, args![owner_id]).await?;
         Ok(Arc::new(ContractPage { lines, total }))
@@ -115,20 +108,8 @@ impl ContractService {
         let mut tx = self.db.begin().await?;
         let sql = "INSERT INTO employees (name, trade) VALUES ($1, $2) RETURNING id";
         let (employee_id,) = tx.one(sql, args![new.name, new.trade]).await?;
-        let NewHire {
-            owner_id,
-            object_id,
-            starts_on,
-            hourly_cents,
-            ..
-        } = new;
-        let contract = NewContract {
-            owner_id,
-            object_id,
-            employee_id,
-            starts_on,
-            hourly_cents,
-        };
+        let NewHire { owner_id, object_id, starts_on, hourly_cents, .. } = new;
+        let contract = NewContract { owner_id, object_id, employee_id, starts_on, hourly_cents };
         let contract = insert(&mut tx, &contract).await?;
         tx.commit().await?;
         Ok(contract)
@@ -147,13 +128,8 @@ impl ContractService {
             UPDATE contracts SET hourly_cents = coalesce($2, hourly_cents), ends_on = coalesce($3, ends_on)
             WHERE id = $1 AND status <> 'terminated'
             RETURNING id, owner_id, object_id, employee_id, starts_on, ends_on, hourly_cents, status";
-        let changed = tx
-            .optional(sql, args![id, change.hourly_cents, change.ends_on])
-            .await?;
-        let contract = changed.ok_or(Error::Missing {
-            what: "running contract",
-            id,
-        })?;
+        let changed = tx.optional(sql, args![id, change.hourly_cents, change.ends_on]).await?;
+        let contract = changed.ok_or(Error::Missing { what: "running contract", id })?;
         tx.commit().await?;
         Ok(contract)
     }
@@ -177,12 +153,8 @@ impl ContractService {
             UPDATE contracts SET status = 'terminated', ends_on = $2 WHERE id = $1 AND status <> 'terminated'
             RETURNING id, owner_id, object_id, employee_id, starts_on, ends_on, hourly_cents, status";
         let ended = tx.optional(sql, args![id, last_day]).await?;
-        let contract = ended.ok_or(Error::Missing {
-            what: "running contract",
-            id,
-        })?;
-        let sql =
-            "UPDATE shifts SET status = 'cancelled' WHERE contract_id = $1 AND status = 'booked'";
+        let contract = ended.ok_or(Error::Missing { what: "running contract", id })?;
+        let sql = "UPDATE shifts SET status = 'cancelled' WHERE contract_id = $1 AND status = 'booked'";
         tx.execute(sql, args![id]).await?;
         tx.commit().await?;
         Ok(contract)
@@ -199,18 +171,8 @@ async fn insert(tx: &mut Transaction, new: &NewContract) -> Result<Contract> {
         INSERT INTO contracts (owner_id, object_id, employee_id, starts_on, hourly_cents, status)
         VALUES ($1, $2, $3, $4, $5, 'active')
         RETURNING id, owner_id, object_id, employee_id, starts_on, ends_on, hourly_cents, status";
-    let args = args![
-        new.owner_id,
-        new.object_id,
-        new.employee_id,
-        new.starts_on,
-        new.hourly_cents
-    ];
+    let args = args![new.owner_id, new.object_id, new.employee_id, new.starts_on, new.hourly_cents];
     tx.one(sql, args).await.map_err(|error| {
-        Error::of_constraint(
-            error,
-            "the employee has a contract for this object",
-            "there is no such employee",
-        )
+        Error::of_constraint(error, "the employee has a contract for this object", "there is no such employee")
     })
 }

@@ -9,9 +9,7 @@ use serde::{Deserialize, Serialize};
 use staleproof::{KeyPart, key::Segment};
 
 /// A day of the Gregorian calendar.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, sqlx::Type,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, sqlx::Type)]
 #[serde(into = "String", try_from = "String")]
 #[sqlx(transparent)]
 pub struct Day(i64);
@@ -45,16 +43,11 @@ impl Day {
     /// Year, month and day of the month.
     pub fn date(self) -> (i64, i64, i64) {
         // 400 years have 146,097 days; the guess from them is at most one year too early.
-        let mut year =
-            1970 + self.0.div_euclid(146_097) * 400 + self.0.rem_euclid(146_097) * 400 / 146_097
-                - 1;
+        let mut year = 1970 + self.0.div_euclid(146_097) * 400 + self.0.rem_euclid(146_097) * 400 / 146_097 - 1;
         while days_before(year + 1, 1) <= self.0 {
             year += 1;
         }
-        let month = (2..=12)
-            .rev()
-            .find(|&month| days_before(year, month) <= self.0)
-            .unwrap_or(1);
+        let month = (2..=12).rev().find(|&month| days_before(year, month) <= self.0).unwrap_or(1);
         (year, month, self.0 - days_before(year, month) + 1)
     }
 }
@@ -85,9 +78,7 @@ impl FromStr for Day {
     type Err = NotADay;
 
     fn from_str(text: &str) -> Result<Self, NotADay> {
-        let mut numbers = text
-            .splitn(3, '-')
-            .map(|number| number.parse().map_err(|_| NotADay));
+        let mut numbers = text.splitn(3, '-').map(|number| number.parse().map_err(|_| NotADay));
         let mut next = || numbers.next().unwrap_or(Err(NotADay));
         let (year, month, day) = (next()?, next()?, next()?);
         // The calendar beyond these years is of no use here, and the arithmetic stays far from overflow.

@@ -73,10 +73,7 @@ impl std::ops::Sub for Work {
     type Output = Self;
 
     fn sub(self, earlier: Self) -> Self {
-        Self {
-            statements: self.statements - earlier.statements,
-            time: self.time.saturating_sub(earlier.time),
-        }
+        Self { statements: self.statements - earlier.statements, time: self.time.saturating_sub(earlier.time) }
     }
 }
 
@@ -103,29 +100,18 @@ impl Db {
     pub async fn open(url: Option<&str>, scale: Scale) -> Result<Self> {
         let temporary = match url {
             Some(_) => None,
-            None => Some(
-                tempfile::Builder::new()
-                    .prefix("staffing-")
-                    .tempdir()
-                    .map_err(sqlx::Error::Io)?,
-            ),
+            None => Some(tempfile::Builder::new().prefix("staffing-").tempdir().map_err(sqlx::Error::Io)?),
         };
         let (url, place) = match (url, &temporary) {
             (Some(url), _) => (create_if_absent(url), without_password(url)),
             (None, Some(dir)) => (
-                format!(
-                    "sqlite:{}?mode=rwc",
-                    dir.path().join("staffing.sqlite").display()
-                ),
+                format!("sqlite:{}?mode=rwc", dir.path().join("staffing.sqlite").display()),
                 "SQLite (temporary)".into(),
             ),
             (None, None) => unreachable!("without a URL there is a directory"),
         };
         let db = Self::connect(&url, AnyPoolOptions::new().max_connections(8), place).await?;
-        let db = Self {
-            directory: temporary.map(Arc::new),
-            ..db
-        };
+        let db = Self { directory: temporary.map(Arc::new), ..db };
         crate::schema::create_and_fill(&db, scale).await?;
         Ok(db)
     }
@@ -133,10 +119,7 @@ impl Db {
     /// A filled database in memory, over one connection: for tests.
     pub async fn in_memory(scale: Scale) -> Result<Self> {
         // The database lives as long as its connection.
-        let pool = AnyPoolOptions::new()
-            .max_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None);
+        let pool = AnyPoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
         let db = Self::connect("sqlite::memory:", pool, "SQLite (memory)".into()).await?;
         crate::schema::create_and_fill(&db, scale).await?;
         Ok(db)
@@ -144,11 +127,7 @@ impl Db {
 
     async fn connect(url: &str, pool: AnyPoolOptions, place: String) -> Result<Self> {
         sqlx::any::install_default_drivers();
-        let dialect = if url.starts_with("sqlite:") {
-            Dialect::Sqlite
-        } else {
-            Dialect::Postgres
-        };
+        let dialect = if url.starts_with("sqlite:") { Dialect::Sqlite } else { Dialect::Postgres };
         let pool = pool.after_connect(move |connection, _| {
             Box::pin(async move {
                 if dialect == Dialect::Sqlite {
@@ -159,13 +138,7 @@ impl Db {
             })
         });
         let pool = pool.connect(url).await?;
-        Ok(Self {
-            pool,
-            dialect,
-            place: place.into(),
-            meter: Arc::default(),
-            directory: None,
-        })
+        Ok(Self { pool, dialect, place: place.into(), meter: Arc::default(), directory: None })
     }
 
     /// Which database answers.
@@ -183,30 +156,17 @@ impl Db {
 
     /// All rows of a query.
     pub async fn all<T: Row>(&self, sql: &'static str, args: AnyArguments) -> Result<Vec<T>> {
-        Ok(self
-            .meter
-            .count(query(sql, args).fetch_all(&self.pool))
-            .await?)
+        Ok(self.meter.count(query(sql, args).fetch_all(&self.pool)).await?)
     }
 
     /// The only row of a query.
     pub async fn one<T: Row>(&self, sql: &'static str, args: AnyArguments) -> Result<T> {
-        Ok(self
-            .meter
-            .count(query(sql, args).fetch_one(&self.pool))
-            .await?)
+        Ok(self.meter.count(query(sql, args).fetch_one(&self.pool)).await?)
     }
 
     /// The row of a query, if there is one.
-    pub async fn optional<T: Row>(
-        &self,
-        sql: &'static str,
-        args: AnyArguments,
-    ) -> Result<Option<T>> {
-        Ok(self
-            .meter
-            .count(query(sql, args).fetch_optional(&self.pool))
-            .await?)
+    pub async fn optional<T: Row>(&self, sql: &'static str, args: AnyArguments) -> Result<Option<T>> {
+        Ok(self.meter.count(query(sql, args).fetch_optional(&self.pool)).await?)
     }
 
     /// Begins a transaction. Dropped without [`Transaction::commit`], it changes nothing.
@@ -215,11 +175,7 @@ impl Db {
             Dialect::Sqlite => self.pool.begin_with("BEGIN IMMEDIATE").await?,
             Dialect::Postgres => self.pool.begin().await?,
         };
-        Ok(Transaction {
-            begun,
-            dialect: self.dialect,
-            meter: Arc::clone(&self.meter),
-        })
+        Ok(Transaction { begun, dialect: self.dialect, meter: Arc::clone(&self.meter) })
     }
 }
 
@@ -231,10 +187,7 @@ impl fmt::Display for Db {
 
 impl fmt::Debug for Db {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Db")
-            .field("place", &self.place)
-            .field("work", &self.work())
-            .finish_non_exhaustive()
+        f.debug_struct("Db").field("place", &self.place).field("work", &self.work()).finish_non_exhaustive()
     }
 }
 
@@ -252,39 +205,25 @@ impl Transaction {
     }
 
     /// The row of a query, if there is one. Fails as the database does, so that constraints can be told apart.
-    pub async fn optional<T: Row>(
-        &mut self,
-        sql: &'static str,
-        args: AnyArguments,
-    ) -> sqlx::Result<Option<T>> {
-        self.meter
-            .count(query(sql, args).fetch_optional(&mut *self.begun))
-            .await
+    pub async fn optional<T: Row>(&mut self, sql: &'static str, args: AnyArguments) -> sqlx::Result<Option<T>> {
+        self.meter.count(query(sql, args).fetch_optional(&mut *self.begun)).await
     }
 
     /// The only row of a query.
     pub async fn one<T: Row>(&mut self, sql: &'static str, args: AnyArguments) -> sqlx::Result<T> {
-        self.meter
-            .count(query(sql, args).fetch_one(&mut *self.begun))
-            .await
+        self.meter.count(query(sql, args).fetch_one(&mut *self.begun)).await
     }
 
     /// Runs a statement for its effect: the number of rows that it changed.
     pub async fn execute(&mut self, sql: &'static str, args: AnyArguments) -> sqlx::Result<u64> {
-        let done = self
-            .meter
-            .count(sqlx::query_with(sql, args).execute(&mut *self.begun))
-            .await?;
+        let done = self.meter.count(sqlx::query_with(sql, args).execute(&mut *self.begun)).await?;
         Ok(done.rows_affected())
     }
 
     /// Runs statements that were put together at run time, out of nothing that a user typed.
     pub(crate) async fn script(&mut self, sql: String) -> sqlx::Result<()> {
         let statements = sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
-        self.meter
-            .count(statements.execute(&mut *self.begun))
-            .await
-            .map(drop)
+        self.meter.count(statements.execute(&mut *self.begun)).await.map(drop)
     }
 
     /// Makes the changes permanent.
@@ -305,11 +244,7 @@ fn query<T: Row>(sql: &'static str, args: AnyArguments) -> QueryAs<'static, Any,
 /// A file that is not there yet is created, unless the URL says what to do.
 fn create_if_absent(url: &str) -> String {
     let plain_file = url.starts_with("sqlite:") && !url.contains('?') && !url.ends_with(":memory:");
-    if plain_file {
-        format!("{url}?mode=rwc")
-    } else {
-        url.into()
-    }
+    if plain_file { format!("{url}?mode=rwc") } else { url.into() }
 }
 
 /// A URL as it may be shown.
@@ -336,10 +271,7 @@ mod tests {
     #[test]
     fn a_password_is_not_shown() {
         for (url, shown) in [
-            (
-                "postgres://me:se:c@ret@host:1/db",
-                "postgres://me@host:1/db",
-            ),
+            ("postgres://me:se:c@ret@host:1/db", "postgres://me@host:1/db"),
             ("redis://:se/cret@host/0", "redis://host/0"),
             ("postgres://host/db", "postgres://host/db"),
             ("sqlite:staffing.db", "sqlite:staffing.db"),

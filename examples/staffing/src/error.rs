@@ -25,11 +25,7 @@ pub enum Error {
 
 impl Error {
     /// Tells what the database refused by a constraint from what failed.
-    pub(crate) fn of_constraint(
-        error: sqlx::Error,
-        unique: &'static str,
-        foreign: &'static str,
-    ) -> Self {
+    pub(crate) fn of_constraint(error: sqlx::Error, unique: &'static str, foreign: &'static str) -> Self {
         match error.as_database_error() {
             Some(broken) if broken.is_unique_violation() => Self::Refused(unique),
             Some(broken) if broken.is_foreign_key_violation() => Self::Refused(foreign),

@@ -77,14 +77,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
-    let redis = std::env::var("STALEPROOF_URL")
-        .ok()
-        .or(cli.redis)
-        .filter(|url| !url.is_empty());
-    let database = cli
-        .database
-        .filter(|url| !url.is_empty())
-        .or_else(|| redis.as_deref().map(shared_file));
+    let redis = std::env::var("STALEPROOF_URL").ok().or(cli.redis).filter(|url| !url.is_empty());
+    let database = cli.database.filter(|url| !url.is_empty()).or_else(|| redis.as_deref().map(shared_file));
     let begun = Instant::now();
     let db = Db::open(database.as_deref(), Scale::FULL).await?;
     let opened_in = begun.elapsed();
@@ -94,15 +88,8 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     match cli.command.unwrap_or(Command::Scenario) {
         Command::Scenario => {
             let sizes = sizes(&service.db).await?;
-            println!(
-                "database  {}: {sizes}; ready after {} ms",
-                service.db,
-                opened_in.as_millis()
-            );
-            println!(
-                "cache     {}",
-                describe(&service.db, &cache, redis.as_deref()).await?
-            );
+            println!("database  {}: {sizes}; ready after {} ms", service.db, opened_in.as_millis());
+            println!("cache     {}", describe(&service.db, &cache, redis.as_deref()).await?);
             scenario::play(service, cache).await?;
         }
         Command::Watch { owner } => watch::watch(&service, owner).await?,
@@ -128,9 +115,7 @@ async fn open_cache(db: &Db, redis: Option<&str>) -> Result<Cache, Box<dyn Error
 
 async fn describe(db: &Db, cache: &Cache, redis: Option<&str>) -> staffing::Result<String> {
     let Some(url) = redis.map(without_password) else {
-        return Ok(
-            "memory of this process (set REDIS_URL to share it with other instances)".into(),
-        );
+        return Ok("memory of this process (set REDIS_URL to share it with other instances)".into());
     };
     let namespace = namespace(&schema::identity(db).await?);
     Ok(match cache.health() {
@@ -146,9 +131,7 @@ async fn sizes(db: &Db) -> staffing::Result<String> {
     let (owners, objects, contracts, shifts): (i64, i64, i64, i64) = db.one(sql, args![]).await?;
     let [owners, objects, contracts, shifts] =
         [owners, objects, contracts, shifts].map(|count| report::grouped(count.unsigned_abs()));
-    Ok(format!(
-        "{owners} owners, {objects} objects, {contracts} contracts, {shifts} shifts"
-    ))
+    Ok(format!("{owners} owners, {objects} objects, {contracts} contracts, {shifts} shifts"))
 }
 
 /// A database file that all instances on one Redis find, so that they share the data as they share the cache.

@@ -67,18 +67,10 @@ impl ObjectService {
         let sql = "
             INSERT INTO objects (owner_id, name, street, city, latitude, longitude) VALUES ($1, $2, $3, $4, $5, $6)
             RETURNING id, owner_id, name, street, city, latitude, longitude";
-        let args = args![
-            new.owner_id,
-            new.name,
-            new.street,
-            new.city,
-            new.latitude,
-            new.longitude
-        ];
+        let args = args![new.owner_id, new.name, new.street, new.city, new.latitude, new.longitude];
         let added = tx.one(sql, args).await;
-        let object = added.map_err(|error| {
-            Error::of_constraint(error, "the object exists", "there is no such owner")
-        })?;
+        let object =
+            added.map_err(|error| Error::of_constraint(error, "the object exists", "there is no such owner"))?;
         tx.commit().await?;
         Ok(object)
     }
@@ -98,9 +90,7 @@ impl ObjectService {
         let sql = "
             UPDATE objects SET name = coalesce($2, name), street = coalesce($3, street) WHERE id = $1 AND deleted = 0
             RETURNING id, owner_id, name, street, city, latitude, longitude";
-        let changed = tx
-            .optional(sql, args![id, change.name, change.street])
-            .await?;
+        let changed = tx.optional(sql, args![id, change.name, change.street]).await?;
         let object = changed.ok_or(Error::Missing { what: "object", id })?;
         tx.commit().await?;
         Ok(object)
@@ -143,26 +133,14 @@ impl ObjectService {
         let mut tx = self.db.begin().await?;
         let sql = "UPDATE objects SET deleted = 0 WHERE id = $1 AND deleted = 0";
         if tx.execute(sql, args![new.object_id]).await? == 0 {
-            return Err(Error::Missing {
-                what: "object",
-                id: new.object_id,
-            });
+            return Err(Error::Missing { what: "object", id: new.object_id });
         }
         let sql = "
             INSERT INTO time_slots (object_id, day, starts, ends, capacity) VALUES ($1, $2, $3, $4, $5)
             RETURNING id, object_id, day, starts, ends, capacity, CAST(0 AS BIGINT) AS taken";
-        let opened = tx
-            .one(
-                sql,
-                args![new.object_id, new.day, new.starts, new.ends, new.capacity],
-            )
-            .await;
+        let opened = tx.one(sql, args![new.object_id, new.day, new.starts, new.ends, new.capacity]).await;
         let slot = opened.map_err(|error| {
-            Error::of_constraint(
-                error,
-                "a slot begins at this time already",
-                "there is no such object",
-            )
+            Error::of_constraint(error, "a slot begins at this time already", "there is no such object")
         })?;
         tx.commit().await?;
         Ok(slot)

@@ -62,21 +62,13 @@ pub(crate) struct Report {
 impl Report {
     /// An empty report about what is done with `db`.
     pub(crate) fn new(db: Db) -> Self {
-        Self {
-            db,
-            paint: Paint::of_stdout(),
-            sections: 0,
-            tallies: BTreeMap::new(),
-        }
+        Self { db, paint: Paint::of_stdout(), sections: 0, tallies: BTreeMap::new() }
     }
 
     /// Begins the next part of the story.
     pub(crate) fn section(&mut self, title: &str) {
         self.sections += 1;
-        println!(
-            "\n{}",
-            self.paint.bold(format_args!("{}. {title}", self.sections))
-        );
+        println!("\n{}", self.paint.bold(format_args!("{}. {title}", self.sections)));
     }
 
     /// Awaits a cached read and prints how it was answered; `say` puts the answer in words.
@@ -92,16 +84,10 @@ impl Report {
         tally.calls += 1;
         let (verdict, sql) = if work.statements == 0 {
             tally.hits += 1;
-            (
-                self.paint.green("hit "),
-                format!("{} SQL saved", tally.spare(took)),
-            )
+            (self.paint.green("hit "), format!("{} SQL saved", tally.spare(took)))
         } else {
             tally.load(work.statements, took);
-            (
-                self.paint.yellow("miss"),
-                format!("{} SQL", work.statements),
-            )
+            (self.paint.yellow("miss"), format!("{} SQL", work.statements))
         };
         line(&call, &verdict, took, &sql, &say(&value));
         Ok(value)
@@ -119,13 +105,7 @@ impl Report {
         let tally = self.tallies.entry(call.name).or_default();
         tally.calls += 1;
         tally.statements += work.statements;
-        line(
-            &call,
-            &self.paint.cyan("write"),
-            took,
-            &format!("{} SQL", work.statements),
-            "",
-        );
+        line(&call, &self.paint.cyan("write"), took, &format!("{} SQL", work.statements), "");
         for target in invalidated().await {
             println!("      {} {target}", self.paint.cyan("drops"));
         }
@@ -149,16 +129,8 @@ impl Report {
             tally.spare(took);
         }
         let sql = format!("{} SQL", work.statements);
-        let loads = if work.statements == 1 {
-            "1 load".into()
-        } else {
-            format!("{} loads", work.statements)
-        };
-        let words = format!(
-            "{} callers, {loads}, {} SQL saved",
-            grouped(callers),
-            grouped(callers - work.statements)
-        );
+        let loads = if work.statements == 1 { "1 load".into() } else { format!("{} loads", work.statements) };
+        let words = format!("{} callers, {loads}, {} SQL saved", grouped(callers), grouped(callers - work.statements));
         line(&call, &self.paint.yellow("miss"), took, &sql, &words);
         Ok(())
     }
@@ -166,15 +138,7 @@ impl Report {
     /// Prints the sums.
     pub(crate) fn summary(&self) {
         println!("\n{}", self.paint.bold("Summary"));
-        let heading = [
-            "calls",
-            "hits",
-            "joined",
-            "misses",
-            "SQL run",
-            "SQL saved",
-            "time saved",
-        ];
+        let heading = ["calls", "hits", "joined", "misses", "SQL run", "SQL saved", "time saved"];
         println!("   {}", self.paint.dim(row("", &heading.map(String::from))));
         let mut total = Tally::default();
         for (name, tally) in &self.tallies {
@@ -200,50 +164,28 @@ impl Report {
 fn line(call: &Call<impl Display>, verdict: &str, took: Duration, sql: &str, words: &str) {
     let call = format!("{}({})", call.name, call.args);
     // Painted text is longer than it looks, so the verdict comes padded.
-    println!(
-        "   {call:<56} {verdict:<5} {:>9}  {sql:<11}  {words}",
-        millis(took)
-    );
+    println!("   {call:<56} {verdict:<5} {:>9}  {sql:<11}  {words}", millis(took));
 }
 
 fn row(name: &str, cells: &[String; 7]) -> String {
     let mut row = format!("{name:<30}");
     for cell in cells {
         // Right-aligned, eleven wide.
-        row.extend(std::iter::repeat_n(
-            ' ',
-            11_usize.saturating_sub(cell.len()),
-        ));
+        row.extend(std::iter::repeat_n(' ', 11_usize.saturating_sub(cell.len())));
         row.push_str(cell);
     }
     row
 }
 
 fn cells(tally: &Tally) -> [String; 7] {
-    let numbers = [
-        tally.calls,
-        tally.hits,
-        tally.joined,
-        tally.loads,
-        tally.statements,
-        tally.saved,
-    ]
-    .map(sparse);
+    let numbers = [tally.calls, tally.hits, tally.joined, tally.loads, tally.statements, tally.saved].map(sparse);
     let [calls, hits, joined, loads, statements, saved] = numbers;
-    let time = if tally.saved_time.is_zero() {
-        "-".into()
-    } else {
-        millis(tally.saved_time)
-    };
+    let time = if tally.saved_time.is_zero() { "-".into() } else { millis(tally.saved_time) };
     [calls, hits, joined, loads, statements, saved, time]
 }
 
 fn sparse(number: u64) -> String {
-    if number == 0 {
-        "-".into()
-    } else {
-        grouped(number)
-    }
+    if number == 0 { "-".into() } else { grouped(number) }
 }
 
 fn millis(time: Duration) -> String {
@@ -295,11 +237,7 @@ impl Paint {
     }
 
     fn with(self, code: &str, text: impl Display) -> String {
-        if self.0 {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text.to_string()
-        }
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
     }
 }
 

@@ -35,21 +35,9 @@ pub struct Scale {
 
 impl Scale {
     /// A town's worth: 200 owners, 2,000 objects, 8,000 employees, 20,000 contracts, over 200,000 shifts.
-    pub const FULL: Self = Self {
-        owners: 200,
-        objects: 2_000,
-        employees: 8_000,
-        rounds: 10,
-        days: 28,
-    };
+    pub const FULL: Self = Self { owners: 200, objects: 2_000, employees: 8_000, rounds: 10, days: 28 };
     /// Enough to see every case, small enough to look at all of it after every write.
-    pub const SMALL: Self = Self {
-        owners: 2,
-        objects: 8,
-        employees: 24,
-        rounds: 4,
-        days: 16,
-    };
+    pub const SMALL: Self = Self { owners: 2, objects: 8, employees: 24, rounds: 4, days: 16 };
 }
 
 const CITIES: [(&str, &str, &str); 8] = [
@@ -67,109 +55,45 @@ const WORDS: [(&str, &[&str]); 7] = [
     (
         "first",
         &[
-            "Ada", "Bela", "Carla", "Dario", "Elif", "Farid", "Greta", "Hugo", "Ines", "Jonas",
-            "Kaja", "Liam", "Mira", "Nils", "Olga", "Pavel", "Rosa", "Samir", "Tilda", "Yusuf",
+            "Ada", "Bela", "Carla", "Dario", "Elif", "Farid", "Greta", "Hugo", "Ines", "Jonas", "Kaja", "Liam", "Mira",
+            "Nils", "Olga", "Pavel", "Rosa", "Samir", "Tilda", "Yusuf",
         ],
     ),
     (
         "last",
         &[
-            "Adler", "Becker", "Costa", "Dubois", "Eriksen", "Fontana", "Garcia", "Hoffmann",
-            "Ivanova", "Janssen", "Kowalski", "Lindgren", "Moreau", "Novak", "Okafor", "Peeters",
-            "Quist", "Rossi", "Silva", "Tanaka", "Ullmann", "Virtanen", "Weber", "Yilmaz", "Zeman",
+            "Adler", "Becker", "Costa", "Dubois", "Eriksen", "Fontana", "Garcia", "Hoffmann", "Ivanova", "Janssen",
+            "Kowalski", "Lindgren", "Moreau", "Novak", "Okafor", "Peeters", "Quist", "Rossi", "Silva", "Tanaka",
+            "Ullmann", "Virtanen", "Weber", "Yilmaz", "Zeman",
         ],
     ),
-    (
-        "trade",
-        &[
-            "cook",
-            "cleaner",
-            "porter",
-            "nurse",
-            "guard",
-            "driver",
-            "receptionist",
-            "fitter",
-        ],
-    ),
+    ("trade", &["cook", "cleaner", "porter", "nurse", "guard", "driver", "receptionist", "fitter"]),
     (
         "place",
-        &[
-            "Warehouse",
-            "Clinic",
-            "Hotel",
-            "Bakery",
-            "Depot",
-            "Office",
-            "Market Hall",
-            "Campus",
-            "Arena",
-            "Workshop",
-        ],
+        &["Warehouse", "Clinic", "Hotel", "Bakery", "Depot", "Office", "Market Hall", "Campus", "Arena", "Workshop"],
     ),
     (
         "street",
-        &[
-            "Mill Lane",
-            "Station Road",
-            "Harbour Street",
-            "Church Row",
-            "Park Avenue",
-            "Bridge Street",
-            "High Street",
-        ],
+        &["Mill Lane", "Station Road", "Harbour Street", "Church Row", "Park Avenue", "Bridge Street", "High Street"],
     ),
-    (
-        "firm",
-        &[
-            "Holding",
-            "Care",
-            "Logistics",
-            "Hotels",
-            "Foods",
-            "Estates",
-            "Works",
-            "Events",
-        ],
-    ),
-    (
-        "quarter",
-        &[
-            "North",
-            "South",
-            "East",
-            "West",
-            "Central",
-            "Riverside",
-            "Hillside",
-            "Old Town",
-        ],
-    ),
+    ("firm", &["Holding", "Care", "Logistics", "Hotels", "Foods", "Estates", "Works", "Events"]),
+    ("quarter", &["North", "South", "East", "West", "Central", "Riverside", "Hillside", "Old Town"]),
 ];
 
 /// Fills the empty tables.
 pub async fn fill(tx: &mut Transaction, scale: Scale) -> sqlx::Result<()> {
-    for statement in [
-        words(),
-        cities(),
-        owners(scale),
-        objects(scale),
-        employees(scale),
-    ] {
+    for statement in [words(), cities(), owners(scale), objects(scale), employees(scale)] {
         tx.script(statement).await?;
     }
     for statement in [contracts(scale), time_slots(scale), shifts(scale)] {
         tx.script(statement).await?;
     }
-    tx.script("DROP TABLE words; DROP TABLE cities".into())
-        .await
+    tx.script("DROP TABLE words; DROP TABLE cities".into()).await
 }
 
 /// The numbers from 1 to `count`, as the table `n` with the column `i`.
 fn numbers(count: i64) -> String {
-    format!(
-        "WITH RECURSIVE n(i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < {count})"
-    )
+    format!("WITH RECURSIVE n(i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < {count})")
 }
 
 /// A number below `bound` that depends on the expression `of` and on what it is for.
@@ -179,23 +103,14 @@ fn hash(of: &str, purpose: i64, bound: impl std::fmt::Display) -> String {
 
 /// Joins a word of this kind under the alias `kind`.
 fn word(kind: &str, of: &str, purpose: i64) -> String {
-    let words = WORDS
-        .iter()
-        .find(|(name, _)| *name == kind)
-        .map_or(1, |(_, words)| words.len());
-    format!(
-        "JOIN words {kind} ON {kind}.kind = '{kind}' AND {kind}.i = {}",
-        hash(of, purpose, words)
-    )
+    let words = WORDS.iter().find(|(name, _)| *name == kind).map_or(1, |(_, words)| words.len());
+    format!("JOIN words {kind} ON {kind}.kind = '{kind}' AND {kind}.i = {}", hash(of, purpose, words))
 }
 
 fn words() -> String {
-    let rows = WORDS.iter().flat_map(|(kind, words)| {
-        words
-            .iter()
-            .enumerate()
-            .map(move |(i, word)| format!("('{kind}', {i}, '{word}')"))
-    });
+    let rows = WORDS
+        .iter()
+        .flat_map(|(kind, words)| words.iter().enumerate().map(move |(i, word)| format!("('{kind}', {i}, '{word}')")));
     let rows = rows.collect::<Vec<_>>().join(", ");
     format!(
         "CREATE TEMPORARY TABLE words (kind TEXT, i BIGINT, word TEXT, PRIMARY KEY (kind, i));
@@ -204,10 +119,7 @@ fn words() -> String {
 }
 
 fn cities() -> String {
-    let rows = CITIES
-        .iter()
-        .enumerate()
-        .map(|(i, (name, north, east))| format!("({i}, '{name}', {north}, {east})"));
+    let rows = CITIES.iter().enumerate().map(|(i, (name, north, east))| format!("({i}, '{name}', {north}, {east})"));
     let rows = rows.collect::<Vec<_>>().join(", ");
     format!(
         "CREATE TEMPORARY TABLE cities (i BIGINT PRIMARY KEY, name TEXT, north DOUBLE PRECISION, east DOUBLE PRECISION);
@@ -225,9 +137,7 @@ fn owners(scale: Scale) -> String {
 }
 
 fn objects(scale: Scale) -> String {
-    let Scale {
-        owners, objects, ..
-    } = scale;
+    let Scale { owners, objects, .. } = scale;
     // Four for everyone; the square of a fraction then prefers the first owners.
     let drawn = hash("n.i", 3, owners);
     let owner = format!(
@@ -263,12 +173,7 @@ fn employees(scale: Scale) -> String {
 /// Round by round, one contract for each object. The steps of 37 by object and 811 by round are what keeps an employee
 /// from two contracts for one object, and from two that work the same slots.
 fn contracts(scale: Scale) -> String {
-    let Scale {
-        objects,
-        employees,
-        rounds,
-        ..
-    } = scale;
+    let Scale { objects, employees, rounds, .. } = scale;
     let (today, first) = (TODAY.number(), TODAY.number() - PAST_DAYS);
     format!(
         "INSERT INTO contracts (id, owner_id, object_id, employee_id, starts_on, ends_on, hourly_cents, status)
@@ -306,12 +211,7 @@ fn time_slots(scale: Scale) -> String {
 
 /// Two contracts work in each slot, half the rounds apart, all rounds in turn.
 fn shifts(scale: Scale) -> String {
-    let Scale {
-        objects,
-        rounds,
-        days,
-        ..
-    } = scale;
+    let Scale { objects, rounds, days, .. } = scale;
     let today = TODAY.number();
     format!(
         "INSERT INTO shifts (id, slot_id, contract_id, status)

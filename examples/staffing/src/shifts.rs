@@ -73,13 +73,8 @@ impl ShiftService {
         let contract_id = claim(&mut tx, slot_id, employee_id).await?;
         let sql = "INSERT INTO shifts (slot_id, contract_id, status) VALUES ($1, $2, 'booked') RETURNING id";
         let booked = tx.one(sql, args![slot_id, contract_id]).await;
-        let (id,): (i64,) = booked.map_err(|error| {
-            Error::of_constraint(
-                error,
-                "the employee is in this slot",
-                "there is no such slot",
-            )
-        })?;
+        let (id,): (i64,) = booked
+            .map_err(|error| Error::of_constraint(error, "the employee is in this slot", "there is no such slot"))?;
         let shift = read(&mut tx, id).await?;
         tx.commit().await?;
         Ok(shift)
@@ -96,10 +91,7 @@ impl ShiftService {
         let mut tx = self.db.begin().await?;
         let sql = "UPDATE shifts SET status = 'cancelled' WHERE id = $1 AND status = 'booked'";
         if tx.execute(sql, args![id]).await? == 0 {
-            return Err(Error::Missing {
-                what: "booked shift",
-                id,
-            });
+            return Err(Error::Missing { what: "booked shift", id });
         }
         let shift = read(&mut tx, id).await?;
         tx.commit().await?;
@@ -112,24 +104,17 @@ impl ShiftService {
 async fn claim(tx: &mut Transaction, slot_id: i64, employee_id: i64) -> Result<i64> {
     let sql = "UPDATE employees SET trade = trade WHERE id = $1";
     if tx.execute(sql, args![employee_id]).await? == 0 {
-        return Err(Error::Missing {
-            what: "employee",
-            id: employee_id,
-        });
+        return Err(Error::Missing { what: "employee", id: employee_id });
     }
-    let sql = "UPDATE time_slots SET capacity = capacity WHERE id = $1 RETURNING object_id, day, starts, ends, capacity";
+    let sql =
+        "UPDATE time_slots SET capacity = capacity WHERE id = $1 RETURNING object_id, day, starts, ends, capacity";
     let slot: Option<(i64, Day, i64, i64, i64)> = tx.optional(sql, args![slot_id]).await?;
-    let (object_id, day, starts, ends, capacity) = slot.ok_or(Error::Missing {
-        what: "time slot",
-        id: slot_id,
-    })?;
+    let (object_id, day, starts, ends, capacity) = slot.ok_or(Error::Missing { what: "time slot", id: slot_id })?;
     let sql = "
         UPDATE contracts SET status = status WHERE employee_id = $1 AND object_id = $2 AND status = 'active'
         RETURNING id";
     let contract: Option<(i64,)> = tx.optional(sql, args![employee_id, object_id]).await?;
-    let (contract_id,) = contract.ok_or(Error::Refused(
-        "the employee has no contract for this object",
-    ))?;
+    let (contract_id,) = contract.ok_or(Error::Refused("the employee has no contract for this object"))?;
     let sql = "SELECT count(*) FROM shifts WHERE slot_id = $1 AND status <> 'cancelled'";
     let (taken,): (i64,) = tx.one(sql, args![slot_id]).await?;
     if taken >= capacity {

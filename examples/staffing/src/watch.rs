@@ -21,10 +21,7 @@ pub(crate) async fn watch(service: &Staffing, owner: i64) -> Result<()> {
     let (begun, paint) = (Instant::now(), Paint::of_stdout());
     let mut ticks = tokio::time::interval(INTERVAL);
     let mut last: Option<(bool, Vec<Employee>)> = None;
-    println!(
-        "employees of owner {owner}, every {} ms; Ctrl-C ends it",
-        INTERVAL.as_millis()
-    );
+    println!("employees of owner {owner}, every {} ms; Ctrl-C ends it", INTERVAL.as_millis());
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -34,20 +31,9 @@ pub(crate) async fn watch(service: &Staffing, owner: i64) -> Result<()> {
         let employees = service.contracts.employees(owner).await?;
         let hit = service.db.work().statements == before;
         if last.as_ref() != Some(&(hit, employees.clone())) {
-            let verdict = if hit {
-                paint.green("hit ")
-            } else {
-                paint.yellow("miss")
-            };
-            let news = last
-                .as_ref()
-                .map(|(_, known)| difference(known, &employees))
-                .unwrap_or_default();
-            println!(
-                "{:>8.1} s  {verdict}  {} employees{news}",
-                begun.elapsed().as_secs_f64(),
-                employees.len()
-            );
+            let verdict = if hit { paint.green("hit ") } else { paint.yellow("miss") };
+            let news = last.as_ref().map(|(_, known)| difference(known, &employees)).unwrap_or_default();
+            println!("{:>8.1} s  {verdict}  {} employees{news}", begun.elapsed().as_secs_f64(), employees.len());
             last = Some((hit, employees));
         }
     }
@@ -55,58 +41,27 @@ pub(crate) async fn watch(service: &Staffing, owner: i64) -> Result<()> {
 
 /// Who came and who went.
 fn difference(known: &[Employee], now: &[Employee]) -> String {
-    let names = |list: &[Employee]| {
-        list.iter()
-            .map(|one| (one.id, one.name.clone()))
-            .collect::<BTreeSet<_>>()
-    };
+    let names = |list: &[Employee]| list.iter().map(|one| (one.id, one.name.clone())).collect::<BTreeSet<_>>();
     let (known, now) = (names(known), names(now));
-    let came = now
-        .difference(&known)
-        .map(|(id, name)| format!("  +{name} ({id})"));
-    let went = known
-        .difference(&now)
-        .map(|(id, name)| format!("  -{name} ({id})"));
+    let came = now.difference(&known).map(|(id, name)| format!("  +{name} ({id})"));
+    let went = known.difference(&now).map(|(id, name)| format!("  -{name} ({id})"));
     came.chain(went).collect()
 }
 
 /// Hires somebody at the owner's first object.
-pub(crate) async fn hire(
-    service: &Staffing,
-    owner_id: i64,
-    name: String,
-    trade: String,
-) -> Result<()> {
+pub(crate) async fn hire(service: &Staffing, owner_id: i64, name: String, trade: String) -> Result<()> {
     let objects = service.objects.by_owner(owner_id).await?;
-    let object = &objects
-        .first()
-        .ok_or(Error::Missing {
-            what: "object of owner",
-            id: owner_id,
-        })?
-        .object;
-    let new = NewHire {
-        owner_id,
-        object_id: object.id,
-        name: name.clone(),
-        trade,
-        starts_on: TODAY,
-        hourly_cents: 2_000,
-    };
+    let object = &objects.first().ok_or(Error::Missing { what: "object of owner", id: owner_id })?.object;
+    let new =
+        NewHire { owner_id, object_id: object.id, name: name.clone(), trade, starts_on: TODAY, hourly_cents: 2_000 };
     let contract = service.contracts.hire(new).await?;
-    println!(
-        "{name} is employee {}, contract {} at {}",
-        contract.employee_id, contract.id, object.name
-    );
+    println!("{name} is employee {}, contract {} at {}", contract.employee_id, contract.id, object.name);
     Ok(())
 }
 
 /// Ends a contract.
 pub(crate) async fn terminate(service: &Staffing, contract: i64) -> Result<()> {
     let ended = service.contracts.terminate(contract, TODAY).await?;
-    println!(
-        "contract {} of employee {} with owner {} is over",
-        ended.id, ended.employee_id, ended.owner_id
-    );
+    println!("contract {} of employee {} with owner {} is over", ended.id, ended.employee_id, ended.owner_id);
     Ok(())
 }

@@ -30,24 +30,13 @@ impl Extent {
             SELECT (SELECT max(id) FROM owners), (SELECT max(id) FROM objects), (SELECT max(id) FROM employees),
                 (SELECT max(id) FROM contracts), (SELECT max(id) FROM shifts)";
         let (owners, objects, employees, contracts, shifts) = db.one(sql, args![]).await?;
-        Ok(Self {
-            owners,
-            objects,
-            employees,
-            contracts,
-            shifts,
-        })
+        Ok(Self { owners, objects, employees, contracts, shifts })
     }
 }
 
 /// What a service answers to every question, by the question.
 async fn answers(service: &Staffing, extent: Extent) -> Result<BTreeMap<String, String>> {
-    let Staffing {
-        contracts,
-        objects,
-        shifts,
-        ..
-    } = service;
+    let Staffing { contracts, objects, shifts, .. } = service;
     let mut answers = BTreeMap::new();
     macro_rules! ask {
         ($service:ident.$read:ident($($arg:expr),*)) => {
@@ -122,97 +111,45 @@ impl Writer {
         let contracts = &service.contracts;
         let (object_id, employee_id) = (self.id(extent.objects), self.id(extent.employees));
         let (hourly_cents, starts_on) = (self.random.i64(1_000..9_000), self.soon());
-        let (id, owner_id) = (
-            self.id(extent.contracts),
-            owner_of(&service.db, object_id).await?,
-        );
+        let (id, owner_id) = (self.id(extent.contracts), owner_of(&service.db, object_id).await?);
         Ok(match self.random.u32(0..5) {
             0 => {
-                let new = NewContract {
-                    owner_id,
-                    object_id,
-                    employee_id,
-                    starts_on,
-                    hourly_cents,
-                };
+                let new = NewContract { owner_id, object_id, employee_id, starts_on, hourly_cents };
                 ("create contract", contracts.create(new).await.map(drop))
             }
             1 => {
                 let (name, trade) = (format!("New {hourly_cents}"), "cook".into());
-                let new = NewHire {
-                    owner_id,
-                    object_id,
-                    name,
-                    trade,
-                    starts_on,
-                    hourly_cents,
-                };
+                let new = NewHire { owner_id, object_id, name, trade, starts_on, hourly_cents };
                 ("hire", contracts.hire(new).await.map(drop))
             }
             2 => {
-                let change = ContractChange {
-                    hourly_cents: Some(hourly_cents),
-                    ends_on: Some(starts_on),
-                };
-                (
-                    "update contract",
-                    contracts.update(id, change).await.map(drop),
-                )
+                let change = ContractChange { hourly_cents: Some(hourly_cents), ends_on: Some(starts_on) };
+                ("update contract", contracts.update(id, change).await.map(drop))
             }
-            _ => (
-                "terminate",
-                contracts.terminate(id, starts_on).await.map(drop),
-            ),
+            _ => ("terminate", contracts.terminate(id, starts_on).await.map(drop)),
         })
     }
 
     async fn write_object(&mut self, service: &Staffing, extent: Extent) -> Result<Write> {
         let objects = &service.objects;
         // The newest object is preferred: it is the one that can be deleted, and with slots that nobody took.
-        let id = if self.random.bool() {
-            extent.objects
-        } else {
-            self.id(extent.objects)
-        };
+        let id = if self.random.bool() { extent.objects } else { self.id(extent.objects) };
         let owner_id = owner_of(&service.db, id).await?;
         let number = self.random.i64(1_000..9_000);
         Ok(match self.random.u32(0..6) {
             0 => {
-                let (name, street, city) =
-                    (format!("Site {number}"), "Quay 1".into(), "Ghent".into());
-                let new = NewObject {
-                    owner_id,
-                    name,
-                    street,
-                    city,
-                    latitude: 51.0,
-                    longitude: 3.7,
-                };
+                let (name, street, city) = (format!("Site {number}"), "Quay 1".into(), "Ghent".into());
+                let new = NewObject { owner_id, name, street, city, latitude: 51.0, longitude: 3.7 };
                 ("create object", objects.create(new).await.map(drop))
             }
             1 => {
-                let (name, street) = (
-                    Some(format!("Renamed {number}")),
-                    Some(format!("Quay {number}")),
-                );
-                (
-                    "update object",
-                    objects
-                        .update(id, ObjectChange { name, street })
-                        .await
-                        .map(drop),
-                )
+                let (name, street) = (Some(format!("Renamed {number}")), Some(format!("Quay {number}")));
+                ("update object", objects.update(id, ObjectChange { name, street }).await.map(drop))
             }
             2 => ("delete object", objects.delete(id).await.map(drop)),
             _ => {
                 let (day, starts) = (self.soon(), self.random.i64(0..20) * 60);
-                let new = NewSlot {
-                    object_id: id,
-                    day,
-                    starts,
-                    ends: starts + 60,
-                    capacity: 2,
-                };
+                let new = NewSlot { object_id: id, day, starts, ends: starts + 60, capacity: 2 };
                 ("open slot", objects.open_slot(new).await.map(drop))
             }
         })
@@ -235,31 +172,19 @@ impl Writer {
                 AND (SELECT count(*) FROM shifts s WHERE s.slot_id = t.id AND s.status <> 'cancelled') < t.capacity
             ORDER BY t.id, c.id";
         let candidates = db.all(sql, args![TODAY]).await?;
-        Ok(if candidates.is_empty() {
-            (1, 1)
-        } else {
-            candidates[self.random.usize(0..candidates.len())]
-        })
+        Ok(if candidates.is_empty() { (1, 1) } else { candidates[self.random.usize(0..candidates.len())] })
     }
 }
 
 async fn owner_of(db: &Db, object_id: i64) -> Result<i64> {
-    let (owner,) = db
-        .one(
-            "SELECT owner_id FROM objects WHERE id = $1",
-            args![object_id],
-        )
-        .await?;
+    let (owner,) = db.one("SELECT owner_id FROM objects WHERE id = $1", args![object_id]).await?;
     Ok(owner)
 }
 
 async fn random_writes(seed: u64, steps: u32) -> Result<BTreeMap<&'static str, u32>> {
     let db = common::small_db().await?;
     let cached = Staffing::new(db.clone(), &Cache::memory());
-    let mut writer = Writer {
-        random: fastrand::Rng::with_seed(seed),
-        done: BTreeMap::new(),
-    };
+    let mut writer = Writer { random: fastrand::Rng::with_seed(seed), done: BTreeMap::new() };
     answers(&cached, Extent::of(&db).await?).await?;
     for step in 0..steps {
         let name = loop {
@@ -272,10 +197,7 @@ async fn random_writes(seed: u64, steps: u32) -> Result<BTreeMap<&'static str, u
         // A cache in which nothing was ever stored: all its answers are the database's.
         let direct = answers(&Staffing::new(db.clone(), &Cache::memory()), extent).await?;
         for (question, truth) in &direct {
-            assert_eq!(
-                &from_cache[question], truth,
-                "{question} is stale after {name} (seed {seed}, step {step})"
-            );
+            assert_eq!(&from_cache[question], truth, "{question} is stale after {name} (seed {seed}, step {step})");
         }
     }
     Ok(writer.done)
@@ -283,10 +205,7 @@ async fn random_writes(seed: u64, steps: u32) -> Result<BTreeMap<&'static str, u
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cached_answers_are_the_databases_after_every_write() -> Result<()> {
-    let (one, two) = tokio::join!(
-        tokio::spawn(random_writes(1, 60)),
-        tokio::spawn(random_writes(2, 60))
-    );
+    let (one, two) = tokio::join!(tokio::spawn(random_writes(1, 60)), tokio::spawn(random_writes(2, 60)));
     let mut done = one.expect("no panic")?;
     for (name, times) in two.expect("no panic")? {
         *done.entry(name).or_default() += times;

@@ -46,12 +46,8 @@ async fn assert_sound(db: &Db) -> Result<()> {
 #[tokio::test]
 async fn the_full_scale_is_as_large_as_promised_and_sound() -> Result<()> {
     let db = Db::open(None, Scale::FULL).await?;
-    let (owners, objects, employees, contracts, slots, shifts): Six =
-        db.one(COUNTS, args![]).await?;
-    assert_eq!(
-        (owners, objects, employees, contracts, slots),
-        (200, 2_000, 8_000, 20_000, 112_000)
-    );
+    let (owners, objects, employees, contracts, slots, shifts): Six = db.one(COUNTS, args![]).await?;
+    assert_eq!((owners, objects, employees, contracts, slots), (200, 2_000, 8_000, 20_000, 112_000));
     assert!(shifts >= 200_000, "{shifts} shifts");
     assert_sound(&db).await
 }
@@ -60,39 +56,19 @@ async fn the_full_scale_is_as_large_as_promised_and_sound() -> Result<()> {
 async fn the_small_scale_is_sound_and_has_every_status() -> Result<()> {
     let db = common::small_db().await?;
     assert_sound(&db).await?;
-    let (contracts,): (i64,) = db
-        .one("SELECT count(DISTINCT status) FROM contracts", args![])
-        .await?;
-    let (shifts,): (i64,) = db
-        .one("SELECT count(DISTINCT status) FROM shifts", args![])
-        .await?;
+    let (contracts,): (i64,) = db.one("SELECT count(DISTINCT status) FROM contracts", args![]).await?;
+    let (shifts,): (i64,) = db.one("SELECT count(DISTINCT status) FROM shifts", args![]).await?;
     assert_eq!((contracts, shifts), (3, 3));
     Ok(())
 }
 
 #[tokio::test]
 async fn two_fills_are_equal() -> Result<()> {
-    let first: Six = Db::in_memory(Scale::SMALL)
-        .await?
-        .one(CHECKSUM, args![])
-        .await?;
-    let second: Six = Db::in_memory(Scale::SMALL)
-        .await?
-        .one(CHECKSUM, args![])
-        .await?;
+    let first: Six = Db::in_memory(Scale::SMALL).await?.one(CHECKSUM, args![]).await?;
+    let second: Six = Db::in_memory(Scale::SMALL).await?.one(CHECKSUM, args![]).await?;
     assert_eq!(first, second);
     // Changes only with the data: whoever changes them on purpose writes the new numbers here.
-    assert_eq!(
-        first,
-        (
-            41,
-            24_782_692,
-            8_964,
-            118_122_945,
-            2_246_337_264,
-            28_085_385
-        )
-    );
+    assert_eq!(first, (41, 24_782_692, 8_964, 118_122_945, 2_246_337_264, 28_085_385));
     Ok(())
 }
 
@@ -100,10 +76,7 @@ async fn two_fills_are_equal() -> Result<()> {
 async fn a_filled_database_is_left_as_it_is() -> Result<()> {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let url = format!("sqlite:{}", dir.path().join("shared.sqlite").display());
-    let (one, other) = tokio::join!(
-        Db::open(Some(&url), Scale::SMALL),
-        Db::open(Some(&url), Scale::SMALL)
-    );
+    let (one, other) = tokio::join!(Db::open(Some(&url), Scale::SMALL), Db::open(Some(&url), Scale::SMALL));
     let (one, other) = (one?, other?);
     let counts: Six = one.one(COUNTS, args![]).await?;
     assert_eq!(counts, other.one::<Six>(COUNTS, args![]).await?);

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cache_core::{Cache, Health, Key, Outcome, Policy, Tag, Target};
+use cache_core::{Cache, Health, Key, Outcome, Policy, Store, Tag, Target, store::HolderId};
 
 use crate::world::{Scene, World};
 
@@ -14,9 +14,21 @@ pub(crate) const DEGRADED_TTL: u64 = 150;
 pub(crate) struct Instance {
     pub(crate) id: u64,
     pub(crate) cache: Cache,
+    pub(crate) store: Arc<dyn Store>,
 }
 
 impl Instance {
+    /// Ends a quarantine.
+    async fn release(&self, targets: &[Target], holder: HolderId) -> Outcome {
+        let released = self.store.release_hold(targets, holder).await.unwrap_or(Outcome::Journaled);
+        if released == Outcome::Applied && !self.is_down() {
+            return released;
+        }
+        // The stand-in has to hear of it too.
+        let _ = self.cache.invalidate(targets.iter().cloned()).await;
+        released
+    }
+
     pub(crate) fn is_down(&self) -> bool {
         matches!(self.cache.health(), Health::Degraded { .. })
     }
@@ -46,7 +58,7 @@ pub(crate) async fn read(stage: Stage, instance: Instance, number: usize, mut ra
     let key = scene.keys[number].clone();
     let ticket = {
         let mut state = world.lock();
-        state.count("read", 1);
+        state.count("reader", 1);
         state.trace(|| format!("instance {} reads {key}", instance.id));
         state.checker.begin(instance.id, number, state.now)
     };
@@ -87,44 +99,117 @@ pub(crate) async fn read(stage: Stage, instance: Instance, number: usize, mut ra
 
 /// Writes some keys in one transaction, then invalidates them.
 pub(crate) async fn write(stage: Stage, instance: Instance, mut random: fastrand::Rng) {
-    let Stage { world, scene } = stage;
-    let targets: Vec<Target> = (0..random.usize(1..=2)).map(|_| target(&mut random)).collect();
-    let mut keys: Vec<usize> = targets.iter().flat_map(|target| scene.covered(target)).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    world.step("commit").await;
-    {
-        let mut state = world.lock();
-        for key in &keys {
+    let mut targets: Vec<Target> = (0..random.usize(1..=2)).map(|_| target(&mut random)).collect();
+    let wants_hold = random.f64() < 0.35;
+    if wants_hold {
+        targets.retain(Target::can_be_held);
+        if targets.is_empty() {
+            targets.push(Key::new("page").arg(&7).into_node());
+        }
+    }
+    let hold = if wants_hold { Hold::take(&stage, &instance, &targets, &mut random).await } else { None };
+    let write = Write { stage, instance, targets, hold };
+    write.run(random).await;
+}
+
+/// One write and its invalidation.
+struct Write {
+    stage: Stage,
+    instance: Instance,
+    targets: Vec<Target>,
+    hold: Option<Hold>,
+}
+
+/// A quarantine that this writer was told to have.
+struct Hold {
+    holder: HolderId,
+    /// When it was asked for, and so the earliest that its term began.
+    asked: u64,
+    lasts: u64,
+    /// How often the server had lost something by then.
+    losses: u64,
+}
+
+impl Hold {
+    async fn take(stage: &Stage, instance: &Instance, targets: &[Target], random: &mut fastrand::Rng) -> Option<Self> {
+        let (asked, losses) = {
+            let mut state = stage.world.lock();
+            state.trace(|| format!("instance {} asks for a hold of {}", instance.id, names(targets)));
+            (state.now, state.losses)
+        };
+        let hold = Self { holder: HolderId::new(), asked, lasts: random.u64(50..500), losses };
+        let held = instance.store.hold(targets, hold.holder, Duration::from_millis(hold.lasts)).await;
+        let mut state = stage.world.lock();
+        state.trace(|| format!("instance {} holds {}: {held:?}", instance.id, names(targets)));
+        state.count(if held.is_ok() { "hold" } else { "hold without an answer" }, 1);
+        held.is_ok().then_some(hold)
+    }
+
+    fn stands(&self, now: u64, losses: u64) -> bool {
+        now < self.asked + self.lasts && losses == self.losses
+    }
+}
+
+impl Write {
+    async fn run(&self, mut random: fastrand::Rng) {
+        let Stage { world, scene } = &self.stage;
+        let mut keys: Vec<usize> = self.targets.iter().flat_map(|target| scene.covered(target)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        for _ in 0..random.u32(1..=3) {
+            world.step("before commit").await;
+        }
+        self.commit(&keys);
+        for _ in 0..random.u32(0..4) {
+            world.step("after commit").await;
+        }
+        if random.f64() < if self.hold.is_some() { 0.3 } else { 0.02 } {
+            let how = if self.hold.is_some() { "crash inside a hold" } else { "crash before invalidating" };
+            let mut state = world.lock();
+            state.count(how, 1);
+            return state.trace(|| format!("instance {}: {how} of {}", self.instance.id, names(&self.targets)));
+        }
+        self.invalidate(&keys).await;
+    }
+
+    fn commit(&self, keys: &[usize]) {
+        let mut state = self.stage.world.lock();
+        for key in keys {
             state.source[*key] += 1;
         }
-        state.trace(|| format!("instance {} writes keys {keys:?}", instance.id));
+        state.count("commit", 1);
+        state.trace(|| format!("instance {} writes keys {keys:?}", self.instance.id));
+        let (now, losses) = (state.now, state.losses);
+        if self.hold.as_ref().is_some_and(|hold| hold.stands(now, losses)) {
+            let wanted: Vec<_> = keys.iter().map(|key| (*key, state.source[*key])).collect();
+            state.checker.committed_under_hold(&wanted, now);
+            state.count("commit under a hold that stands", 1);
+        }
     }
-    for _ in 0..random.u32(0..4) {
-        world.step("after commit").await;
-    }
-    if random.f64() < 0.02 {
-        // Crashed between commit and invalidation: nothing was promised.
-        world.lock().count("write without invalidation", 1);
-        return;
-    }
-    let wanted: Vec<(usize, u64)> = {
+
+    async fn invalidate(&self, keys: &[usize]) {
+        let Self { stage: Stage { world, .. }, instance, targets, hold } = self;
+        let wanted: Vec<(usize, u64)> = {
+            let mut state = world.lock();
+            state.trace(|| format!("instance {} invalidates {}", instance.id, names(targets)));
+            keys.iter().map(|key| (*key, state.source[*key])).collect()
+        };
+        let outcome = match hold {
+            None => instance.cache.invalidate(targets.iter().cloned()).await,
+            Some(hold) => instance.release(targets, hold.holder).await,
+        };
         let mut state = world.lock();
-        state.trace(|| format!("instance {} invalidates {}", instance.id, names(&targets)));
-        keys.iter().map(|key| (*key, state.source[*key])).collect()
-    };
-    let outcome = instance.cache.invalidate(targets.iter().cloned()).await;
-    let mut state = world.lock();
-    let now = state.now;
-    match outcome {
-        Outcome::Applied => state.checker.applied(instance.id, &wanted, now),
-        Outcome::Journaled => state.checker.journaled(instance.id, &wanted),
+        let now = state.now;
+        match outcome {
+            Outcome::Applied => state.checker.applied(instance.id, &wanted, now),
+            Outcome::Journaled => state.checker.journaled(instance.id, &wanted),
+        }
+        state.count(if outcome == Outcome::Applied { "invalidation applied" } else { "invalidation journaled" }, 1);
+        for target in targets {
+            state.count(kind(target), 1);
+        }
+        state.trace(|| format!("instance {} has invalidated {}: {outcome:?} {wanted:?}", instance.id, names(targets)));
     }
-    state.count(if outcome == Outcome::Applied { "invalidation applied" } else { "invalidation journaled" }, 1);
-    for target in &targets {
-        state.count(kind(target), 1);
-    }
-    state.trace(|| format!("instance {} has invalidated {}: {outcome:?} {wanted:?}", instance.id, names(&targets)));
 }
 
 fn target(random: &mut fastrand::Rng) -> Target {

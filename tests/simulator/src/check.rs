@@ -1,11 +1,12 @@
 //! What must hold: the promise, written down without looking at how the product keeps it.
 //!
 //! A read began knowing which invalidations had returned. Whatever it returns must be at least as new as the source was when
-//! the newest of them that covers its key was called. Three kinds of floor say so:
+//! the newest of them that covers its key was called. These floors say so:
 //!
 //! - An invalidation that returned `Applied` raises the floor of all instances.
 //! - One that returned `Journaled` raises that of its own instance at once, and that of all when this instance is seen
 //!   with its store in reach again.
+//! - A commit under a quarantine that stands raises the floor of all, whatever becomes of its invalidation.
 //! - An instance whose store was out of reach at any time during a read is held to the floor of others only as it was
 //!   before the degraded lifetime and the longest load; to its own floor as ever.
 
@@ -102,6 +103,11 @@ impl Checker {
 
     pub(crate) fn applied(&mut self, instance: u64, wanted: &[(usize, u64)], now: u64) {
         self.in_force_here(instance, wanted);
+        self.committed_under_hold(wanted, now);
+    }
+
+    /// What was committed under a quarantine that stood: nobody with the store in reach sees anything older from now on.
+    pub(crate) fn committed_under_hold(&mut self, wanted: &[(usize, u64)], now: u64) {
         for (key, version) in wanted {
             self.everywhere[*key].raise(now, *version);
         }

@@ -71,6 +71,24 @@ pub const MISTAKES: &[Mistake] = &[
     switched("reads go on before the journal is replayed", Backend::Redis, Mutant::NoJournalGate),
     Mistake { name: "a glob spares leases", glob_spares_leases: true, ..NONE },
     switched("an older load is joined", Backend::Redis, Mutant::JoinsOlderLoads),
+    scripted(
+        "a hold does nothing",
+        &[alter(
+            "hold",
+            "redis.call('SET', KEYS[i], held, 'PX', string.format('%.0f', math.max(last or 0, ends) - now))",
+            "",
+        )],
+    ),
+    scripted(
+        "a plain invalidation ends quarantines",
+        &[alter("invalidate", "if redis.pcall('GETRANGE', KEYS[i], 0, 0) ~= 'Q' then", "if true then")],
+    ),
+    scripted("a release ends the others' quarantines", &[alter("unhold", "if not rest or rest == '' then", "if true then")]),
+    scripted(
+        "an acquire does not look for quarantines",
+        &[alter("acquire", "if kind_of(head) == 'Q' or any_held(tokens) then return 'Q' end", "")],
+    ),
+    switched("memory: a hold does nothing", Backend::Memory, Mutant::MemoryHoldsNothing),
     switched("memory: an older load is joined", Backend::Memory, Mutant::JoinsOlderLoads),
     switched("memory: a fill does not look at its lease", Backend::Memory, Mutant::MemoryFillsWithoutLease),
     switched("memory: nobody looks at tokens", Backend::Memory, Mutant::MemoryIgnoresTokens),

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cache_core::{Cache, Degraded, ManualClock, MemoryStore};
+use cache_core::{Cache, Degraded, ManualClock, MemoryStore, Store};
 use cache_redis::{RedisConfig, RedisStore};
 use tokio::task::JoinHandle;
 
@@ -46,10 +46,29 @@ pub(crate) struct Schedule<'a> {
     down_until: u64,
     cut_off: Vec<(u64, u64)>,
     steps: u64,
+    weather: Weather,
+}
+
+/// How much happens. Each seed has one of three kinds: some mistakes show only when little is broken, others in a storm.
+struct Weather {
+    /// The share of steps at which something breaks.
+    trouble: f64,
+    /// The share of actors that write.
+    writes: f64,
+}
+
+impl Weather {
+    fn of(seed: u64) -> Self {
+        match seed % 3 {
+            0 => Self { trouble: 0.004, writes: 0.07 },
+            1 => Self { trouble: 0.012, writes: 0.13 },
+            _ => Self { trouble: 0.03, writes: 0.20 },
+        }
+    }
 }
 
 enum Slot {
-    Starting(u64, JoinHandle<Cache>),
+    Starting(u64, JoinHandle<(Cache, Arc<dyn Store>)>),
     Running(Instance),
 }
 
@@ -94,6 +113,7 @@ impl<'a> Schedule<'a> {
             down_until: 0,
             cut_off: Vec::new(),
             steps: 0,
+            weather: Weather::of(settings.seed),
         }
     }
 
@@ -106,7 +126,7 @@ impl<'a> Schedule<'a> {
         while self.steps < self.settings.steps && !self.is_over() {
             self.populate();
             self.settle().await;
-            if self.random.f64() < 0.03 {
+            if self.random.f64() < self.weather.trouble {
                 self.trouble();
                 self.steps += 1;
             } else if self.step() {
@@ -162,8 +182,8 @@ impl<'a> Schedule<'a> {
         for slot in &mut self.slots {
             if let Slot::Starting(id, task) = slot {
                 if task.is_finished() {
-                    let cache = task.await.expect("connecting does not panic");
-                    *slot = Slot::Running(Instance { id: *id, cache });
+                    let (cache, store) = task.await.expect("connecting does not panic");
+                    *slot = Slot::Running(Instance { id: *id, cache, store });
                 }
             }
             if let Slot::Running(instance) = slot {
@@ -197,7 +217,7 @@ impl<'a> Schedule<'a> {
         while self.actors.len() < ACTORS && !running.is_empty() {
             let instance = running[self.random.usize(..running.len())].clone();
             let (stage, random) = (self.stage.clone(), self.random.fork());
-            let reads = (self.random.f64() < 0.87).then(|| self.random.usize(..self.stage.scene.keys.len()));
+            let reads = (self.random.f64() >= self.weather.writes).then(|| self.random.usize(..self.stage.scene.keys.len()));
             let (id, began) = (instance.id, self.world.lock().now);
             let task = match reads {
                 Some(key) => tokio::spawn(actor::read(stage, instance, key, random)),
@@ -355,13 +375,14 @@ impl Schedule<'_> {
             ..0.45 => self.evict(),
             ..0.62 => self.server().save(),
             ..0.64 => self.flush(),
-            ..0.67 => self.restart(true),
-            ..0.68 => self.restart(false),
-            ..0.74 => self.cut_one(),
-            ..0.76 => self.cut_off(),
-            ..0.765 => self.outage(),
-            ..0.80 => self.stall(),
-            ..0.82 => self.crash(),
+            ..0.66 => self.restart(true),
+            ..0.665 => self.restart(false),
+            ..0.70 => self.cut_one(),
+            ..0.72 => self.cut_off(),
+            ..0.725 => self.outage(),
+            ..0.77 => self.stall(),
+            ..0.785 => self.crash(),
+            ..0.80 => self.forget_scripts(),
             _ => {}
         }
     }
@@ -402,6 +423,12 @@ impl Schedule<'_> {
         self.server().flush();
         self.world.lock().losses += 1;
         self.note("flush", "");
+    }
+
+    /// Scripts have to be sent again.
+    fn forget_scripts(&mut self) {
+        self.server().forget_scripts();
+        self.note("scripts forgotten", "");
     }
 
     /// Everybody loses the connection, with what was under way.
@@ -505,9 +532,9 @@ impl Schedule<'_> {
             // Every other seed has too little room.
             let limit = if self.settings.seed % 2 == 0 { 1 << 20 } else { 6 << 10 };
             let memory = Arc::new(MemoryStore::with_clock(limit, (&self.clock).into()));
-            let stepped = Stepped::new(memory, self.world.clone(), self.random.fork());
-            let cache = builder.store(Arc::new(stepped)).build().expect("nothing is out of range");
-            return Slot::Running(Instance { id, cache });
+            let store: Arc<dyn Store> = Arc::new(Stepped::new(memory, self.world.clone(), self.random.fork()));
+            let cache = builder.store(Arc::clone(&store)).build().expect("nothing is out of range");
+            return Slot::Running(Instance { id, cache, store });
         }
         let config = RedisConfig::new("redis://127.0.0.1")
             .namespace(APP)
@@ -515,7 +542,8 @@ impl Schedule<'_> {
             .wire(self.network.wire(id));
         let task = tokio::spawn(async move {
             let store = RedisStore::connect(config).await.expect("a server out of reach is no error");
-            builder.store(Arc::new(store)).build().expect("nothing is out of range")
+            let store: Arc<dyn Store> = Arc::new(store);
+            (builder.store(Arc::clone(&store)).build().expect("nothing is out of range"), store)
         });
         Slot::Starting(id, task)
     }

@@ -140,6 +140,11 @@ impl Server {
         keys
     }
 
+    /// Knows no script any more.
+    pub(crate) fn forget_scripts(&mut self) {
+        self.loaded.clear();
+    }
+
     /// Removes one key.
     pub(crate) fn evict(&mut self, key: &[u8]) {
         self.ask(&resp::request(&[b"UNLINK", key]));

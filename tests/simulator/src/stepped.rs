@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use cache_core::{
     Key, Outcome, Store, Target,
-    store::{Acquired, Filled, Lease, Payload, Purpose, Read, StoreError},
+    store::{Acquired, Filled, HolderId, Lease, Payload, Purpose, Read, StoreError},
 };
 
 use crate::world::World;
@@ -91,5 +91,15 @@ impl<S: Store> Store for Stepped<S> {
     async fn invalidate(&self, targets: &[Target]) -> Result<Outcome, StoreError> {
         self.step("invalidate", targets.first().map_or(String::new(), ToString::to_string)).await;
         self.answer(self.store.invalidate(targets).await).await
+    }
+
+    async fn hold(&self, targets: &[Target], holder: HolderId, lasts: Duration) -> Result<(), StoreError> {
+        self.step("hold", targets.first().map_or(String::new(), ToString::to_string)).await;
+        self.answer(self.store.hold(targets, holder, lasts).await).await
+    }
+
+    async fn release_hold(&self, targets: &[Target], holder: HolderId) -> Result<Outcome, StoreError> {
+        self.step("unhold", targets.first().map_or(String::new(), ToString::to_string)).await;
+        self.answer(self.store.release_hold(targets, holder).await).await
     }
 }

@@ -17,47 +17,28 @@ pub(super) struct Items<'a, 'r> {
 
 impl<'a, 'r> Items<'a, 'r> {
     pub(super) fn to(run: &'a mut Run<'r>, index: usize, depth: usize) -> Self {
-        Self {
-            run,
-            before: index,
-            depth: Some(depth),
-        }
+        Self { run, before: index, depth: Some(depth) }
     }
 
     pub(super) fn dummies(run: &'a mut Run<'r>, count: usize) -> Self {
-        Self {
-            run,
-            before: count,
-            depth: None,
-        }
+        Self { run, before: count, depth: None }
     }
 }
 
 impl<'de> de::SeqAccess<'de> for Items<'_, '_> {
     type Error = Halt;
 
-    fn next_element_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Halt> {
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Halt> {
         self.run.call()?;
         if self.before > 0 {
             self.before -= 1;
-            return seed
-                .deserialize(Probe {
-                    run: &mut *self.run,
-                    depth: None,
-                })
-                .map(Some);
+            return seed.deserialize(Probe { run: &mut *self.run, depth: None }).map(Some);
         }
         if self.depth.is_none() {
             return Ok(None);
         }
         self.run.part = type_name::<S::Value>();
-        let _ = seed.deserialize(Probe {
-            run: &mut *self.run,
-            depth: self.depth,
-        });
+        let _ = seed.deserialize(Probe { run: &mut *self.run, depth: self.depth });
         Err(Halt)
     }
 
@@ -78,58 +59,34 @@ pub(super) struct Fields<'a, 'r> {
 
 impl<'a, 'r> Fields<'a, 'r> {
     pub(super) fn field(run: &'a mut Run<'r>, name: &'static str, depth: usize) -> Self {
-        Self {
-            run,
-            name: Some(name),
-            into_key: false,
-            depth,
-        }
+        Self { run, name: Some(name), into_key: false, depth }
     }
 
     pub(super) fn entry(run: &'a mut Run<'r>, step: usize, depth: usize) -> Self {
-        Self {
-            run,
-            name: None,
-            into_key: step == 0,
-            depth,
-        }
+        Self { run, name: None, into_key: step == 0, depth }
     }
 }
 
 impl<'de> de::MapAccess<'de> for Fields<'_, '_> {
     type Error = Halt;
 
-    fn next_key_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Halt> {
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Halt> {
         self.run.call()?;
         if let Some(name) = self.name {
             return seed.deserialize(named(name)).map(Some);
         }
         if !self.into_key {
-            return seed
-                .deserialize(Probe {
-                    run: &mut *self.run,
-                    depth: None,
-                })
-                .map(Some);
+            return seed.deserialize(Probe { run: &mut *self.run, depth: None }).map(Some);
         }
         self.run.part = type_name::<S::Value>();
-        let _ = seed.deserialize(Probe {
-            run: &mut *self.run,
-            depth: Some(self.depth),
-        });
+        let _ = seed.deserialize(Probe { run: &mut *self.run, depth: Some(self.depth) });
         Err(Halt)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Halt> {
         self.run.call()?;
         self.run.part = type_name::<S::Value>();
-        let _ = seed.deserialize(Probe {
-            run: &mut *self.run,
-            depth: Some(self.depth),
-        });
+        let _ = seed.deserialize(Probe { run: &mut *self.run, depth: Some(self.depth) });
         Err(Halt)
     }
 }
@@ -147,22 +104,12 @@ pub(super) struct Pick<'a, 'r> {
 
 impl<'a, 'r> Pick<'a, 'r> {
     /// The step into the variant's content, and the depth behind it. `Err` at the end of the path.
-    fn step(
-        &mut self,
-        kind: Kind,
-        names: &'static [&'static str],
-        len: usize,
-    ) -> Result<Option<(usize, usize)>, Halt> {
+    fn step(&mut self, kind: Kind, names: &'static [&'static str], len: usize) -> Result<Option<(usize, usize)>, Halt> {
         self.run.call()?;
         let Some(depth) = self.depth else {
             return Ok(None);
         };
-        let call = Call {
-            kind,
-            name: self.name,
-            names,
-            len,
-        };
+        let call = Call { kind, name: self.name, names, len };
         let step = self.run.step(depth, self.value, call).ok_or(Halt)?;
         Ok(Some((step, depth + 1)))
     }
@@ -197,10 +144,7 @@ impl<'de> de::VariantAccess<'de> for Pick<'_, '_> {
         if step.is_some() {
             self.run.part = type_name::<S::Value>();
         }
-        seed.deserialize(Probe {
-            run: self.run,
-            depth: step.map(|(_, depth)| depth),
-        })
+        seed.deserialize(Probe { run: self.run, depth: step.map(|(_, depth)| depth) })
     }
 
     fn tuple_variant<V: Visitor<'de>>(mut self, len: usize, visitor: V) -> Result<V::Value, Halt> {
@@ -208,15 +152,9 @@ impl<'de> de::VariantAccess<'de> for Pick<'_, '_> {
         visitor.visit_seq(self.items(step, len))
     }
 
-    fn struct_variant<V: Visitor<'de>>(
-        mut self,
-        names: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Halt> {
+    fn struct_variant<V: Visitor<'de>>(mut self, names: &'static [&'static str], visitor: V) -> Result<V::Value, Halt> {
         match self.step(Kind::StructVariant, names, names.len())? {
-            Some((step, depth)) => {
-                visitor.visit_map(Fields::field(self.run, names.get(step).ok_or(Halt)?, depth))
-            }
+            Some((step, depth)) => visitor.visit_map(Fields::field(self.run, names.get(step).ok_or(Halt)?, depth)),
             None => visitor.visit_seq(dummy::fields(self.run, names)),
         }
     }

@@ -55,11 +55,7 @@ pub(super) fn fields<'a, 'r>(run: &'a mut Run<'r>, names: &[&str]) -> Items<'a, 
 }
 
 /// Offers a dummy for `call`.
-pub(super) fn answer<'de, V: Visitor<'de>>(
-    run: &mut Run<'_>,
-    call: Call,
-    visitor: V,
-) -> Result<V::Value, Halt> {
+pub(super) fn answer<'de, V: Visitor<'de>>(run: &mut Run<'_>, call: Call, visitor: V) -> Result<V::Value, Halt> {
     let id = (type_name::<V::Value>(), call);
     let trial = run.atlas.trials.next.get(&id).copied().unwrap_or(0);
     if run.atlas.trials.nesting >= MAX_NESTING {
@@ -89,12 +85,7 @@ fn offers(call: Call) -> usize {
     }
 }
 
-fn offer<'de, V: Visitor<'de>>(
-    run: &mut Run<'_>,
-    call: Call,
-    trial: usize,
-    visitor: V,
-) -> Result<V::Value, Halt> {
+fn offer<'de, V: Visitor<'de>>(run: &mut Run<'_>, call: Call, trial: usize, visitor: V) -> Result<V::Value, Halt> {
     // 0, then 1, which also fits where 0 does not.
     let number = u8::from(trial > 0);
     match call.kind {
@@ -118,17 +109,10 @@ fn offer<'de, V: Visitor<'de>>(
         Kind::Newtype => visitor.visit_newtype_struct(Probe { run, depth: None }),
         Kind::Seq => visitor.visit_seq(Items::dummies(run, 0)),
         Kind::Map => visitor.visit_map(MapDeserializer::new(std::iter::empty::<((), ())>())),
-        Kind::Tuple | Kind::TupleStruct | Kind::Struct => {
-            visitor.visit_seq(Items::dummies(run, call.len))
-        }
+        Kind::Tuple | Kind::TupleStruct | Kind::Struct => visitor.visit_seq(Items::dummies(run, call.len)),
         Kind::Enum => {
             let name = call.names.get(trial).ok_or(Halt)?;
-            visitor.visit_enum(Pick {
-                run,
-                value: "",
-                name,
-                depth: None,
-            })
+            visitor.visit_enum(Pick { run, value: "", name, depth: None })
         }
         Kind::Any if trial == 1 => visitor.visit_str(""),
         Kind::Any if trial == 2 => visitor.visit_u64(0),

@@ -14,11 +14,7 @@ pub(crate) async fn small_db() -> Result<Db> {
     let Ok(server) = std::env::var("STAFFING_TEST_DATABASE_URL") else {
         return Db::in_memory(Scale::SMALL).await;
     };
-    let schema = format!(
-        "test_{}_{}",
-        process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    );
+    let schema = format!("test_{}_{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     Db::open(Some(&in_schema(&server, &schema).await?), Scale::SMALL).await
 }
 
@@ -26,9 +22,7 @@ async fn in_schema(server: &str, schema: &str) -> Result<String> {
     use sqlx::Connection as _;
     sqlx::any::install_default_drivers();
     let mut connection = sqlx::AnyConnection::connect(server).await?;
-    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}")))
-        .execute(&mut connection)
-        .await?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).execute(&mut connection).await?;
     connection.close().await?;
     Ok(format!("{server}?options[search_path]={schema}"))
 }
