@@ -98,9 +98,9 @@ pub(crate) async fn read(stage: Stage, instance: Instance, number: usize, mut ra
 }
 
 /// Writes some keys in one transaction, then invalidates them.
-pub(crate) async fn write(stage: Stage, instance: Instance, mut random: fastrand::Rng) {
+pub(crate) async fn write(stage: Stage, instance: Instance, holds: f64, mut random: fastrand::Rng) {
     let mut targets: Vec<Target> = (0..random.usize(1..=2)).map(|_| target(&mut random)).collect();
-    let wants_hold = random.f64() < 0.35;
+    let wants_hold = random.f64() < holds;
     if wants_hold {
         targets.retain(Target::can_be_held);
         if targets.is_empty() {
@@ -137,7 +137,7 @@ impl Hold {
             state.trace(|| format!("instance {} asks for a hold of {}", instance.id, names(targets)));
             (state.now, state.losses)
         };
-        let hold = Self { holder: HolderId::new(), asked, lasts: random.u64(50..500), losses };
+        let hold = Self { holder: HolderId(std::array::from_fn(|_| random.alphanumeric() as u8)), asked, lasts: random.u64(50..500), losses };
         let held = instance.store.hold(targets, hold.holder, Duration::from_millis(hold.lasts)).await;
         let mut state = stage.world.lock();
         state.trace(|| format!("instance {} holds {}: {held:?}", instance.id, names(targets)));
@@ -156,7 +156,8 @@ impl Write {
         let mut keys: Vec<usize> = self.targets.iter().flat_map(|target| scene.covered(target)).collect();
         keys.sort_unstable();
         keys.dedup();
-        for _ in 0..random.u32(1..=3) {
+        let wait = if random.f64() < 0.3 { 12 } else { 3 };
+        for _ in 0..random.u32(1..=wait) {
             world.step("before commit").await;
         }
         self.commit(&keys);

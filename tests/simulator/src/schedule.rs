@@ -49,20 +49,23 @@ pub(crate) struct Schedule<'a> {
     weather: Weather,
 }
 
-/// How much happens. Each seed has one of three kinds: some mistakes show only when little is broken, others in a storm.
+/// How much happens. Each seed has one of four kinds: some mistakes show only when little is broken, others in a storm.
 struct Weather {
     /// The share of steps at which something breaks.
     trouble: f64,
     /// The share of actors that write.
     writes: f64,
+    /// The share of writers that hold what they write.
+    holds: f64,
 }
 
 impl Weather {
     fn of(seed: u64) -> Self {
-        match seed % 3 {
-            0 => Self { trouble: 0.004, writes: 0.07 },
-            1 => Self { trouble: 0.012, writes: 0.13 },
-            _ => Self { trouble: 0.03, writes: 0.20 },
+        match seed % 4 {
+            0 => Self { trouble: 0.004, writes: 0.07, holds: 0.3 },
+            1 => Self { trouble: 0.012, writes: 0.13, holds: 0.3 },
+            2 => Self { trouble: 0.03, writes: 0.20, holds: 0.3 },
+            _ => Self { trouble: 0.004, writes: 0.35, holds: 0.8 },
         }
     }
 }
@@ -221,7 +224,7 @@ impl<'a> Schedule<'a> {
             let (id, began) = (instance.id, self.world.lock().now);
             let task = match reads {
                 Some(key) => tokio::spawn(actor::read(stage, instance, key, random)),
-                None => tokio::spawn(actor::write(stage, instance, random)),
+                None => tokio::spawn(actor::write(stage, instance, self.weather.holds, random)),
             };
             self.actors.push(Actor { instance: id, reads, began, task });
         }
