@@ -65,9 +65,9 @@
 #[cfg(feature = "conformance")]
 pub use cache_core::conformance;
 pub use cache_core::{
-    BuildError, Cache, CacheBuilder, Clock, Codec, Degraded, Event, Events, FunctionStats, Health, Key, KeyPart,
-    ManualClock, MemoryStore, Outcome, Policy, Stats, Store, Tag, Target, clock, codec, connect, key, memory, policy,
-    registry, store,
+    BuildError, Cache, CacheBuilder, Clock, Codec, Degraded, Event, Events, FunctionStats, Health, Hold, Key, KeyPart,
+    ManualClock, MemoryStore, Outcome, Policy, Stats, Store, Tag, Target, Unavailable, clock, codec, connect, key,
+    memory, policy, registry, store, transaction,
 };
 pub use cache_macros::{KeyPart, cached, cached_impl, invalidates, keys};
 /// The Redis store, for settings that [`CacheBuilder`] does not have.

@@ -14,7 +14,7 @@ use std::{
 
 use source::{Service, Source};
 use staleproof::{Cache, Degraded, Event, Health, Key, Outcome, Policy, keys};
-use test_support::{Proxy, RedisServer, unique};
+use test_support::{RedisServer, unique};
 
 /// Redis is used again within this time of its return.
 const BACK: Duration = Duration::from_secs(2);
@@ -166,10 +166,10 @@ async fn frozen_redis_holds_up_nobody() {
 #[tokio::test]
 async fn an_invalidation_in_an_outage_is_in_force_here_at_once_and_everywhere_afterwards() {
     let redis = RedisServer::start();
-    let proxy = Proxy::start(([127, 0, 0, 1], redis.port()).into());
+    let (proxy, proxied) = redis.behind_proxy();
     let namespace = unique("journal");
     let source = Source::new();
-    let cut_off = Service::new(connect(&proxy.url(), &namespace).await, &source);
+    let cut_off = Service::new(connect(&proxied, &namespace).await, &source);
     let other = Service::new(connect(&redis.url(), &namespace).await, &source);
     assert_eq!(cut_off.page(7, "a").await, 1);
     assert_eq!(other.page(7, "a").await, 1);
@@ -192,8 +192,8 @@ async fn an_invalidation_in_an_outage_is_in_force_here_at_once_and_everywhere_af
 #[tokio::test]
 async fn an_invalidation_that_finds_the_link_dead_is_journaled_not_lost() {
     let redis = RedisServer::start();
-    let proxy = Proxy::start(([127, 0, 0, 1], redis.port()).into());
-    let service = Service::new(connect(&proxy.url(), &unique("dead_link")).await, &Source::new());
+    let (proxy, proxied) = redis.behind_proxy();
+    let service = Service::new(connect(&proxied, &unique("dead_link")).await, &Source::new());
     assert_eq!(service.page(7, "a").await, 1);
     proxy.freeze();
     let new = service.source.write();
@@ -209,10 +209,10 @@ async fn an_invalidation_that_finds_the_link_dead_is_journaled_not_lost() {
 #[tokio::test]
 async fn what_one_outage_left_in_memory_does_not_serve_in_the_next() {
     let redis = RedisServer::start();
-    let proxy = Proxy::start(([127, 0, 0, 1], redis.port()).into());
+    let (proxy, proxied) = redis.behind_proxy();
     let namespace = unique("two_outages");
     let source = Source::new();
-    let service = Service::new(connect(&proxy.url(), &namespace).await, &source);
+    let service = Service::new(connect(&proxied, &namespace).await, &source);
     let other = Service::new(connect(&redis.url(), &namespace).await, &source);
     let mut expected = 1;
     for _ in 0..3 {

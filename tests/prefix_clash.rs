@@ -6,7 +6,7 @@ mod contracts {
     use super::cached;
 
     #[cached(ttl = "1m", key_prefix = "employees")]
-    pub async fn employees(owner: u32) -> Vec<String> {
+    pub(crate) async fn employees(owner: u32) -> Vec<String> {
         vec![owner.to_string()]
     }
 }
@@ -15,7 +15,7 @@ mod shifts {
     use super::cached;
 
     #[cached(ttl = "5m", key_prefix = "employees")]
-    pub async fn on_duty(object: u32) -> Vec<String> {
+    pub(crate) async fn on_duty(object: u32) -> Vec<String> {
         vec![object.to_string()]
     }
 }

@@ -78,18 +78,18 @@ async fn corrupt_truncated_and_foreign_values_are_misses_and_are_replaced() {
 
 mod old {
     #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-    pub struct Row {
-        pub width: u32,
-        pub height: u32,
+    pub(crate) struct Row {
+        pub(crate) width: u32,
+        pub(crate) height: u32,
     }
 }
 
 mod new {
     /// The same row of the next release, in which two fields of one type have changed places.
     #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-    pub struct Row {
-        pub height: u32,
-        pub width: u32,
+    pub(crate) struct Row {
+        pub(crate) height: u32,
+        pub(crate) width: u32,
     }
 }
 

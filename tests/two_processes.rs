@@ -173,10 +173,10 @@ async fn no_stale_fill_across(url: &str) {
 #[tokio::main]
 async fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    if let [_, role, url, namespace] = arguments.as_slice() {
-        if role == "child" {
-            return child(url, namespace).await;
-        }
+    if let [_, role, url, namespace] = arguments.as_slice()
+        && role == "child"
+    {
+        return child(url, namespace).await;
     }
     let url = shared_url();
     one_load_for_both(&url).await;

@@ -1,13 +1,15 @@
 //! The cache: what a call of a cached function goes through.
 //!
 //! [`Cache`] ties a store, a stand-in for its outages, single flight and the codecs together. A cached call is the story
-//! told by [`Inner::fetch`]; its chapters are in `cache/`.
+//! told by `Inner::fetch`; its chapters are in `cache/`.
 
 mod builder;
 mod call;
+mod hold;
 mod invalidate;
 mod lead;
 mod look;
+mod verify;
 
 use std::{
     future::Future,
@@ -20,6 +22,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use builder::CacheBuilder;
 use call::{Call, Turn};
+pub use hold::{Hold, Unavailable};
 use look::{Found, Need};
 
 use crate::{
@@ -33,6 +36,7 @@ use crate::{
     policy::Policy,
     stats::{Ledger, Stats},
     store::{Link, Outcome, Store},
+    transaction,
 };
 
 /// A cache. Cheap to clone: clones share everything.
@@ -90,6 +94,7 @@ pub(crate) struct Inner {
     ledger: Ledger,
     announcer: Announcer,
     load_timeout: Duration,
+    verify: f64,
     clock: Clock,
 }
 
@@ -196,8 +201,14 @@ impl Cache {
     /// # Cancellation
     ///
     /// Once polled, it runs to its end even if the future is dropped.
+    ///
+    /// Inside a [`transaction`](crate::transaction()) it is collected, to take effect after the commit, and the answer is
+    /// [`Outcome::Journaled`].
     pub async fn invalidate(&self, targets: impl IntoIterator<Item = Target>) -> Outcome {
-        invalidate::detached(&self.inner, targets.into_iter().collect()).await
+        match transaction::collect(self, targets.into_iter().collect()) {
+            Ok(()) => Outcome::Journaled,
+            Err(targets) => self.start_invalidating(targets).await,
+        }
     }
 
     /// Invalidates every entry whose key matches a glob, such as `contract_*`: `*`, `?`, `[a-z]` and `\` over encoded keys without namespace.
@@ -253,9 +264,13 @@ impl Inner {
         F: Future<Output = Result<Loaded<T>, E>>,
     {
         let mut load = pin!(load);
+        if transaction::is_open() {
+            return call.bypass(load).await;
+        }
         loop {
             let need: Need<T> = match call.look().await {
-                Found::Hit(value) => return Ok(value),
+                Found::Hit(hit) if call.is_sampled() => return Ok(call.verify(hit, load).await),
+                Found::Hit(hit) => return Ok(hit.value),
                 Found::Need(need) => need,
             };
             let turn = match call.enter(&need) {

@@ -1,6 +1,6 @@
 //! What generated code calls. Not part of the public interface: it changes with the macros, in any release.
 //!
-//! `#[cached]` puts a companion beside each function, which answers a [`Function`]: the function's place in the key
+//! `#[cached]` puts a companion beside each function, which answers a `Function`: the function's place in the key
 //! space, with the parameters that are still to be given in its type. The cached function completes it with its own
 //! arguments, `#[invalidates]` with those of a target, so both come to the same key by one path. What a function
 //! returns is recognised by type, in [`shape!`](crate::__shape), so that aliases of `Result` work.
@@ -12,16 +12,32 @@ pub(crate) mod place;
 mod shape;
 
 pub use argument::{Anything, Computed, KeyArg};
-pub use function::{Complete, Function, Needs, Nothing, Takes, Unchecked};
-pub use invalidation::{Finished, Invalidation, OkOfAny, OkOfResult, run_all};
+pub use function::{Complete, Fits, Function, Given, Needs, Nothing, OneMore, Unchecked};
+pub use invalidation::{Finished, Invalidation, OkOfAny, OkOfResult, Refuse, refuse, run_all};
 pub use inventory;
 pub use shape::{
-    Absent, Cacheable, Call, Cloneable, Probe, ProbeOption, ProbePlain, ProbeResult, ProbeShared, Serve, Shape, always,
+    Absent, Cacheable, Call, Cloneable, Probe, ProbeOption, ProbePlain, ProbeResult, ProbeShared, Serve, Shape,
 };
 
 pub use crate::{
-    __ok as ok, __returns as returns, __shape as shape, __site as site, Cache, Key, KeyPart, Policy, Tag, Target,
+    __Function as Function, __ok as ok, __returns as returns, __shape as shape, __site as site, Cache, Key, KeyPart,
+    Policy, Tag, Target,
     key::{Segment, Sequence},
     registry::{Registered, Site},
 };
 pub use std::time::Duration;
+
+/// A policy; the rest of it is set by its own methods.
+pub const fn policy(ttl: Duration) -> Policy {
+    Policy::new(ttl)
+}
+
+/// A policy whose TTL is whole seconds.
+pub const fn policy_of_secs(ttl: u64) -> Policy {
+    Policy::new(Duration::from_secs(ttl))
+}
+
+/// Whole seconds.
+pub const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}

@@ -1,7 +1,7 @@
 //! Values as bytes: which format, how compressed, and what makes a stored value readable again.
 //!
 //! [`Values`] encodes what a loader returned and decodes what a store hands over. Any `Serialize + DeserializeOwned` type
-//! works as it is; [`Auto`] takes postcard where a value survives it and MessagePack with names where it would not
+//! works as it is; [`Auto`] takes postcard where a value survives it and `MessagePack` with names where it would not
 //! (`skip_serializing_if`, `flatten`, untagged and internally tagged enums, `serde_json::Value`).
 //!
 //! Invariants:
@@ -63,13 +63,13 @@ macro_rules! codecs {
 }
 
 codecs! {
-    /// postcard where the value survives it, MessagePack with names where it would not. The default.
+    /// postcard where the value survives it, `MessagePack` with names where it would not. The default.
     #[cfg(feature = "auto")]
     Auto = Choice::Auto;
     /// postcard: small and fast. A value that it cannot carry is not stored.
     #[cfg(feature = "postcard")]
     Postcard = Choice::Only(Format::Postcard);
-    /// MessagePack with the names of fields and variants.
+    /// `MessagePack` with the names of fields and variants.
     #[cfg(feature = "message-pack")]
     MessagePack = Choice::Only(Format::MessagePack);
     /// JSON: readable in the store. A value that it cannot carry (a float that is no number, a map whose keys are no text) is not stored.

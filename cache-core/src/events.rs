@@ -67,6 +67,12 @@ pub enum Event {
         /// The entry.
         key: String,
     },
+    /// A verified hit was not what the source says, and no invalidation was under way: something writes without
+    /// invalidating.
+    Mismatched {
+        /// The entry.
+        key: String,
+    },
     /// An invalidation returned.
     Invalidated {
         /// What it hit.
@@ -113,7 +119,7 @@ impl Stream for Events {
 }
 
 /// Where events are sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Announcer(broadcast::Sender<Event>);
 
 impl Announcer {

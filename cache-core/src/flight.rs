@@ -133,10 +133,9 @@ impl Flights {
         let mut shard = lock(self.shard(key.as_str()));
         let flights = shard.entry(key.as_str().to_owned()).or_default();
         for flight in flights.iter().rev() {
-            if flight.began > since || flight.carries(loading) || mutant::is(Mutant::JoinsOlderLoads) {
-                if let Some(follower) = Follower::join(flight, self, has_stale) {
-                    return Entered::Follower(follower);
-                }
+            let is_fresh = flight.began > since || flight.carries(loading) || mutant::is(Mutant::JoinsOlderLoads);
+            if let Some(follower) = is_fresh.then(|| Follower::join(flight, self, has_stale)).flatten() {
+                return Entered::Follower(follower);
             }
         }
         // The number is taken under the shard's lock, so the newest flight of a key is its last.

@@ -26,8 +26,9 @@ mod schema;
 pub mod stats;
 pub mod store;
 mod sync;
+pub mod transaction;
 
-pub use cache::{Cache, CacheBuilder, Health};
+pub use cache::{Cache, CacheBuilder, Health, Hold, Unavailable};
 pub use clock::{Clock, ManualClock};
 pub use codec::{Codec, Values};
 pub use degraded::Degraded;
@@ -38,3 +39,4 @@ pub use memory::MemoryStore;
 pub use policy::Policy;
 pub use stats::{FunctionStats, Stats};
 pub use store::{Outcome, Store};
+pub use transaction::transaction;

@@ -24,12 +24,21 @@ pub struct Policy {
     pub(crate) refresh_ahead: Option<f64>,
     pub(crate) stale_if_error: Duration,
     pub(crate) version: u32,
+    pub(crate) verify: Option<f64>,
 }
 
 impl Policy {
     /// Entries live for `ttl`, less a jitter of up to 10 %.
     pub const fn new(ttl: Duration) -> Self {
-        Self { ttl, negative_ttl: None, jitter: 0.1, refresh_ahead: None, stale_if_error: Duration::ZERO, version: 1 }
+        Self {
+            ttl,
+            negative_ttl: None,
+            jitter: 0.1,
+            refresh_ahead: None,
+            stale_if_error: Duration::ZERO,
+            version: 1,
+            verify: None,
+        }
     }
 
     /// The TTL of absent values (`None`); the ordinary one by default.
@@ -66,6 +75,14 @@ impl Policy {
     #[must_use]
     pub const fn version(mut self, version: u32) -> Self {
         self.version = version;
+        self
+    }
+
+    /// Verifies this share of the hits (0 to 1): the loader runs as well, and the values are compared. Finds writes that forget an
+    /// invalidation. Off by default, or as the cache says.
+    #[must_use]
+    pub const fn verify(mut self, share: f64) -> Self {
+        self.verify = Some(share);
         self
     }
 

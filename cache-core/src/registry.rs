@@ -21,6 +21,8 @@ pub struct Site {
 /// What the place of a site says about it, read once.
 struct Place {
     function: String,
+    /// The first segment of the keys.
+    prefix: String,
     generic: bool,
 }
 
@@ -44,9 +46,15 @@ impl Site {
         Self { key_prefix, ttl, tags, file, line, here, place: OnceLock::new() }
     }
 
-    /// The first segment of the function's keys.
+    /// The first segment of the function's keys, as it is declared.
     pub fn prefix(&self) -> &str {
         self.key_prefix.unwrap_or_else(|| &self.place().function)
+    }
+
+    /// The first segment of the function's keys. Where [`check`] was not heeded, or never asked, functions of one prefix
+    /// still share nothing: a value of the one must never be served as the other's.
+    pub(crate) fn unique_prefix(&self) -> &str {
+        &self.place().prefix
     }
 
     /// Module path, type and name, joined by dots.
@@ -81,7 +89,13 @@ impl Site {
     fn place(&self) -> &Place {
         self.place.get_or_init(|| {
             let here = (self.here)();
-            Place { function: call::place::prefix(here), generic: call::place::is_generic(here) }
+            let function = call::place::prefix(here);
+            let prefix = match self.key_prefix {
+                None => function.clone(),
+                Some(shared) if is_taken(shared, &function) => format!("{shared}.{function}"),
+                Some(prefix) => prefix.to_owned(),
+            };
+            Place { function, prefix, generic: call::place::is_generic(here) }
         })
     }
 
@@ -104,7 +118,7 @@ impl fmt::Debug for Site {
 
 impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` ({}:{})", self.function(), self.file, self.line)
+        write!(f, "`{}` ({}:{})", self.function().replace('.', "::"), self.file, self.line)
     }
 }
 
@@ -121,6 +135,13 @@ pub struct PrefixClash {
     pub first: &'static Site,
     /// The other one.
     pub second: &'static Site,
+}
+
+/// Whether another function has this prefix. Reads names only: the places of sites may be in the making.
+fn is_taken(prefix: &str, function: &str) -> bool {
+    inventory::iter::<Registered>
+        .into_iter()
+        .any(|Registered(other)| other.key_prefix == Some(prefix) && call::place::prefix((other.here)()) != function)
 }
 
 /// All cached functions of the program, by file and line.
@@ -155,22 +176,24 @@ fn clash(sites: &[&'static Site]) -> Option<PrefixClash> {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __site {
-    (@declare $prefix:expr, $ttl:literal, $tags:expr) => {
+    (@prefix _) => { ::core::option::Option::None };
+    (@prefix $prefix:literal) => { ::core::option::Option::Some($prefix) };
+    (@declare $prefix:tt, $ttl:literal, $tags:expr) => {
         fn here() {}
         static SITE: $crate::call::Site = $crate::call::Site::new(
-            $prefix,
+            $crate::__site!(@prefix $prefix),
             $ttl,
             &$tags,
             (::core::file!(), ::core::line!()),
             || ::core::any::type_name_of_val(&here),
         );
     };
-    (register $prefix:expr, $ttl:literal, $tags:expr, $($types:tt)*) => {{
+    (register $prefix:tt, $ttl:literal, $tags:expr, $($types:tt)*) => {{
         $crate::__site!(@declare $prefix, $ttl, $tags);
         $crate::call::inventory::submit! { $crate::call::Registered(&SITE) }
         $crate::__site!(@address $($types)*)
     }};
-    (address $prefix:expr, $ttl:literal, $tags:expr, $($types:tt)*) => {{
+    (address $prefix:tt, $ttl:literal, $tags:expr, $($types:tt)*) => {{
         $crate::__site!(@declare $prefix, $ttl, $tags);
         $crate::__site!(@address $($types)*)
     }};

@@ -76,6 +76,12 @@ counters! {
     degraded,
     /// Store calls that failed or timed out.
     store_errors,
+    /// Calls inside a transaction, which go to the source and store nothing.
+    bypassed,
+    /// Hits that were verified: loaded as well, and compared.
+    verified,
+    /// Of these, hits whose value was not what the source says, with no invalidation under way.
+    mismatched,
 }
 
 #[derive(Debug, Default)]
@@ -156,7 +162,9 @@ impl Ledger {
         let functions: BTreeMap<_, _> =
             functions.iter().map(|(name, counters)| (name.clone(), counters.snapshot())).collect();
         let mut total = FunctionStats::default();
-        functions.values().for_each(|stats| total += *stats);
+        for stats in functions.values() {
+            total += *stats;
+        }
         Stats {
             functions,
             total,

@@ -36,9 +36,7 @@ pub(crate) enum Arg {
 
 /// Reads settings.
 pub(crate) fn settings(tokens: TokenStream, errors: &mut Errors) -> Vec<Setting> {
-    let parse = |input: ParseStream<'_>| -> syn::Result<Vec<Setting>> {
-        Ok(items(input, errors, |input, errors| setting(input, errors)))
-    };
+    let parse = |input: ParseStream<'_>| -> syn::Result<Vec<Setting>> { Ok(items(input, errors, setting)) };
     parse.parse2(tokens).unwrap_or_default()
 }
 
@@ -103,7 +101,9 @@ fn parenthesized(input: ParseStream<'_>) -> syn::Result<Option<(Delimiter, Token
     if !input.peek(syn::token::Paren) {
         return Ok(None);
     }
-    let TokenTree::Group(group) = input.parse()? else { return Ok(None) };
+    let TokenTree::Group(group) = input.parse()? else {
+        return Ok(None);
+    };
     Ok(Some((group.delimiter(), group.stream())))
 }
 
@@ -170,8 +170,5 @@ impl Setting {
 
 /// The path of the hidden runtime in the crate that `crate = path` names.
 pub(crate) fn private(krate: Option<&Path>) -> TokenStream {
-    match krate {
-        Some(path) => quote::quote!(#path::__private),
-        None => quote::quote!(::staleproof::__private),
-    }
+    if let Some(path) = krate { quote::quote!(#path::__private) } else { quote::quote!(::staleproof::__private) }
 }

@@ -47,8 +47,7 @@ fn implementation(input: &DeriveInput, private: &TokenStream, body: &TokenStream
         #[automatically_derived]
         impl #parameters #private::KeyPart for #name #arguments #conditions {
             fn encode(&self, segment: &mut #private::Segment<'_>) {
-                segment.of_type(::core::any::type_name::<Self>());
-                #body
+                segment.of_type(::core::any::type_name::<Self>(), |segment| #body);
             }
         }
     }
@@ -59,13 +58,13 @@ fn whole(fields: &Fields, private: &TokenStream) -> TokenStream {
     let members: Vec<_> = fields.members().collect();
     if let (Fields::Unnamed(unnamed), [only]) = (fields, members.as_slice()) {
         let span = unnamed.span();
-        return quote_spanned!(span=> #private::KeyPart::encode(&self.#only, segment););
+        return quote_spanned!(span=> #private::KeyPart::encode(&self.#only, segment));
     }
     let items = fields.iter().zip(&members).map(|(field, member)| {
         let span = field.ty.span();
         quote_spanned!(span=> items.item(&self.#member);)
     });
-    quote!(segment.sequence(|items| { let _ = &items; #(#items)* });)
+    quote!(segment.sequence(|items| { let _ = &items; #(#items)* }))
 }
 
 fn arm(variant: &Ident, fields: &Fields) -> TokenStream {
@@ -85,7 +84,9 @@ fn arm(variant: &Ident, fields: &Fields) -> TokenStream {
 fn krate(attrs: &[Attribute], errors: &mut Errors) -> Option<Path> {
     let mut path = None;
     for attribute in attrs.iter().filter(|attribute| is(attribute, "key")) {
-        let Some(tokens) = errors.keep(crate::item::arguments(attribute)) else { continue };
+        let Some(tokens) = errors.keep(crate::item::arguments(attribute)) else {
+            continue;
+        };
         for mut setting in args::settings(tokens, errors) {
             if setting.name == "crate" {
                 let value = setting.path(errors);

@@ -35,17 +35,21 @@ impl Span {
         .map_err(|why| syn::Error::new_spanned(&value, format!("`{name}` {why}; write {EXAMPLES}")))
     }
 
+    /// The seconds, if it is known and has no fraction of one.
+    pub(crate) fn whole_seconds(&self) -> Option<u64> {
+        match self {
+            Self::Known(known) if known.subsec_nanos() == 0 => Some(known.as_secs()),
+            _ => None,
+        }
+    }
+
     /// The expression that gives it.
     pub(crate) fn to_expr(&self, private: &TokenStream) -> TokenStream {
         match self {
             Self::Computed(expr) => quote!(#expr),
             Self::Known(known) => {
                 let (secs, nanos) = (known.as_secs(), known.subsec_nanos());
-                if nanos == 0 {
-                    quote!(#private::Duration::from_secs(#secs))
-                } else {
-                    quote!(#private::Duration::new(#secs, #nanos))
-                }
+                if nanos == 0 { quote!(#private::secs(#secs)) } else { quote!(#private::Duration::new(#secs, #nanos)) }
             }
         }
     }
@@ -73,8 +77,12 @@ fn parse(text: &str) -> Result<Duration, String> {
             "m" => number.checked_mul(60).map(Duration::from_secs),
             "h" => number.checked_mul(3_600).map(Duration::from_secs),
             "d" => number.checked_mul(86_400).map(Duration::from_secs),
-            "" => return Err(format!("has no unit after `{number}`: `ms`, `s`, `m`, `h` or `d`")),
-            _ => return Err(format!("has the unit `{unit}`, which is none of `ms`, `s`, `m`, `h`, `d`")),
+            "" => {
+                return Err(format!("has no unit after `{number}`: `ms`, `s`, `m`, `h` or `d`"));
+            }
+            _ => {
+                return Err(format!("has the unit `{unit}`, which is none of `ms`, `s`, `m`, `h`, `d`"));
+            }
         };
         total = part.and_then(|part| total.checked_add(part)).ok_or(TOO_LONG)?;
         rest = after.trim_start();

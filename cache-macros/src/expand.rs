@@ -10,12 +10,12 @@ use crate::{
     args::{self, Arg},
     errors::Errors,
     fallback,
-    item::{self, Block, Function, Member},
+    item::{self, Block, Function, Member, is},
     model::{self, Site, cached::Cached, invalidates::Invalidates, target::Target},
 };
 
 /// `#[cached(args)] item`
-pub(crate) fn cached(args: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn cached(args: TokenStream, item: &TokenStream) -> TokenStream {
     let mut function = match parse_function("cached", item) {
         Ok(function) => function,
         Err(fallback) => return fallback,
@@ -36,14 +36,14 @@ pub(crate) fn cached(args: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 /// `#[invalidates(args)] item`
-pub(crate) fn invalidates(args: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn invalidates(args: TokenStream, item: &TokenStream) -> TokenStream {
     let mut function = match parse_function("invalidates", item) {
         Ok(function) => function,
         Err(fallback) => return fallback,
     };
     let mut all = vec![Ok(args)];
     all.extend(function.take_attributes("invalidates").iter().map(item::arguments));
-    invalidating(all, function).unwrap_or_else(|fallback| fallback)
+    invalidating(all, &function).unwrap_or_else(|fallback| fallback)
 }
 
 /// `#[cached_impl] item`
@@ -83,6 +83,7 @@ pub(crate) fn cached_impl(args: TokenStream, item: &TokenStream) -> TokenStream 
 fn impl_block(mut block: Block) -> TokenStream {
     let mut members = TokenStream::new();
     let mut companions = TokenStream::new();
+    let mut imports = Vec::new();
     for member in std::mem::take(&mut block.members) {
         let function = match member {
             Member::Other(item) => {
@@ -91,6 +92,8 @@ fn impl_block(mut block: Block) -> TokenStream {
             }
             Member::Function(function) => *function,
         };
+        let ours = function.attrs.iter().filter(|attribute| is(attribute, "cached") || is(attribute, "invalidates"));
+        imports.extend(ours.map(|attribute| attribute.path().clone()));
         let (function, companion) = method(function, &block);
         members.extend(function);
         companions.extend(companion);
@@ -98,8 +101,10 @@ fn impl_block(mut block: Block) -> TokenStream {
     let emitted = block.with_members(members);
     let (parameters, _, conditions) = block.generics.split_for_impl();
     let self_ty = &block.self_ty;
+    // The attributes are gone from the output; their imports are still in use.
     quote! {
         #emitted
+        const _: () = { #(#[allow(unused_imports)] use #imports as _;)* };
         impl #parameters #self_ty #conditions { #companions }
     }
 }
@@ -110,13 +115,15 @@ fn method(mut function: Function, block: &Block) -> (TokenStream, TokenStream) {
     let invalidates = function.take_attributes("invalidates");
     if !invalidates.is_empty() {
         let all = invalidates.iter().map(item::arguments).collect();
-        match invalidating(all, function).map(syn::parse2) {
+        match invalidating(all, &function).map(syn::parse2) {
             Ok(Ok(rewritten)) => function = rewritten,
             Ok(Err(error)) => return (TokenStream::new(), error.into_compile_error()),
             Err(fallback) => return split_fallback(fallback),
         }
     }
-    let Some(attribute) = cached.first() else { return (quote!(#function), TokenStream::new()) };
+    let Some(attribute) = cached.first() else {
+        return (quote!(#function), TokenStream::new());
+    };
     let mut errors = Errors::default();
     if let Some(second) = cached.get(1) {
         errors.on(second, "`#[cached]` is given twice; remove one of them");
@@ -187,9 +194,9 @@ fn cached_parts(
     }
 }
 
-fn invalidating(all: Vec<syn::Result<TokenStream>>, function: Function) -> Result<TokenStream, TokenStream> {
+fn invalidating(all: Vec<syn::Result<TokenStream>>, function: &Function) -> Result<TokenStream, TokenStream> {
     let mut errors = Errors::default();
-    model::check_function("invalidates", &function, &mut errors);
+    model::check_function("invalidates", function, &mut errors);
     let mut attributes = Vec::new();
     for args in all {
         if let Some(args) = errors.keep(args) {
@@ -204,23 +211,23 @@ fn invalidating(all: Vec<syn::Result<TokenStream>>, function: Function) -> Resul
 }
 
 /// Reads a function, or says what else this is.
-fn parse_function(attribute: &str, item: TokenStream) -> Result<Function, TokenStream> {
+fn parse_function(attribute: &str, item: &TokenStream) -> Result<Function, TokenStream> {
     syn::parse2::<Function>(item.clone()).map_err(|error| {
         let mut errors = Errors::default();
-        if looks_like_impl(&item) {
+        if looks_like_impl(item) {
             let message = if attribute == "cached" {
                 "`#[cached]` belongs on a method; on the impl block of a trait, write `#[cached_impl]`".to_owned()
             } else {
                 format!("`#[{attribute}]` belongs on a method, not on the impl block")
             };
             errors.push(syn::Error::new(proc_macro2::Span::call_site(), message));
-        } else if looks_like_function(&item) {
+        } else if looks_like_function(item) {
             errors.push(error);
         } else {
             let message = format!("`#[{attribute}]` belongs on an `async fn`");
             errors.push(syn::Error::new(proc_macro2::Span::call_site(), message));
         }
-        fallback::plain(&item, errors)
+        fallback::plain(item, errors)
     })
 }
 

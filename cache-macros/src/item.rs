@@ -4,7 +4,7 @@ use proc_macro2::{Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, TokenStreamExt as _, quote};
 use syn::{
     Attribute, Generics, ImplItem, Path, Signature, Token, Type, Visibility,
-    parse::{Parse, ParseStream},
+    parse::{Parse, ParseStream, Parser as _},
     spanned::Spanned as _,
 };
 
@@ -26,7 +26,7 @@ pub(crate) enum Body {
 
 impl Parse for Function {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let attrs = input.call(Attribute::parse_outer)?;
+        let mut attrs = input.call(Attribute::parse_outer)?;
         let vis = input.parse()?;
         let defaultness = if input.peek(Token![default]) && !input.peek2(Token![!]) { input.parse()? } else { None };
         let sig = input.parse()?;
@@ -34,12 +34,33 @@ impl Parse for Function {
             Body::Semicolon(input.parse()?)
         } else {
             match input.parse()? {
-                TokenTree::Group(group) if group.delimiter() == proc_macro2::Delimiter::Brace => Body::Block(group),
-                other => return Err(syn::Error::new(other.span(), "expected the function's body")),
+                TokenTree::Group(group) if group.delimiter() == proc_macro2::Delimiter::Brace => {
+                    Body::Block(inner_to_outer(group, &mut attrs))
+                }
+                other => {
+                    return Err(syn::Error::new(other.span(), "expected the function's body"));
+                }
             }
         };
         Ok(Self { attrs, vis, defaultness, sig, body })
     }
+}
+
+/// Moves `#![...]` at the beginning of a body to the function: the body moves to a place where they are not allowed.
+fn inner_to_outer(body: Group, attrs: &mut Vec<Attribute>) -> Group {
+    let split = |input: ParseStream<'_>| -> syn::Result<(Vec<Attribute>, TokenStream)> {
+        Ok((input.call(Attribute::parse_inner)?, input.parse()?))
+    };
+    let Ok((inner, statements)) = split.parse2(body.stream()) else {
+        return body;
+    };
+    if inner.is_empty() {
+        return body;
+    }
+    attrs.extend(inner.into_iter().map(|attribute| Attribute { style: syn::AttrStyle::Outer, ..attribute }));
+    let mut moved = Group::new(body.delimiter(), statements);
+    moved.set_span(body.span());
+    moved
 }
 
 impl Function {
@@ -96,7 +117,7 @@ pub(crate) fn arguments(attribute: &Attribute) -> syn::Result<TokenStream> {
     match &attribute.meta {
         syn::Meta::Path(_) => Ok(TokenStream::new()),
         syn::Meta::List(list) => Ok(list.tokens.clone()),
-        _ => Err(syn::Error::new_spanned(attribute, "expected `(...)`")),
+        syn::Meta::NameValue(_) => Err(syn::Error::new_spanned(attribute, "expected `(...)`")),
     }
 }
 

@@ -99,11 +99,11 @@ impl CacheExpr {
         }
     }
 
-    /// An expression of type `Cache`.
-    pub(crate) fn owned(&self, private: &TokenStream) -> TokenStream {
+    /// An expression of type `&Cache` for a moment.
+    pub(crate) fn reference(&self) -> TokenStream {
         let expr = &self.expr;
         let span = first_span(expr);
-        quote_spanned!(span=> #private::Cache::clone(&#expr))
+        quote_spanned!(span=> &#expr)
     }
 }
 

@@ -91,16 +91,16 @@ impl<'a> Heads<'a> {
         Self { sig, private, of_trait, elided: false, dissolved }
     }
 
-    /// The parameter that stands for an argument of type `ty`.
-    pub(crate) fn of(&mut self, ty: &Type) -> TokenStream {
+    /// The parameter that stands for an argument of type `ty`, and whether the caller chooses its type.
+    pub(crate) fn of(&mut self, ty: &Type) -> (TokenStream, bool) {
         let private = self.private;
         let ty = referent(ty);
         if self.dissolved.iter().any(|name| is_bare(ty, name)) || mentions_word(&ty.to_token_stream(), "impl") {
-            return quote!(#private::Anything);
+            return (quote!(#private::Anything), true);
         }
         let mut ty = ty.clone();
         self.visit_type_mut(&mut ty);
-        ty.into_token_stream()
+        (ty.into_token_stream(), false)
     }
 
     /// What the companion declares. `skipped` are parameters without a say in the segment.
@@ -140,9 +140,9 @@ impl<'a> Heads<'a> {
         let conditions: Vec<_> =
             conditions.filter(|condition| !removed.iter().any(|name| mentions(condition, name))).collect();
         Companion {
-            generics: (!generics.is_empty()).then(|| quote!(<#(#generics),*>)).unwrap_or_default(),
-            conditions: (!conditions.is_empty()).then(|| quote!(where #(#conditions),*)).unwrap_or_default(),
-            turbofish: (!turbofish.is_empty()).then(|| quote!(::<#(#turbofish),*>)).unwrap_or_default(),
+            generics: unless_empty(&generics, quote!(<#(#generics),*>)),
+            conditions: unless_empty(&conditions, quote!(where #(#conditions),*)),
+            turbofish: unless_empty(&turbofish, quote!(::<#(#turbofish),*>)),
             types: quote!(#(#types),*),
         }
     }
@@ -180,6 +180,10 @@ impl VisitMut for Heads<'_> {
     fn visit_type_fn_ptr_mut(&mut self, _: &mut syn::TypeFnPtr) {}
 
     fn visit_parenthesized_generic_arguments_mut(&mut self, _: &mut syn::ParenthesizedGenericArguments) {}
+}
+
+fn unless_empty<T>(list: &[T], tokens: TokenStream) -> TokenStream {
+    if list.is_empty() { TokenStream::new() } else { tokens }
 }
 
 fn elided(span: Span) -> Lifetime {
@@ -263,8 +267,12 @@ pub(crate) fn last_name(ty: &Type) -> Option<&Ident> {
 /// The type `R` of `Pin<Box<dyn Future<Output = R> + ...>>`.
 pub(crate) fn is_boxed_future(ty: &Type) -> bool {
     let Type::Path(path) = ty else { return false };
-    let Some(last) = path.path.segments.last() else { return false };
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return false };
+    let Some(last) = path.path.segments.last() else {
+        return false;
+    };
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+        return false;
+    };
     last.ident == "Pin"
         && arguments.args.iter().any(|argument| {
             matches!(argument, GenericArgument::Type(boxed) if last_name(boxed).is_some_and(|name| name == "Box"))

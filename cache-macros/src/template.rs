@@ -4,6 +4,8 @@ use proc_macro2::TokenStream;
 use quote::quote_spanned;
 use syn::{Expr, LitStr, parse::Parser as _};
 
+use crate::model::target::borrowed;
+
 /// A template whose placeholders are expressions.
 pub(crate) struct Template {
     literal: LitStr,
@@ -29,7 +31,7 @@ impl Template {
         for piece in pieces(&source).map_err(complain)? {
             match piece {
                 Piece::Text(text) => {
-                    template.rest.last_mut().map_or(&mut template.text, |(_, after)| after).push_str(&text)
+                    template.rest.last_mut().map_or(&mut template.text, |(_, after)| after).push_str(&text);
                 }
                 Piece::Placeholder(inner) => {
                     if template.rest.last().is_some_and(|(_, between)| !between.contains(':')) {
@@ -78,7 +80,8 @@ impl Template {
         let text = &self.text;
         let arguments = self.rest.iter().map(|(expr, after)| {
             let after = (!after.is_empty()).then(|| quote_spanned!(span=> .text(#after)));
-            quote_spanned!(span=> .arg(&#expr) #after)
+            let expr = borrowed(expr);
+            quote_spanned!(span=> .arg(#expr) #after)
         });
         quote_spanned!(span=> #private::Tag::new(#text) #(#arguments)*)
     }
@@ -105,7 +108,9 @@ fn place(inner: &str, literal: &LitStr) -> Result<Expr, String> {
     let mut current = &expr;
     loop {
         match current {
-            Expr::Path(path) if path.qself.is_none() && path.path.get_ident().is_some() => return Ok(expr),
+            Expr::Path(path) if path.qself.is_none() && path.path.get_ident().is_some() => {
+                return Ok(expr);
+            }
             Expr::Field(field) => current = &field.base,
             _ => return Err(refuse()),
         }
@@ -135,7 +140,9 @@ fn pieces(source: &str) -> Result<Vec<Piece>, String> {
                 loop {
                     match rest.next() {
                         Some('}') => break,
-                        Some('{') | None => return Err("`{` without its `}`; a literal brace is `{{`".to_owned()),
+                        Some('{') | None => {
+                            return Err("`{` without its `}`; a literal brace is `{{`".to_owned());
+                        }
                         Some(c) => inner.push(c),
                     }
                 }

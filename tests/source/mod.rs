@@ -10,7 +10,7 @@ use staleproof::{Cache, cached};
 use tokio::sync::{Notify, watch};
 
 /// A version that writers raise, and the number of loads that read it.
-pub struct Source {
+pub(crate) struct Source {
     version: AtomicU64,
     loads: AtomicUsize,
     open: watch::Sender<bool>,
@@ -18,31 +18,31 @@ pub struct Source {
 }
 
 impl Source {
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         let (open, _) = watch::channel(true);
         Arc::new(Self { version: AtomicU64::new(1), loads: AtomicUsize::new(0), open, reached: Notify::new() })
     }
 
     /// From now on loads stop after they have read.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.open.send_replace(false);
     }
 
     /// Lets all loads go on, those that stopped and those to come.
-    pub fn open(&self) {
+    pub(crate) fn open(&self) {
         self.open.send_replace(true);
     }
 
     /// Waits until a load has read and stopped.
-    pub async fn reached(&self) {
+    pub(crate) async fn reached(&self) {
         self.reached.notified().await;
     }
 
-    pub fn write(&self) -> u64 {
+    pub(crate) fn write(&self) -> u64 {
         self.version.fetch_add(1, Ordering::SeqCst) + 1
     }
 
-    pub fn loads(&self) -> usize {
+    pub(crate) fn loads(&self) -> usize {
         self.loads.load(Ordering::SeqCst)
     }
 
@@ -58,18 +58,18 @@ impl Source {
 
 /// A service whose one method reads the source.
 #[derive(Clone)]
-pub struct Service {
-    pub cache: Cache,
-    pub source: Arc<Source>,
+pub(crate) struct Service {
+    pub(crate) cache: Cache,
+    pub(crate) source: Arc<Source>,
 }
 
 impl Service {
-    pub fn new(cache: Cache, source: &Arc<Source>) -> Self {
+    pub(crate) fn new(cache: Cache, source: &Arc<Source>) -> Self {
         Self { cache, source: Arc::clone(source) }
     }
 
     #[cached(ttl = "1m", key_prefix = "paged", tags("owner:{owner}"))]
-    pub async fn page(&self, owner: u32, page: &str) -> u64 {
+    pub(crate) async fn page(&self, owner: u32, page: &str) -> u64 {
         self.source.load().await
     }
 }

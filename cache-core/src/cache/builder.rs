@@ -40,6 +40,7 @@ pub struct CacheBuilder {
     load_timeout: Duration,
     call_timeout: Option<Duration>,
     require: bool,
+    verify: f64,
     clock: Clock,
 }
 
@@ -55,6 +56,7 @@ impl Default for CacheBuilder {
             load_timeout: Duration::from_secs(10),
             call_timeout: None,
             require: false,
+            verify: 0.0,
             clock: Clock::System,
         }
     }
@@ -126,6 +128,13 @@ impl CacheBuilder {
         self
     }
 
+    /// Verifies this share of all hits (0 to 1): the loader runs as well, and the values are compared; see
+    /// [`Policy::verify`](crate::Policy::verify). 0 by default.
+    pub fn verify(mut self, share: f64) -> Self {
+        self.verify = share;
+        self
+    }
+
     /// Where the time comes from, for tests that move it by hand.
     pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
         self.clock = clock.into();
@@ -187,6 +196,9 @@ impl CacheBuilder {
         if self.load_timeout.is_zero() || self.call_timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(BuildError::Setting("a timeout of zero would fail every call"));
         }
+        if !(0.0..=1.0).contains(&self.verify) {
+            return Err(BuildError::Setting("the share of hits to verify lies between 0 and 1"));
+        }
         Ok(())
     }
 
@@ -203,6 +215,7 @@ impl CacheBuilder {
             ledger: Ledger::default(),
             announcer: Announcer::new(),
             load_timeout: self.load_timeout,
+            verify: self.verify,
             clock: self.clock,
         });
         follow_link(&inner);

@@ -107,9 +107,9 @@ impl<'a> Call<'a> {
                     return Turn::Lead(leader);
                 }
                 Ok(Acquired::Value(stored)) => match self.judge::<T>(stored) {
-                    Found::Hit(value) => {
-                        leader.land(Arc::new(value.clone()));
-                        return Turn::Take(value);
+                    Found::Hit(hit) => {
+                        leader.land(Arc::new(hit.value.clone()));
+                        return Turn::Take(hit.value);
                     }
                     Found::Need(other) => match other.want {
                         Want::Store(next) if next != purpose => purpose = next,

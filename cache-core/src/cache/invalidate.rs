@@ -1,35 +1,51 @@
 //! Invalidating everywhere.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
-use super::Inner;
-use crate::{events::Event, key::Target, store::Outcome};
+use super::{Cache, Inner};
+use crate::{
+    events::Event,
+    key::Target,
+    store::{Outcome, StoreError},
+};
 
-/// Invalidates in a task of its own, so that a caller that goes away does not take the invalidation with it. The task is
-/// spawned at the first poll, before the first await.
-pub(super) async fn detached(inner: &Arc<Inner>, targets: Vec<Target>) -> Outcome {
-    if targets.is_empty() {
-        return Outcome::Applied;
+impl Cache {
+    /// Invalidates in a task of its own, so that a caller that goes away does not take the invalidation with it. The task is
+    /// there when this returns, before any await.
+    pub(crate) fn start_invalidating(&self, targets: Vec<Target>) -> impl Future<Output = Outcome> + use<> {
+        let inner = Arc::clone(&self.inner);
+        let task = (!targets.is_empty()).then(|| tokio::spawn(async move { inner.invalidate(targets).await }));
+        async move {
+            match task {
+                // The task ends early only if the runtime shuts down.
+                Some(task) => task.await.unwrap_or(Outcome::Journaled),
+                None => Outcome::Applied,
+            }
+        }
     }
-    let inner = Arc::clone(inner);
-    // The task ends early only if the runtime shuts down.
-    tokio::spawn(async move { inner.invalidate(targets).await }).await.unwrap_or(Outcome::Journaled)
 }
 
 impl Inner {
     async fn invalidate(&self, targets: Vec<Target>) -> Outcome {
-        // The stand-in first: what it serves must be gone by the time a journaled invalidation returns.
+        self.invalidate_stand_in(&targets).await;
+        let outcome = self.store.invalidate(&targets).await;
+        self.invalidated(targets, outcome)
+    }
+
+    /// The stand-in comes first: what it serves must be gone by the time a journaled invalidation returns.
+    pub(super) async fn invalidate_stand_in(&self, targets: &[Target]) {
         if let Some(stand_in) = self.stand_in.latest() {
             // Memory answers every invalidation.
-            let _ = stand_in.invalidate(&targets).await;
+            let _ = stand_in.invalidate(targets).await;
         }
-        let outcome = match self.store.invalidate(&targets).await {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                tracing::error!(%error, ?targets, "an invalidation could be neither applied nor queued");
-                Outcome::Journaled
-            }
-        };
+    }
+
+    /// Counts and announces an invalidation that has come to its end.
+    pub(super) fn invalidated(&self, targets: Vec<Target>, outcome: Result<Outcome, StoreError>) -> Outcome {
+        let outcome = outcome.unwrap_or_else(|error| {
+            tracing::error!(%error, ?targets, "an invalidation could be neither applied nor queued");
+            Outcome::Journaled
+        });
         let count = u64::try_from(targets.len()).unwrap_or(u64::MAX);
         match outcome {
             Outcome::Applied => self.ledger.applied.add(count),

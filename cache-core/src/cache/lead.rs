@@ -23,6 +23,15 @@ use crate::{
 };
 
 impl Call<'_> {
+    /// Inside a transaction: the source, and nothing stored.
+    pub(super) async fn bypass<T, E, F>(&self, load: Pin<&mut F>) -> Result<Option<Arc<T>>, E>
+    where
+        F: Future<Output = Result<Loaded<T>, E>>,
+    {
+        self.counters.bypassed.add(1);
+        load.await.map(|loaded| loaded.value)
+    }
+
     /// Runs the load and stores its value, under the lease if there is one.
     pub(super) async fn lead<T, E, F>(
         &self,

@@ -21,7 +21,7 @@ pub(super) struct Entry<T> {
 /// What looking led to.
 pub(super) enum Found<T> {
     /// A value to serve.
-    Hit(Option<Arc<T>>),
+    Hit(Current<T>),
     /// A load is needed.
     Need(Need<T>),
 }
@@ -37,7 +37,7 @@ pub(super) struct Need<T> {
     pub(super) early: bool,
 }
 
-/// A value that a refresh would replace.
+/// A value in the store.
 pub(super) struct Current<T> {
     pub(super) id: LeaseId,
     pub(super) value: Option<Arc<T>>,
@@ -115,7 +115,7 @@ impl Call<'_> {
                 early: true,
             });
         }
-        Found::Hit(entry.value)
+        Found::Hit(Current { id, value: entry.value })
     }
 
     /// An expired value is replaced; if the load fails, it may serve within the policy's window.

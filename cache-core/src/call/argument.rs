@@ -41,6 +41,7 @@ impl<A: KeyPart> KeyArg<Computed> for A {
 
 macro_rules! stands_for {
     ($(($($generics:tt)*) $given:ty => $parameter:ty;)*) => {$(
+        #[diagnostic::do_not_recommend]
         impl<$($generics)*> KeyArg<$parameter> for $given {
             fn add_to(&self, key: Key) -> Key {
                 key.arg(self)
@@ -53,20 +54,6 @@ stands_for! {
     (P: KeyPart) P => P;
     (P: KeyPart + ?Sized) &P => P;
     (P: KeyPart + ?Sized) &&P => P;
-}
-
-macro_rules! also_stands_for {
-    ($(($($generics:tt)*) $given:ty => $parameter:ty;)*) => {$(
-        #[diagnostic::do_not_recommend]
-        impl<$($generics)*> KeyArg<$parameter> for $given {
-            fn add_to(&self, key: Key) -> Key {
-                key.arg(self)
-            }
-        }
-    )*};
-}
-
-also_stands_for! {
     () String => str;
     () &String => str;
     () Cow<'_, str> => str;
@@ -91,7 +78,7 @@ also_stands_for! {
 
 macro_rules! pointers {
     ($($pointer:ident)*) => {$(
-        also_stands_for! {
+        stands_for! {
             (T: KeyPart + ?Sized) $pointer<T> => T;
             (T: KeyPart + ?Sized) &$pointer<T> => T;
             (T: KeyPart) T => $pointer<T>;

@@ -2,11 +2,8 @@
 
 use std::{fmt, fmt::Write as _, marker::PhantomData};
 
-use super::{
-    argument::{Computed, KeyArg},
-    place,
-};
-use crate::{Key, Target, registry::Site};
+use super::{argument::KeyArg, place};
+use crate::{Key, KeyPart, Target, registry::Site};
 
 /// A cached function, addressed. `P` lists the parameters of its key that are still to be given.
 ///
@@ -23,44 +20,70 @@ pub struct Needs<Head: ?Sized, Rest = Nothing>(PhantomData<fn() -> (Rest, *const
 /// No more parameters.
 pub struct Nothing(());
 
+/// The [`Function`] whose key takes the listed types.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __Function {
+    (@list) => { $crate::call::Nothing };
+    (@list $head:ty $(, $rest:ty)*) => { $crate::call::Needs<$head, $crate::__Function!(@list $($rest),*)> };
+    ($($head:ty),*) => { $crate::call::Function<$crate::__Function!(@list $($head),*)> };
+}
+
 /// Parameters that are not known, because the attribute of the cached function has an error of its own.
 pub struct Unchecked(());
 
-/// A list of parameters that takes one more argument.
+/// An argument that fits the next of the parameters `P`.
+pub trait Fits<P>: Sized {
+    /// The parameters after it.
+    type Rest;
+    /// Adds the argument as the next segment.
+    fn fit(self, key: Key) -> Key;
+}
+
+impl<A: KeyArg<Head>, Head: ?Sized, Rest> Fits<Needs<Head, Rest>> for A {
+    type Rest = Rest;
+    fn fit(self, key: Key) -> Key {
+        self.add_to(key)
+    }
+}
+
+impl<A: OneMore> Fits<Nothing> for A {
+    type Rest = Nothing;
+    fn fit(self, key: Key) -> Key {
+        key
+    }
+}
+
+impl<A> Fits<Unchecked> for A {
+    type Rest = Unchecked;
+    fn fit(self, key: Key) -> Key {
+        key
+    }
+}
+
+/// Implemented by nothing: an argument that no parameter is left for.
 #[diagnostic::on_unimplemented(
     message = "too many arguments: the key of this cached function has no place for this one",
     label = "one argument too many",
     note = "the arguments of a target are those of the cached function, without `self` and without what its `skip(...)` leaves out"
 )]
-pub trait Takes {
-    /// The type of the next parameter.
-    type Head: ?Sized;
-    /// The parameters after it.
-    type Rest;
-}
-
-impl<Head: ?Sized, Rest> Takes for Needs<Head, Rest> {
-    type Head = Head;
-    type Rest = Rest;
-}
-
-#[diagnostic::do_not_recommend]
-impl Takes for Unchecked {
-    type Head = Computed;
-    type Rest = Self;
-}
+pub trait OneMore {}
 
 /// A list of parameters with nothing left to be given.
-#[diagnostic::on_unimplemented(
-    message = "too few arguments: the key of this cached function goes on with `{Self}`",
-    label = "add what is missing, or `..` at the end to invalidate all entries that begin with these arguments"
-)]
 pub trait Complete {}
 
 impl Complete for Nothing {}
 
-#[diagnostic::do_not_recommend]
 impl Complete for Unchecked {}
+
+impl<Head: Given + ?Sized, Rest> Complete for Needs<Head, Rest> {}
+
+/// Implemented by nothing: the type of a parameter that no argument is given for.
+#[diagnostic::on_unimplemented(
+    message = "too few arguments: the key of this cached function goes on with `{Self}`",
+    label = "add an argument for `{Self}`, or `..` at the end to invalidate all entries that begin with these"
+)]
+pub trait Given {}
 
 /// Whether all parameters are given.
 pub trait Parameters {
@@ -86,7 +109,7 @@ impl<P> Function<P> {
     ///
     /// What is generic gets a segment of its own after the prefix: functions of two types share nothing.
     pub fn new(site: &'static Site, closure: &str, types: &[&dyn fmt::Display]) -> Self {
-        let mut key = Key::new(site.prefix());
+        let mut key = Key::new(site.unique_prefix());
         let owner = if site.in_generic_type() { place::owner(closure) } else { "" };
         if !owner.is_empty() || !types.is_empty() {
             let mut name = owner.to_owned();
@@ -98,14 +121,10 @@ impl<P> Function<P> {
         Self { key, parameters: PhantomData }
     }
 
-    /// Gives the next argument.
+    /// Gives the next argument of a target.
     #[must_use]
-    pub fn arg<A>(self, argument: A) -> Function<P::Rest>
-    where
-        P: Takes,
-        A: KeyArg<P::Head>,
-    {
-        Function { key: argument.add_to(self.key), parameters: PhantomData }
+    pub fn arg<A: Fits<P>>(self, argument: A) -> Function<A::Rest> {
+        Function { key: argument.fit(self.key), parameters: PhantomData }
     }
 
     /// The key of the call with these arguments.
@@ -130,6 +149,20 @@ impl<P> Function<P> {
         P: Parameters,
     {
         if P::GIVEN { self.key.into_entry() } else { self.key.into_node() }
+    }
+}
+
+impl<Head: ?Sized, Rest> Function<Needs<Head, Rest>> {
+    /// Gives the next argument of the function itself, whose type is the parameter's.
+    #[must_use]
+    pub fn own<A: KeyPart + ?Sized>(self, argument: &A) -> Function<Rest> {
+        Function { key: self.key.arg(argument), parameters: PhantomData }
+    }
+
+    /// As [`own`](Self::own), for an argument whose type the caller chooses.
+    #[must_use]
+    pub fn own_of_any_type<A: KeyPart + ?Sized>(self, argument: &A) -> Function<Rest> {
+        Function { key: self.key.arg_of_any_type(argument), parameters: PhantomData }
     }
 }
 

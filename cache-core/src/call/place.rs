@@ -121,6 +121,7 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unused_async, clippy::extra_unused_type_parameters, reason = "only the names matter")]
 mod tests {
     use std::any::type_name_of_val;
 

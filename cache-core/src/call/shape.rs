@@ -161,7 +161,9 @@ impl<H: HandOut> Serve for Optional<H> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<H> Absent for Optional<H> {}
+#[diagnostic::do_not_recommend]
 impl<S: Absent, E> Absent for Fallible<S, E> {}
 
 impl<S: Shape<Error = Infallible>, E> Shape for Fallible<S, E> {
@@ -270,7 +272,17 @@ pub struct Call<S>(PhantomData<fn() -> S>);
 
 impl<S: Shape> Call<S> {
     /// Serves the call: from the cache, else by `load`.
-    pub async fn run<F>(
+    pub async fn run<F>(self, cache: &Cache, key: Key, policy: &Policy, load: F) -> S::Output
+    where
+        S: Serve,
+        S::Value: Cacheable,
+        F: Future<Output = S::Output>,
+    {
+        self.run_if(cache, key, policy, |_| true, load).await
+    }
+
+    /// As [`run`](Self::run), and stores only what `keep` says.
+    pub async fn run_if<F>(
         self,
         cache: &Cache,
         key: Key,
@@ -300,9 +312,4 @@ impl<S: Shape> Call<S> {
     {
         self
     }
-}
-
-/// Keeps every value.
-pub fn always<T>(_: &T) -> bool {
-    true
 }

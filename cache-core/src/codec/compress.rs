@@ -19,7 +19,9 @@ pub enum Compression {
 }
 
 impl Compression {
+    #[cfg(feature = "zstd")]
     const ZSTD: u8 = 1;
+    #[cfg(feature = "lz4")]
     const LZ4: u8 = 2;
 
     pub(super) const fn id(self) -> u8 {
@@ -59,19 +61,27 @@ impl Compression {
 
 /// The payload as it was before compression `id`; it has to be `raw_len` bytes long.
 pub(super) fn decompress(id: u8, payload: &[u8], raw_len: usize) -> Result<Cow<'_, [u8]>, DecodeError> {
-    let raw: Vec<u8> = match id {
-        0 => return Ok(Cow::Borrowed(payload)),
-        #[cfg(feature = "zstd")]
-        Compression::ZSTD => zstd::bulk::decompress(payload, raw_len).map_err(|_| DecodeError::Compression)?,
-        #[cfg(feature = "lz4")]
-        Compression::LZ4 => {
-            // LZ4 cannot shrink more than that, so a longer length is a lie not worth an allocation.
-            if raw_len / 256 > payload.len() {
-                return Err(DecodeError::Length);
-            }
-            lz4_flex::block::decompress(payload, raw_len).map_err(|_| DecodeError::Compression)?
-        }
-        _ => return Err(DecodeError::UnknownCompression(id)),
-    };
+    if id == 0 {
+        return Ok(Cow::Borrowed(payload));
+    }
+    let raw = expand(id, payload, raw_len)?;
     if raw.len() == raw_len { Ok(Cow::Owned(raw)) } else { Err(DecodeError::Length) }
+}
+
+/// At most `raw_len` bytes.
+#[cfg_attr(
+    not(any(feature = "zstd", feature = "lz4")),
+    allow(unused_variables, clippy::missing_const_for_fn, reason = "no compression is compiled in")
+)]
+fn expand(id: u8, payload: &[u8], raw_len: usize) -> Result<Vec<u8>, DecodeError> {
+    match id {
+        #[cfg(feature = "zstd")]
+        Compression::ZSTD => zstd::bulk::decompress(payload, raw_len).map_err(|_| DecodeError::Compression),
+        // LZ4 cannot shrink more than that, so a longer length is a lie not worth an allocation.
+        #[cfg(feature = "lz4")]
+        Compression::LZ4 if raw_len / 256 > payload.len() => Err(DecodeError::Length),
+        #[cfg(feature = "lz4")]
+        Compression::LZ4 => lz4_flex::block::decompress(payload, raw_len).map_err(|_| DecodeError::Compression),
+        _ => Err(DecodeError::UnknownCompression(id)),
+    }
 }

@@ -13,7 +13,7 @@ use super::{
 pub enum Format {
     /// postcard.
     Postcard = 1,
-    /// MessagePack, with names.
+    /// `MessagePack`, with names.
     MessagePack = 2,
     /// JSON.
     Json = 3,
@@ -144,16 +144,19 @@ impl<'de, T: serde::Deserialize<'de>> DeserializeSeed<'de> for Guarded<'_, T> {
     }
 }
 
+#[allow(dead_code, reason = "not every codec needs it")]
 #[cold]
 fn refused(error: impl std::fmt::Display) -> EncodeError {
     EncodeError::Codec(error.to_string())
 }
 
+#[allow(dead_code, reason = "not every codec needs it")]
 #[cold]
 fn unread(error: impl std::fmt::Display) -> DecodeError {
     DecodeError::Codec(error.to_string())
 }
 
+#[allow(dead_code, reason = "not every codec needs it")]
 fn at_end<T>(value: T, left: usize) -> Result<T, DecodeError> {
     if left == 0 { Ok(value) } else { Err(DecodeError::Length) }
 }

@@ -57,8 +57,8 @@ impl Values {
 
     /// Writes with another codec. What others wrote stays readable.
     #[must_use]
-    pub fn codec<C: Codec>(mut self, codec: C) -> Self {
-        let _ = codec;
+    #[allow(clippy::needless_pass_by_value, reason = "`.codec(Postcard)` is how it reads")]
+    pub fn codec<C: Codec>(mut self, _codec: C) -> Self {
         self.choice = C::CHOICE;
         self
     }
@@ -158,6 +158,13 @@ impl Values {
         weight.unwrap_or(0).max(size_of::<T>())
     }
 
+    /// Whether two values are the same, as far as their `Serialize` shows; in maps and sets whatever the order. `None` if that
+    /// cannot be told.
+    pub(crate) fn same<T: Serialize>(one: &T, other: &T) -> Option<bool> {
+        let traces = || Some(schema::trace(one, true).ok()? == schema::trace(other, true).ok()?);
+        catch_unwind(AssertUnwindSafe(traces)).ok().flatten()
+    }
+
     fn encode_safely<T>(&self, value: &T, known: &Known) -> Result<Encoded, EncodeError>
     where
         T: Serialize + DeserializeOwned,
@@ -165,9 +172,8 @@ impl Values {
         let conforms = match schema::conforms(value, &known.schema) {
             Ok(()) => true,
             Err(Stop::Depth) => return Err(EncodeError::TooDeep),
-            Err(Stop::Misfit) => false,
-            // The value's `Serialize` may do better for a format that is readable.
-            Err(Stop::Custom(_)) => false,
+            // The value's own `Serialize` may do better for a format that is readable.
+            Err(Stop::Misfit | Stop::Custom(_)) => false,
         };
         let (first, second) = match (self.choice, conforms) {
             (Choice::Only(format), _) => (format, None),

@@ -53,6 +53,13 @@ impl<'a> Segment<'a> {
 
     /// The presence of a value, distinct from [`Segment::none`] whatever the value is.
     pub fn some<T: KeyPart + ?Sized>(&mut self, value: &T) {
+        if self.kinds_apart {
+            // `7` and `Some(7)` are of two types.
+            self.out.push_str(".Option.Some(");
+            value.encode(&mut self.reborrow());
+            self.out.push(')');
+            return;
+        }
         let start = self.out.len();
         value.encode(&mut self.reborrow());
         if self.out[start..].starts_with('~') {
@@ -82,13 +89,17 @@ impl<'a> Segment<'a> {
         self.sequence(fields);
     }
 
-    /// Names the type of the value that follows, where the type of the argument is chosen by the caller of a generic
-    /// function: there `UserId(7)` and `OrderId(7)` must not be one key. Nothing elsewhere.
+    /// A value of a type of its own, by the type's full name. Where the caller of a generic function chooses the type of
+    /// an argument, the name is written (`.app.UserId(7)`), since `UserId(7)` and `OrderId(7)` must not be one key there.
     #[doc(hidden)]
-    pub fn of_type(&mut self, name: &str) {
-        if self.kinds_apart {
-            self.unit_variant(name);
+    pub fn of_type(&mut self, name: &str, value: impl FnOnce(&mut Segment<'_>)) {
+        if !self.kinds_apart {
+            return value(self);
         }
+        self.unit_variant(&name.replace("::", "."));
+        self.out.push('(');
+        value(self);
+        self.out.push(')');
     }
 
     fn reborrow(&mut self) -> Segment<'_> {

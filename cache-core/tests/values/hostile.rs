@@ -91,11 +91,12 @@ fn elements_without_size_come_to_an_end() {
 
 #[test]
 fn small_input_does_not_become_large_values() {
+    #[derive(Serialize, Deserialize)]
+    struct Page(Vec<Option<[[u64; 16]; 32]>>);
+
     // Each element is a byte here and 4 KiB in memory.
     let mut payload = vec![0x80, 0x80, 0x40];
     payload.resize(3 + (1 << 20), 0);
-    #[derive(Serialize, Deserialize)]
-    struct Page(Vec<Option<[[u64; 16]; 32]>>);
     assert_eq!(refused::<Page>(POSTCARD, &payload), DecodeError::Limit);
 }
 
@@ -120,4 +121,47 @@ fn what_could_not_be_read_is_not_written() {
     // Small as bytes, over the limit in memory.
     let zeros = vec![0_u64; 900];
     assert!(matches!(values.encode(Some(&zeros), Meta::default(), 1), Err(EncodeError::TooLarge(_))));
+}
+
+/// A type whose `Deserialize` never tires of asking.
+#[derive(Debug, PartialEq)]
+struct Insatiable(u8);
+
+impl Serialize for Insatiable {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        [self.0; 4].serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Insatiable {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Errors of the parts are swallowed.
+        struct Parts;
+        impl<'de> serde::de::Visitor<'de> for Parts {
+            type Value = u8;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("anything")
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut access: A) -> Result<u8, A::Error> {
+                let mut last = 0;
+                for _ in 0..100_000 {
+                    last = access.next_element().ok().flatten().unwrap_or(last);
+                }
+                Ok(last)
+            }
+        }
+        deserializer.deserialize_tuple(4, Parts).map(Insatiable)
+    }
+}
+
+#[test]
+fn learning_a_type_is_bounded() {
+    // 33 million elements (of no size), if each were looked at.
+    type Line<T> = [T; 32];
+    type Cube = (u8, Line<Line<Line<Line<Line<()>>>>>, u8);
+    let started = std::time::Instant::now();
+    let _ = Values::new().encode::<Cube>(None, Meta::default(), 1).unwrap();
+    let bytes = Values::new().encode(Some(&Insatiable(3)), Meta::default(), 1).unwrap();
+    assert_eq!(Values::new().decode::<Insatiable>(&bytes, 1).unwrap().0, Some(Insatiable(3)));
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
 }

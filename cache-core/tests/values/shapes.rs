@@ -27,6 +27,7 @@ fn encode<T: Serialize + DeserializeOwned + 'static>(values: Values, value: &T) 
 
 /// Goes there and back more often than the first fills, which alone are all checked.
 #[track_caller]
+#[allow(clippy::needless_pass_by_value, reason = "shorter to call")]
 fn survives_as<T: Serialize + DeserializeOwned + PartialEq + Debug + 'static>(value: T, format: u8) {
     for _ in 0..10 {
         let bytes = encode(Values::new(), &value).expect("encodes");
@@ -37,11 +38,13 @@ fn survives_as<T: Serialize + DeserializeOwned + PartialEq + Debug + 'static>(va
 }
 
 #[track_caller]
+#[allow(clippy::needless_pass_by_value, reason = "shorter to call")]
 fn survives<T: Serialize + DeserializeOwned + PartialEq + Debug + 'static>(value: T) {
     survives_as(value, POSTCARD);
 }
 
 #[track_caller]
+#[allow(clippy::needless_pass_by_value, reason = "shorter to call")]
 fn survives_by_name<T: Serialize + DeserializeOwned + PartialEq + Debug + 'static>(value: T) {
     survives_as(value, MESSAGE_PACK);
 }
@@ -64,6 +67,7 @@ fn plain_values() {
 }
 
 #[test]
+#[allow(clippy::cast_possible_truncation, reason = "any bits will do")]
 fn floats_keep_their_bits() {
     for value in [f64::NAN, -0.0, f64::from_bits(0x7ff8_dead_beef_0001)] {
         let bytes = encode(Values::new(), &(value, value as f32)).unwrap();
@@ -293,6 +297,13 @@ impl<'de> Deserialize<'de> for Drifting {
     }
 }
 
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[allow(clippy::option_option, reason = "the case in question")]
+struct Nested {
+    #[serde(flatten)]
+    rest: HashMap<String, Option<Option<i32>>>,
+}
+
 #[test]
 fn what_does_not_come_back_is_not_stored() {
     let lossy = WriteOnly { a: 1, b: 2 };
@@ -301,11 +312,6 @@ fn what_does_not_come_back_is_not_stored() {
         assert_eq!(encode(Values::new(), &Drifting(1)), Err(EncodeError::DoesNotRoundTrip));
     }
     // `Some(None)` is no different from `None` in formats with names, and here the flat struct wants names.
-    #[derive(Debug, PartialEq, Serialize, Deserialize)]
-    struct Nested {
-        #[serde(flatten)]
-        rest: HashMap<String, Option<Option<i32>>>,
-    }
     let nested = Nested { rest: HashMap::from([("a".into(), Some(None))]) };
     assert_eq!(encode(Values::new(), &nested), Err(EncodeError::DoesNotRoundTrip));
     survives_by_name(Nested { rest: HashMap::from([("a".into(), Some(Some(1)))]) });

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::{Ident, spanned::Spanned as _};
+use syn::Ident;
 
 use crate::{
     model::{cached::Cached, target::companion_name},
@@ -21,8 +21,9 @@ pub(super) fn function(cached: &Cached) -> (TokenStream, TokenStream) {
 }
 
 fn body(cached: &Cached) -> TokenStream {
-    let Cached { private, output, policy, keep, .. } = cached;
+    let Cached { private, output, policy, .. } = cached;
     let (key, cache, load) = (local("key"), local("cache"), local("load"));
+    let settings = local("policy");
     let key_of_call = key_expr(cached);
     let cache_expr = cached.cache.borrowed(private);
     let patterns = cached.arguments.iter().filter_map(|argument| {
@@ -30,19 +31,41 @@ fn body(cached: &Cached) -> TokenStream {
         argument.pattern.as_ref().map(|pattern| quote!(let #pattern = #name;))
     });
     let statements = cached.function.statements();
+    let span = output_span(output);
     let negative = cached.negative.map(|span| quote_spanned!(span=> .negative()));
-    let span = output.span();
-    let run = quote_spanned!(span=> .run(#cache, #key, &#policy, #keep, #load));
+    let run = if let Some(keep) = &cached.keep {
+        quote_spanned!(span=> .run_if(#cache, #key, &#settings, #keep, #load))
+    } else {
+        quote_spanned!(span=> .run(#cache, #key, &#settings, #load))
+    };
+    // All of this has the span of the return type: one complaint about it is reported once.
+    let shape = located_at(private, span);
+    let call = quote_spanned!(span=> #shape::shape!(#output) #negative #run.await);
     quote! {
         let #key = #key_of_call;
         let #cache: &#private::Cache = #cache_expr;
+        let #settings = #policy;
         let #load = async move {
             #private::returns!(#output);
             #(#patterns)*
             #statements
         };
-        #private::shape!(#output) #negative #run.await
+        #call
     }
+}
+
+/// Where the return type is written. Its first token: on stable, the span of several is that of the attribute.
+fn output_span(output: &syn::Type) -> Span {
+    quote!(#output).into_iter().next().map_or_else(Span::call_site, |token| token.span())
+}
+
+/// The same tokens, reported elsewhere.
+fn located_at(tokens: &TokenStream, span: Span) -> TokenStream {
+    let relocate = |mut token: proc_macro2::TokenTree| {
+        token.set_span(span.resolved_at(token.span()));
+        token
+    };
+    tokens.clone().into_iter().map(relocate).collect()
 }
 
 /// The key of this call.
@@ -54,13 +77,14 @@ fn key_expr(cached: &Cached) -> TokenStream {
         quote!(Self::#name #turbofish ())
     } else {
         let site = site(cached, "address");
-        let parameters = infer_elided(parameter_list(cached));
-        quote!(#private::Function::<#parameters>::from(#site))
+        let ty = infer_elided(function_type(cached));
+        quote!(<#ty>::from(#site))
     };
     let arguments = cached.parameters.iter().map(|parameter| {
         let value = &parameter.value;
         let span = value.clone().into_iter().next().map_or_else(Span::call_site, |token| token.span());
-        quote_spanned!(span=> .arg(#value))
+        let own = Ident::new(if parameter.of_any_type { "own_of_any_type" } else { "own" }, span);
+        quote_spanned!(span=> .#own(#value))
     });
     let tags = cached.tags.iter().map(|tag| {
         let tag = tag.to_expr(private);
@@ -78,39 +102,33 @@ fn key_expr(cached: &Cached) -> TokenStream {
     quote!({ #(#patterns)* #key })
 }
 
-/// The parameters of the key as a type.
-fn parameter_list(cached: &Cached) -> TokenStream {
-    let private = &cached.private;
-    cached.parameters.iter().rev().fold(quote!(#private::Nothing), |rest, parameter| {
-        let head = &parameter.head;
-        quote!(#private::Needs<#head, #rest>)
-    })
-}
-
 fn site(cached: &Cached, verb: &str) -> TokenStream {
     let Cached { private, ttl_text, .. } = cached;
     let verb = Ident::new(verb, Span::call_site());
-    let prefix = match &cached.key_prefix {
-        Some(prefix) => quote!(::core::option::Option::Some(#prefix)),
-        None => quote!(::core::option::Option::None),
-    };
+    let prefix = cached.key_prefix.as_ref().map_or_else(|| quote!(_), |prefix| quote!(#prefix));
     let tags = cached.tags.iter().map(Template::source);
     let owner = cached.names_self.then(|| quote!(Self));
     let types = &cached.companion.types;
     quote!(#private::site!(#verb #prefix, #ttl_text, [#(#tags),*], #owner #types))
 }
 
-fn companion(cached: &Cached) -> TokenStream {
+/// What the companion answers.
+fn function_type(cached: &Cached) -> TokenStream {
     let private = &cached.private;
+    let heads = cached.parameters.iter().map(|parameter| &parameter.head);
+    quote!(#private::Function![#(#heads),*])
+}
+
+fn companion(cached: &Cached) -> TokenStream {
     let vis = &cached.function.vis;
     let name = companion_name(&cached.function.sig.ident);
     let (generics, conditions) = (&cached.companion.generics, &cached.companion.conditions);
-    let parameters = parameter_list(cached);
+    let ty = function_type(cached);
     let site = site(cached, "register");
     quote! {
         #[doc(hidden)]
-        #[allow(dead_code, missing_docs, private_interfaces, clippy::all, clippy::pedantic)]
-        #vis fn #name #generics () -> #private::Function<#parameters> #conditions {
+        #[allow(dead_code, private_interfaces, clippy::all, clippy::pedantic)]
+        #vis fn #name #generics () -> #ty #conditions {
             #site
         }
     }

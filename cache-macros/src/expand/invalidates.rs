@@ -1,12 +1,12 @@
 //! `#[invalidates]`: the function with its invalidations after the body.
 
-use proc_macro2::TokenStream;
-use quote::quote;
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::{quote, quote_spanned};
 
 use super::cached::local;
 use crate::{
     item::Function,
-    model::{invalidates::Invalidates, target::Target},
+    model::invalidates::{After, Invalidates},
     signature::mentions_word,
 };
 
@@ -14,23 +14,57 @@ use crate::{
 ///
 /// They go into one body: were each wrapped around the next, a future dropped in the inner invalidation would lose the
 /// outer one.
-pub(super) fn function(attributes: &[Invalidates], function: Function) -> TokenStream {
-    let Some(first) = attributes.first() else { return quote!(#function) };
+pub(super) fn function(attributes: &[Invalidates], function: &Function) -> TokenStream {
+    let Some(first) = attributes.first() else {
+        return quote!(#function);
+    };
     let private = &first.private;
     let (invalidations, body, result) = (local("invalidations"), local("body"), local("result"));
     let prepared = attributes.iter().map(|attribute| {
-        let cache = attribute.cache.owned(private);
-        let targets = list(&attribute.before, private);
-        quote!(#private::Invalidation { cache: #cache, targets: #targets })
+        let cache = attribute.cache.reference();
+        let targets = attribute.before.iter().map(|target| target.to_expr(private));
+        quote!(#private::Invalidation::new(#cache, [#(#targets),*]))
     });
-    let decisions = attributes.iter().enumerate().map(|(index, attribute)| decision(index, attribute, private));
+    let decisions =
+        attributes.iter().enumerate().filter(|(_, attribute)| !attribute.always).map(|(index, attribute)| {
+            let index = syn::Index::from(index);
+            let (pattern, targets) = match &attribute.after {
+                None => (quote!(_), Vec::new()),
+                Some(After { pattern, targets }) => {
+                    (quote!(#pattern), targets.iter().map(|target| target.to_expr(private)).collect())
+                }
+            };
+            quote!(#invalidations[#index].settle(#private::ok!(#result).map(|#pattern| [#(#targets),*]));)
+        });
+    let guards = attributes.iter().enumerate().filter_map(|(index, attribute)| {
+        let guard = attribute.guard.as_ref()?;
+        let index = syn::Index::from(index);
+        let step = guard.hold.as_ref().map_or_else(
+            || quote!(#invalidations[#index].reach()),
+            |(lasts, linger)| {
+                let linger = linger.as_ref().map_or_else(
+                    || quote!(::core::option::Option::None),
+                    |linger| quote!(::core::option::Option::Some(#linger)),
+                );
+                quote!(#invalidations[#index].hold(#lasts, #linger).await)
+            },
+        );
+        let Some(span) = guard.refuse else { return Some(quote!(let _ = #step;)) };
+        let private = respanned(private, span);
+        let unavailable = local("unavailable");
+        let refuse = quote_spanned!(span=> #private::refuse(#unavailable));
+        Some(quote!(if let ::core::result::Result::Err(#unavailable) = #step { return #refuse; }))
+    });
+    let changes = |attribute: &Invalidates| !attribute.always || attribute.guard.is_some();
+    let mutability = attributes.iter().any(changes).then(|| quote!(mut));
     let statements = function.statements();
     let typed = match &function.sig.output {
         syn::ReturnType::Type(_, ty) if !mentions_word(&quote!(#ty), "impl") => Some(quote!(#private::returns!(#ty);)),
         _ => None,
     };
     function.with_body(quote! {
-        let mut #invalidations = ::std::vec::Vec::from([#(#prepared),*]);
+        let #mutability #invalidations = [#(#prepared),*];
+        #(#guards)*
         let #body = async move { #typed #statements };
         let #result = #body.await;
         #(#decisions)*
@@ -39,34 +73,11 @@ pub(super) fn function(attributes: &[Invalidates], function: Function) -> TokenS
     })
 }
 
-/// Completes or withdraws one attribute's targets, by the body's result.
-fn decision(index: usize, attribute: &Invalidates, private: &TokenStream) -> Option<TokenStream> {
-    if attribute.always {
-        return None;
-    }
-    let (invalidations, result) = (local("invalidations"), local("result"));
-    let index = syn::Index::from(index);
-    let withdraw = quote!(#invalidations[#index].targets.clear());
-    Some(match &attribute.after {
-        None => quote!(if #private::ok!(#result).is_none() { #withdraw; }),
-        Some(after) => {
-            let pattern = &after.pattern;
-            let targets = list(&after.targets, private);
-            let ok = local("ok");
-            quote! {
-                match #private::ok!(#result) {
-                    ::core::option::Option::Some(#ok) => {
-                        let #pattern = #ok;
-                        #invalidations[#index].targets.extend(#targets);
-                    }
-                    ::core::option::Option::None => #withdraw,
-                }
-            }
-        }
-    })
-}
-
-fn list(targets: &[Target], private: &TokenStream) -> TokenStream {
-    let targets = targets.iter().map(|target| target.to_expr(private));
-    quote!(::std::vec::Vec::<#private::Target>::from([#(#targets),*]))
+/// The tokens as if they stood at `span`, where an error about them is to be shown.
+fn respanned(tokens: &TokenStream, span: Span) -> TokenStream {
+    let at_span = |mut token: TokenTree| {
+        token.set_span(span);
+        token
+    };
+    tokens.clone().into_iter().map(at_span).collect()
 }

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::{Expr, Ident, Path, ReturnType, spanned::Spanned as _};
 
-use super::{CacheExpr, Site, check_function, is_method, options::Options};
+use super::{CacheExpr, Site, check_function, is_method, options::Options, target::borrowed};
 use crate::{
     args,
     errors::Errors,
@@ -29,9 +29,10 @@ pub(crate) struct Cached {
     pub(crate) key_prefix: Option<syn::LitStr>,
     pub(crate) ttl_text: String,
     pub(crate) tags: Vec<Template>,
-    /// The policy after `Policy::new(`.
+    /// The expression of type `Policy`.
     pub(crate) policy: TokenStream,
-    pub(crate) keep: TokenStream,
+    /// `cache_if`.
+    pub(crate) keep: Option<Expr>,
     /// Where `negative_ttl` is written.
     pub(crate) negative: Option<proc_macro2::Span>,
     /// Whether expressions in the attribute may use the names that argument patterns bind.
@@ -44,6 +45,8 @@ pub(crate) struct Parameter {
     pub(crate) head: TokenStream,
     /// What the function itself gives for it.
     pub(crate) value: TokenStream,
+    /// Whether its type is the caller's choice.
+    pub(crate) of_any_type: bool,
 }
 
 impl Cached {
@@ -77,9 +80,10 @@ impl Cached {
                     refresh_ahead: options.refresh_ahead,
                     stale_if_error: options.stale_if_error.as_ref().map(|lifetime| lifetime.to_expr(&private)),
                     version: options.version,
+                    verify: options.verify,
                 },
             ),
-            keep: options.cache_if.map_or_else(|| quote!(#private::always), |keep| quote!(#keep)),
+            keep: options.cache_if,
             negative: options.negative_ttl.map(|(name, _)| name.span()),
             through_self: site.in_impl || is_method(&function.sig),
             names_self: !choice.skips_self,
@@ -108,7 +112,34 @@ fn output(function: &Function, errors: &mut Errors) -> Option<syn::Type> {
             errors.on(ty, "`#[cached]` needs a type that can be stored and read back; name it instead of `impl Trait`");
             None
         }
-        ReturnType::Type(_, ty) => Some((**ty).clone()),
+        ReturnType::Type(_, ty) => {
+            if let Some(reference) = borrowed_value(ty) {
+                errors.on(
+                    reference,
+                    "`#[cached]` keeps values, and a reference is not one; return an owned value, or an `Arc` of it",
+                );
+            }
+            Some((**ty).clone())
+        }
+    }
+}
+
+/// A reference in the place of the value. In the place of the error it is none of the cache's business.
+fn borrowed_value(ty: &syn::Type) -> Option<&syn::TypeReference> {
+    match ty {
+        syn::Type::Reference(reference) => Some(reference),
+        syn::Type::Path(path) => {
+            let last = path.path.segments.last()?;
+            let syn::PathArguments::AngleBracketed(arguments) = &last.arguments else {
+                return None;
+            };
+            let wraps = ["Result", "Option", "Arc"].iter().any(|name| last.ident == name);
+            match arguments.args.first()? {
+                syn::GenericArgument::Type(value) if wraps => borrowed_value(value),
+                _ => None,
+            }
+        }
+        _ => None,
     }
 }
 
@@ -138,7 +169,7 @@ impl Choice {
             match name {
                 Some(name) if name == "Self" => choice.skips_self = true,
                 Some(name) if name == "self" => {
-                    errors.on(expr, "`self` is never part of the key; remove it from `skip(...)`")
+                    errors.on(expr, "`self` is never part of the key; remove it from `skip(...)`");
                 }
                 Some(name) if types.contains(&name) => choice.skipped_types.push(name.clone()),
                 Some(name) if arguments.iter().any(|argument| argument.is_called(name)) => {
@@ -162,19 +193,18 @@ impl Choice {
     }
 
     fn parameters(&self, arguments: &[Argument], heads: &mut Heads<'_>, private: &TokenStream) -> Vec<Parameter> {
+        let mut plain = |argument: &Argument, value| {
+            let (head, of_any_type) = heads.of(&argument.ty);
+            Parameter { head, value, of_any_type }
+        };
         let Some(key) = &self.key else {
-            return arguments
-                .iter()
-                .filter(|argument| self.keeps(argument))
-                .map(|argument| Parameter { head: heads.of(&argument.ty), value: argument.borrowed() })
-                .collect();
+            let kept = arguments.iter().filter(|argument| self.keeps(argument));
+            return kept.map(|argument| plain(argument, argument.borrowed())).collect();
         };
         key.iter()
             .map(|expr| match arguments.iter().find(|argument| is_name(expr, &argument.name)) {
-                Some(argument) => {
-                    Parameter { head: heads.of(&argument.ty), value: quote_spanned!(expr.span()=> &#expr) }
-                }
-                None => Parameter { head: quote!(#private::Computed), value: quote_spanned!(expr.span()=> &#expr) },
+                Some(argument) => plain(argument, borrowed(expr)),
+                None => Parameter { head: quote!(#private::Computed), value: borrowed(expr), of_any_type: false },
             })
             .collect()
     }
@@ -226,17 +256,24 @@ struct OptionsRest {
     refresh_ahead: Option<Expr>,
     stale_if_error: Option<TokenStream>,
     version: Option<Expr>,
+    verify: Option<Expr>,
 }
 
 fn policy(private: &TokenStream, ttl: &crate::duration::Span, rest: &OptionsRest) -> TokenStream {
-    let ttl = ttl.to_expr(private);
+    let new = if let Some(ttl) = ttl.whole_seconds() {
+        quote!(#private::policy_of_secs(#ttl))
+    } else {
+        let ttl = ttl.to_expr(private);
+        quote!(#private::policy(#ttl))
+    };
     let negative_ttl = rest.negative_ttl.iter().map(|value| quote!(.negative_ttl(#value)));
     let jitter = rest.jitter.iter().map(|value| quote!(.jitter(#value)));
     let refresh_ahead = rest.refresh_ahead.iter().map(|value| quote!(.refresh_ahead(#value)));
     let stale_if_error = rest.stale_if_error.iter().map(|value| quote!(.stale_if_error(#value)));
     let version = rest.version.iter().map(|value| quote!(.version(#value)));
+    let verify = rest.verify.iter().map(|value| quote!(.verify(#value)));
     quote! {
-        #private::Policy::new(#ttl) #(#negative_ttl)* #(#jitter)* #(#refresh_ahead)* #(#stale_if_error)* #(#version)*
+        #new #(#negative_ttl)* #(#jitter)* #(#refresh_ahead)* #(#stale_if_error)* #(#version)* #(#verify)*
     }
 }
 

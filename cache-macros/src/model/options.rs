@@ -7,6 +7,7 @@ use crate::{
     args::{self, Setting, Value, set_once},
     duration::Span as Lifetime,
     errors::Errors,
+    nearest::nearest,
     template::Template,
 };
 
@@ -23,6 +24,7 @@ const NAMES: &[&str] = &[
     "refresh_ahead",
     "stale_if_error",
     "version",
+    "verify",
     "crate",
 ];
 
@@ -44,13 +46,16 @@ pub(super) struct Options {
     pub(super) refresh_ahead: Option<Expr>,
     pub(super) stale_if_error: Option<Lifetime>,
     pub(super) version: Option<Expr>,
+    pub(super) verify: Option<Expr>,
 }
 
 impl Options {
     pub(super) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut options = Self::default();
         let settings = args::settings(tokens, errors);
-        let ttl_is_broken = settings.iter().any(|setting| setting.name == "ttl");
+        // Misspelt is not missing.
+        let ttl_is_broken =
+            settings.iter().any(|setting| nearest(&setting.name.to_string(), NAMES.iter().copied()) == Some("ttl"));
         for setting in settings {
             options.set(setting, errors);
         }
@@ -98,13 +103,20 @@ impl Options {
                 let value = lifetime(n, value, errors).map(|lifetime| (name.clone(), lifetime));
                 set_once(&mut self.negative_ttl, n, value, errors);
             }
-            "jitter" => set_once(&mut self.jitter, n, jitter(setting, errors), errors),
+            "jitter" => {
+                let meaning = "the share of the TTL that chance may take off";
+                set_once(&mut self.jitter, n, share(setting, "jitter = 0.1", meaning, errors), errors);
+            }
             "refresh_ahead" => set_once(&mut self.refresh_ahead, n, beta(setting, errors), errors),
             "stale_if_error" => {
                 let value = setting.expr("stale_if_error = \"1h\"", errors);
                 set_once(&mut self.stale_if_error, n, lifetime(n, value, errors), errors);
             }
             "version" => set_once(&mut self.version, n, version(setting, errors), errors),
+            "verify" => {
+                let meaning = "the share of the hits that is loaded as well and compared";
+                set_once(&mut self.verify, n, share(setting, "verify = 0.001", meaning, errors), errors);
+            }
             _ => args::unknown(n, "cached", NAMES, errors),
         }
     }
@@ -174,19 +186,16 @@ fn as_float(expr: Expr) -> Expr {
     }
 }
 
-fn jitter(mut setting: Setting, errors: &mut Errors) -> Option<Expr> {
-    const EXAMPLE: &str = "jitter = 0.1";
-    let value = setting.expr(EXAMPLE, errors)?;
+fn share(mut setting: Setting, example: &str, meaning: &str, errors: &mut Errors) -> Option<Expr> {
+    let name = setting.name.to_string();
+    let value = setting.expr(example, errors)?;
     let fits = match (&value, number(&value)) {
         (_, Some(share)) => (0.0..=1.0).contains(&share),
         (Expr::Lit(_), None) => false,
         _ => true,
     };
     if !fits {
-        errors.on(
-            value,
-            format!("`jitter` is the share of the TTL that chance may take off, from 0 to 1; write `{EXAMPLE}`"),
-        );
+        errors.on(value, format!("`{name}` is {meaning}, from 0 to 1; write `{example}`"));
         return None;
     }
     Some(as_float(value))

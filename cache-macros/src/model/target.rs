@@ -74,7 +74,9 @@ impl Target {
 
     fn call(call: ExprCall, errors: &mut Errors) -> Option<Self> {
         let span = call.func.span();
-        let Expr::Path(mut path) = *call.func else { return None };
+        let Expr::Path(mut path) = *call.func else {
+            return None;
+        };
         // `<Service as Directory>::find`: the companion is in an inherent impl of `Service`.
         if let Some(qself) = &mut path.qself
             && qself.position > 0
@@ -128,12 +130,13 @@ impl Target {
             Self::Call { companion, arguments, rest, span } => {
                 let arguments = arguments.iter().map(|argument| {
                     let span = argument.span();
-                    let value = if is_place(argument) { quote_spanned!(span=> &#argument) } else { quote!(#argument) };
+                    let value = if is_place(argument) { borrowed(argument) } else { quote!(#argument) };
                     quote_spanned!(span=> .arg(#value))
                 });
-                let end = match rest {
-                    Some(rest) => quote_spanned!(*rest=> .rest()),
-                    None => quote_spanned!(*span=> .entry()),
+                let end = if let Some(rest) = rest {
+                    quote_spanned!(*rest=> .rest())
+                } else {
+                    quote_spanned!(*span=> .entry())
                 };
                 quote_spanned!(*span=> #companion() #(#arguments)* #end)
             }
@@ -144,6 +147,23 @@ impl Target {
 /// The name of a cached function's companion.
 pub(crate) fn companion_name(function: &syn::Ident) -> syn::Ident {
     format_ident!("__cached_{}", function.unraw(), span = function.span())
+}
+
+/// A reference to what an expression gives.
+pub(crate) fn borrowed(expr: &Expr) -> TokenStream {
+    let span = expr.span();
+    match expr {
+        Expr::Path(_)
+        | Expr::Field(_)
+        | Expr::Index(_)
+        | Expr::Lit(_)
+        | Expr::Call(_)
+        | Expr::MethodCall(_)
+        | Expr::Paren(_) => {
+            quote_spanned!(span=> &#expr)
+        }
+        _ => quote_spanned!(span=> &(#expr)),
+    }
 }
 
 /// Whether an expression names a place, which is then borrowed rather than moved.

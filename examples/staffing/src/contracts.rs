@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use staleproof::{Cache, cached, invalidates};
+use staleproof::{Cache, cached, invalidates, transaction};
 
 use crate::{
     Day, Db, Error, ObjectService, Result, ShiftService, args,
@@ -78,6 +78,37 @@ impl ContractService {
     }
 
     /// Makes a contract, in force at once.
+    pub async fn create(&self, new: NewContract) -> Result<Contract> {
+        self.atomically(async |tx| self.create_in(tx, new).await).await
+    }
+
+    /// Ends a contract and cancels the employee's shifts that are booked under it.
+    pub async fn terminate(&self, id: i64, last_day: Day) -> Result<Contract> {
+        self.atomically(async |tx| self.terminate_in(tx, id, last_day).await).await
+    }
+
+    /// Moves an employee to another object of the owner: the old contract ends and a new one begins, both or neither.
+    pub async fn transfer(&self, id: i64, object_id: i64, from: Day) -> Result<Contract> {
+        self.atomically(async |tx| {
+            let Contract { owner_id, employee_id, hourly_cents, .. } = self.terminate_in(tx, id, from).await?;
+            let new = NewContract { owner_id, object_id, employee_id, starts_on: from, hourly_cents };
+            self.create_in(tx, new).await
+        })
+        .await
+    }
+
+    /// Does `work` in one transaction of the database. What its methods invalidate takes effect after the commit, and not at
+    /// all after a rollback.
+    async fn atomically<T>(&self, work: impl AsyncFnOnce(&mut Transaction) -> Result<T>) -> Result<T> {
+        transaction(async {
+            let mut tx = self.db.begin().await?;
+            let done = work(&mut tx).await?;
+            tx.commit().await?;
+            Ok(done)
+        })
+        .await
+    }
+
     #[invalidates(
         Self::employees(new.owner_id),
         Self::page(new.owner_id, ..),
@@ -87,11 +118,8 @@ impl ContractService {
         // Somebody may have asked for this id before it existed.
         |contract| Self::get(contract.id),
     )]
-    pub async fn create(&self, new: NewContract) -> Result<Contract> {
-        let mut tx = self.db.begin().await?;
-        let contract = insert(&mut tx, &new).await?;
-        tx.commit().await?;
-        Ok(contract)
+    async fn create_in(&self, tx: &mut Transaction, new: NewContract) -> Result<Contract> {
+        insert(tx, &new).await
     }
 
     /// Takes on a new employee: the person and the contract.
@@ -134,7 +162,6 @@ impl ContractService {
         Ok(contract)
     }
 
-    /// Ends a contract and cancels the employee's shifts that are booked under it.
     #[invalidates(
         // The lists that the owner sees: employees, contracts and objects.
         |contract| tag("owner:{contract.owner_id}"),
@@ -147,8 +174,7 @@ impl ContractService {
         ShiftService::active(contract.object_id),
         ShiftService::open_slots(contract.object_id, ..),
     )]
-    pub async fn terminate(&self, id: i64, last_day: Day) -> Result<Contract> {
-        let mut tx = self.db.begin().await?;
+    async fn terminate_in(&self, tx: &mut Transaction, id: i64, last_day: Day) -> Result<Contract> {
         let sql = "
             UPDATE contracts SET status = 'terminated', ends_on = $2 WHERE id = $1 AND status <> 'terminated'
             RETURNING id, owner_id, object_id, employee_id, starts_on, ends_on, hourly_cents, status";
@@ -156,7 +182,6 @@ impl ContractService {
         let contract = ended.ok_or(Error::Missing { what: "running contract", id })?;
         let sql = "UPDATE shifts SET status = 'cancelled' WHERE contract_id = $1 AND status = 'booked'";
         tx.execute(sql, args![id]).await?;
-        tx.commit().await?;
         Ok(contract)
     }
 }

@@ -17,7 +17,7 @@ use std::{
 };
 
 use sqlx::{
-    Any, AnyPool, FromRow,
+    Any, AnyPool, Connection as _, FromRow,
     any::{AnyArguments, AnyPoolOptions, AnyRow},
     query::QueryAs,
 };
@@ -137,6 +137,10 @@ impl Db {
                 Ok(())
             })
         });
+        if dialect == Dialect::Postgres {
+            // A pool tries for half a minute before it says that nobody is there.
+            sqlx::AnyConnection::connect(url).await?.close().await?;
+        }
         let pool = pool.connect(url).await?;
         Ok(Self { pool, dialect, place: place.into(), meter: Arc::default(), directory: None })
     }

@@ -88,8 +88,8 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     match cli.command.unwrap_or(Command::Scenario) {
         Command::Scenario => {
             let sizes = sizes(&service.db).await?;
-            println!("database  {}: {sizes}; ready after {} ms", service.db, opened_in.as_millis());
-            println!("cache     {}", describe(&service.db, &cache, redis.as_deref()).await?);
+            report::print_line!("database  {}: {sizes}; ready after {} ms", service.db, opened_in.as_millis());
+            report::print_line!("cache     {}", describe(&service.db, &cache, redis.as_deref()).await?);
             scenario::play(service, cache).await?;
         }
         Command::Watch { owner } => watch::watch(&service, owner).await?,

@@ -11,6 +11,15 @@ use std::{
 
 use staffing::{Db, Result, db::Work};
 
+/// Prints a line. That nobody reads on, as in `staffing | head`, is no reason to stop.
+macro_rules! print_line {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+pub(crate) use print_line;
+
 /// A call of a service, as it is shown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call<A> {
@@ -68,7 +77,7 @@ impl Report {
     /// Begins the next part of the story.
     pub(crate) fn section(&mut self, title: &str) {
         self.sections += 1;
-        println!("\n{}", self.paint.bold(format_args!("{}. {title}", self.sections)));
+        print_line!("\n{}", self.paint.bold(format_args!("{}. {title}", self.sections)));
     }
 
     /// Awaits a cached read and prints how it was answered; `say` puts the answer in words.
@@ -107,7 +116,7 @@ impl Report {
         tally.statements += work.statements;
         line(&call, &self.paint.cyan("write"), took, &format!("{} SQL", work.statements), "");
         for target in invalidated().await {
-            println!("      {} {target}", self.paint.cyan("drops"));
+            print_line!("      {} {target}", self.paint.cyan("drops"));
         }
         Ok(value)
     }
@@ -137,12 +146,12 @@ impl Report {
 
     /// Prints the sums.
     pub(crate) fn summary(&self) {
-        println!("\n{}", self.paint.bold("Summary"));
+        print_line!("\n{}", self.paint.bold("Summary"));
         let heading = ["calls", "hits", "joined", "misses", "SQL run", "SQL saved", "time saved"];
-        println!("   {}", self.paint.dim(row("", &heading.map(String::from))));
+        print_line!("   {}", self.paint.dim(row("", &heading.map(String::from))));
         let mut total = Tally::default();
         for (name, tally) in &self.tallies {
-            println!("   {}", row(name, &cells(tally)));
+            print_line!("   {}", row(name, &cells(tally)));
             total.calls += tally.calls;
             total.hits += tally.hits;
             total.joined += tally.joined;
@@ -151,7 +160,7 @@ impl Report {
             total.saved += tally.saved;
             total.saved_time += tally.saved_time;
         }
-        println!("   {}", self.paint.bold(row("all", &cells(&total))));
+        print_line!("   {}", self.paint.bold(row("all", &cells(&total))));
     }
 
     async fn measured<T>(&self, call: impl Future<Output = T>) -> (T, Duration, Work) {
@@ -164,7 +173,7 @@ impl Report {
 fn line(call: &Call<impl Display>, verdict: &str, took: Duration, sql: &str, words: &str) {
     let call = format!("{}({})", call.name, call.args);
     // Painted text is longer than it looks, so the verdict comes padded.
-    println!("   {call:<56} {verdict:<5} {:>9}  {sql:<11}  {words}", millis(took));
+    print_line!("   {call:<56} {verdict:<5} {:>9}  {sql:<11}  {words}", millis(took));
 }
 
 fn row(name: &str, cells: &[String; 7]) -> String {

@@ -91,8 +91,8 @@ pub async fn create_and_fill(db: &Db, scale: Scale) -> Result<()> {
         }
     };
     tx.script(TABLES.replace("{id}", id)).await?;
-    let (owners,): (i64,) = tx.one("SELECT count(*) FROM owners", args![]).await?;
-    if owners == 0 {
+    let (fills,): (i64,) = tx.one("SELECT count(*) FROM installation", args![]).await?;
+    if fills == 0 {
         tx.execute("INSERT INTO installation (id) VALUES ($1)", args![new_identity()]).await?;
         seed::fill(&mut tx, scale).await?;
         continue_ids(&mut tx).await?;

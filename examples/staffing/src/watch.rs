@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    io::Write as _,
     time::{Duration, Instant},
 };
 
@@ -11,7 +12,7 @@ use staffing::{
     seed::TODAY,
 };
 
-use crate::report::Paint;
+use crate::report::{Paint, print_line};
 
 /// How often [`watch`] looks.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -21,7 +22,7 @@ pub(crate) async fn watch(service: &Staffing, owner: i64) -> Result<()> {
     let (begun, paint) = (Instant::now(), Paint::of_stdout());
     let mut ticks = tokio::time::interval(INTERVAL);
     let mut last: Option<(bool, Vec<Employee>)> = None;
-    println!("employees of owner {owner}, every {} ms; Ctrl-C ends it", INTERVAL.as_millis());
+    print_line!("employees of owner {owner}, every {} ms; Ctrl-C ends it", INTERVAL.as_millis());
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -33,7 +34,12 @@ pub(crate) async fn watch(service: &Staffing, owner: i64) -> Result<()> {
         if last.as_ref() != Some(&(hit, employees.clone())) {
             let verdict = if hit { paint.green("hit ") } else { paint.yellow("miss") };
             let news = last.as_ref().map(|(_, known)| difference(known, &employees)).unwrap_or_default();
-            println!("{:>8.1} s  {verdict}  {} employees{news}", begun.elapsed().as_secs_f64(), employees.len());
+            let at = begun.elapsed().as_secs_f64();
+            let line = format!("{at:>8.1} s  {verdict}  {} employees{news}", employees.len());
+            if writeln!(std::io::stdout(), "{line}").is_err() {
+                // Nobody reads on.
+                return Ok(());
+            }
             last = Some((hit, employees));
         }
     }
@@ -55,13 +61,13 @@ pub(crate) async fn hire(service: &Staffing, owner_id: i64, name: String, trade:
     let new =
         NewHire { owner_id, object_id: object.id, name: name.clone(), trade, starts_on: TODAY, hourly_cents: 2_000 };
     let contract = service.contracts.hire(new).await?;
-    println!("{name} is employee {}, contract {} at {}", contract.employee_id, contract.id, object.name);
+    print_line!("{name} is employee {}, contract {} at {}", contract.employee_id, contract.id, object.name);
     Ok(())
 }
 
 /// Ends a contract.
 pub(crate) async fn terminate(service: &Staffing, contract: i64) -> Result<()> {
     let ended = service.contracts.terminate(contract, TODAY).await?;
-    println!("contract {} of employee {} with owner {} is over", ended.id, ended.employee_id, ended.owner_id);
+    print_line!("contract {} of employee {} with owner {} is over", ended.id, ended.employee_id, ended.owner_id);
     Ok(())
 }

@@ -78,8 +78,17 @@ fn offers(call: Call) -> usize {
         Kind::Str | Kind::Identifier => TEXTS.len(),
         Kind::Bytes => BLOBS.len(),
         Kind::Enum => call.names.len(),
-        Kind::I8 | Kind::I16 | Kind::I32 | Kind::I64 | Kind::I128 => 2,
-        Kind::U8 | Kind::U16 | Kind::U32 | Kind::U64 | Kind::U128 | Kind::Bool => 2,
+        Kind::Bool
+        | Kind::I8
+        | Kind::I16
+        | Kind::I32
+        | Kind::I64
+        | Kind::I128
+        | Kind::U8
+        | Kind::U16
+        | Kind::U32
+        | Kind::U64
+        | Kind::U128 => 2,
         Kind::Any => 3,
         _ => 1,
     }

@@ -100,3 +100,25 @@ async fn pages_hold_every_contract_once() -> Result<()> {
     assert_eq!(i64::try_from(seen.len()).ok(), Some(total));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_transfer_ends_one_contract_and_begins_another_or_does_neither() -> Result<()> {
+    let service = small().await?;
+    let (owner, object, employee, id) = any_contract(&service).await?;
+    let elsewhere = service.objects.by_owner(owner).await?.into_iter().map(|line| line.object.id);
+    let elsewhere: Vec<_> = elsewhere.filter(|&other| other != object).collect();
+    let before = service.contracts.of_employee(employee).await?;
+    let refused = service.contracts.transfer(id, i64::MAX, TODAY).await;
+    assert_refused(refused, "the owner has no such object");
+    assert_eq!(service.contracts.of_employee(employee).await?, before, "rolled back");
+
+    let works_at = |object| before.iter().any(|line| line.contract.object_id == object);
+    let free = elsewhere.into_iter().find(|&object| !works_at(object)).expect("an object to move to");
+    let new = service.contracts.transfer(id, free, TODAY).await?;
+    assert_eq!((new.employee_id, new.object_id, new.status), (employee, free, ContractStatus::Active));
+    let after = service.contracts.of_employee(employee).await?;
+    assert_eq!(after.len(), before.len() + 1);
+    let old = after.iter().find(|line| line.contract.id == id).expect("the old contract");
+    assert_eq!(old.contract.status, ContractStatus::Terminated, "both changes are visible at once");
+    Ok(())
+}

@@ -1,0 +1,6 @@
+use staleproof::cached_impl;
+
+#[cached_impl]
+async fn find() {}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use staleproof::KeyPart;
+
+#[derive(KeyPart)]
+struct Price {
+    amount: f64,
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use staleproof::invalidates;
+
+#[invalidates("contract_*")]
+fn update() {}
+
+fn main() {}

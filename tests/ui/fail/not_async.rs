@@ -1,0 +1,8 @@
+use staleproof::cached;
+
+#[cached(ttl = "15m")]
+fn find(id: i64) -> i64 {
+    id
+}
+
+fn main() {}

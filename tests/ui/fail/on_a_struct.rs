@@ -1,0 +1,6 @@
+use staleproof::cached;
+
+#[cached(ttl = "15m")]
+struct Service;
+
+fn main() {}

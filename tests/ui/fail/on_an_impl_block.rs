@@ -1,0 +1,8 @@
+use staleproof::cached;
+
+struct Service;
+
+#[cached(ttl = "15m")]
+impl Service {}
+
+fn main() {}

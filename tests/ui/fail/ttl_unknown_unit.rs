@@ -1,0 +1,8 @@
+use staleproof::cached;
+
+#[cached(ttl = "15 minutes")]
+async fn find(id: i64) -> i64 {
+    id
+}
+
+fn main() {}
