@@ -280,6 +280,12 @@ impl MemoryStore {
         sweeps
     }
 
+    fn hold_now(&self, targets: &[Target], holder: HolderId, lasts: Duration) {
+        let now = self.clock.now();
+        self.holds.add(targets, holder, now, after(now, lasts));
+        self.invalidate_now(targets);
+    }
+
     fn sweep(&self, doomed: Doomed) -> Sweep<'_> {
         Sweep::new(&self.entries, doomed)
     }
@@ -352,9 +358,7 @@ impl Store for MemoryStore {
         if !targets.iter().all(Target::can_be_held) {
             return Err(StoreError::Failed(Box::new(NotHoldable)));
         }
-        let now = self.clock.now();
-        self.holds.add(targets, holder, now, after(now, lasts));
-        self.invalidate_now(targets);
+        self.hold_now(targets, holder, lasts);
         Ok(())
     }
 

@@ -1,11 +1,12 @@
 //! Where Redis is, and how the store treats it.
 //!
 //! The URL is `redis://[user][:password@]host[:port][/db]`, `rediss://…` for TLS, or
-//! `redis+unix:///path[?db=1&user=…&pass=…]`; `valkey` may stand for `redis`. Options that do not exist are errors.
+//! `redis+unix:///path[?db=1&user=…&pass=…]`; `valkey` may stand for `redis`. All take `?on_failover=fence|trust`
+//! ([`OnFailover`]). Options that do not exist are errors.
 //!
 //! The URL holds the password, so nothing here prints it: `Debug` and errors show host, port and database only.
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use redis::{Client, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, io::tcp::TcpSettings};
 use url::Url;
@@ -14,6 +15,23 @@ use crate::error::ConnectError;
 
 /// Tokens live twice as long as the longest entry, and are extended before half of that is over.
 const TOKEN_TTL: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+
+/// What the data of another server are worth, after a failover.
+///
+/// Replicas hear of an invalidation after it was acknowledged, so the one that takes over may lack the last ones. All
+/// instances on one namespace need the same setting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnFailover {
+    /// Nothing: everything in the namespace counts as invalidated. Nothing stale is served, whatever the server lost.
+    #[default]
+    Fence,
+    /// What they were. Each instance says again what it had invalidated in the minute before, and then uses what is
+    /// there. Until all have done so, one may still serve what another had invalidated right before the failover;
+    /// `min-replicas-to-write` bounds what a replica can lack. A server that was started anew, perhaps from an old
+    /// file, is fenced all the same, and so is one that hides for how long it has been running.
+    Trust,
+}
 
 /// Where Redis is, and how the store treats it.
 ///
@@ -36,6 +54,8 @@ pub struct RedisConfig {
     pub(crate) journal_limit: usize,
     pub(crate) token_ttl: Duration,
     pub(crate) require: bool,
+    pub(crate) journal_file: Option<PathBuf>,
+    on_failover: OnFailover,
     #[cfg(feature = "tls")]
     tls: Tls,
     #[cfg(feature = "__wire")]
@@ -61,6 +81,8 @@ impl RedisConfig {
             journal_limit: 10_000,
             token_ttl: TOKEN_TTL,
             require: false,
+            journal_file: None,
+            on_failover: OnFailover::default(),
             #[cfg(feature = "tls")]
             tls: Tls::default(),
             #[cfg(feature = "__wire")]
@@ -114,6 +136,25 @@ impl RedisConfig {
         self
     }
 
+    /// Also keeps in this file what is remembered while Redis is out of reach, so that a crash loses no invalidation:
+    /// [`Journaled`](cache_core::Outcome::Journaled) is returned when it is on the disk, and the next process on this
+    /// file replays it before it trusts Redis. The file is for one instance at a time; it is made where there is none.
+    ///
+    /// A disk that is full, fails or hangs is logged as an error, and the journal is in memory only.
+    #[must_use]
+    pub fn journal_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.journal_file = Some(path.into());
+        self
+    }
+
+    /// What the data are worth after a failover; [`OnFailover::Fence`] by default. The URL's `on_failover` takes
+    /// precedence.
+    #[must_use]
+    pub fn on_failover(mut self, policy: OnFailover) -> Self {
+        self.on_failover = policy;
+        self
+    }
+
     /// How long the tokens of nodes and tags live after their last use by a load; 48 h by default. Shorter than the
     /// entries' TTL, it costs misses.
     #[must_use]
@@ -147,7 +188,8 @@ impl RedisConfig {
 
     /// Reads the URL.
     pub(crate) fn address(&self) -> Result<Address, ConnectError> {
-        let info = with_tcp_settings(parse(&self.url)?);
+        let (info, on_failover) = parse(&self.url)?;
+        let (info, on_failover) = (with_tcp_settings(info), on_failover.unwrap_or(self.on_failover));
         let at = info.addr().to_string();
         let database = info.redis_settings().db();
         let is_resp3 = info.redis_settings().protocol() != ProtocolVersion::RESP2;
@@ -157,6 +199,7 @@ impl RedisConfig {
             at,
             database,
             is_resp3,
+            on_failover,
             #[cfg(feature = "__wire")]
             wire: self.wire.clone(),
         })
@@ -189,7 +232,7 @@ impl RedisConfig {
 
 impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = parse(&self.url).map_or("(not valid)".to_owned(), |info| info.addr().to_string());
+        let at = parse(&self.url).map_or("(not valid)".to_owned(), |(info, _)| info.addr().to_string());
         f.debug_struct("RedisConfig")
             .field("at", &at)
             .field("namespace", &self.namespace)
@@ -208,15 +251,16 @@ pub(crate) struct Address {
     pub(crate) at: String,
     pub(crate) database: i64,
     pub(crate) is_resp3: bool,
+    pub(crate) on_failover: OnFailover,
     #[cfg(feature = "__wire")]
     pub(crate) wire: Option<crate::wire::Wire>,
 }
 
-fn parse(url: &str) -> Result<ConnectionInfo, ConnectError> {
+fn parse(url: &str) -> Result<(ConnectionInfo, Option<OnFailover>), ConnectError> {
     let url = Url::parse(url).map_err(|error| ConnectError::InvalidUrl(describe(error)))?;
     let valid = match url.scheme() {
-        "redis" | "rediss" | "valkey" | "valkeys" => "protocol",
-        "unix" | "redis+unix" | "valkey+unix" => "db, user, pass, protocol",
+        "redis" | "rediss" | "valkey" | "valkeys" => "protocol, on_failover",
+        "unix" | "redis+unix" | "valkey+unix" => "db, user, pass, protocol, on_failover",
         _ => {
             return Err(ConnectError::InvalidUrl("it has to begin with redis://, rediss:// or redis+unix://"));
         }
@@ -225,6 +269,12 @@ fn parse(url: &str) -> Result<ConnectionInfo, ConnectError> {
         return Err(ConnectError::Unsupported("rediss:// needs the feature `tls`"));
     }
     check_options(&url, valid)?;
+    let on_failover = url.query_pairs().find(|(name, _)| name == "on_failover").map(|(_, value)| match &*value {
+        "fence" => Ok(OnFailover::Fence),
+        "trust" => Ok(OnFailover::Trust),
+        _ => Err(ConnectError::InvalidUrl("on_failover is either fence or trust")),
+    });
+    let on_failover = on_failover.transpose()?;
     let resp2 = url.query_pairs().any(|(name, value)| name == "protocol" && matches!(&*value, "2" | "resp2"));
     let info = url
         .into_connection_info()
@@ -236,7 +286,7 @@ fn parse(url: &str) -> Result<ConnectionInfo, ConnectError> {
     let protocol = if resp2 { ProtocolVersion::RESP2 } else { ProtocolVersion::RESP3 };
     let settings =
         info.redis_settings().clone().set_protocol(protocol).set_lib_name("staleproof", env!("CARGO_PKG_VERSION"));
-    Ok(info.set_redis_settings(settings))
+    Ok((info.set_redis_settings(settings), on_failover))
 }
 
 fn check_options(url: &Url, valid: &'static str) -> Result<(), ConnectError> {
@@ -306,6 +356,7 @@ mod tests {
             ("redis://:hunter2@host?protocol=4", "protocol"),
             ("redis://:hunter2@host?databse=4", "unknown option `databse`; the options are: protocol"),
             ("unix:///s?pass=hunter2&timeout=4", "unknown option `timeout`; the options are: db, user, pass, protocol"),
+            ("redis://:hunter2@host?on_failover=hope", "either fence or trust"),
             ("redis://user:1?hunter2=x@host", "unknown option; "),
             ("redis://user:1/hunter2@host", "database number"),
             ("redis://user:1#hunter2@host", "fragment"),
@@ -317,6 +368,16 @@ mod tests {
             let debug = format!("{:?} {:?}", RedisConfig::new(url), RedisConfig::new(url).address());
             assert!(!debug.contains(secret), "{url}: {debug}");
         }
+    }
+
+    #[test]
+    fn the_url_says_what_happens_on_failover_or_the_builder_does() {
+        let policy = |config: RedisConfig| config.address().map(|address| address.on_failover).expect("a good URL");
+        let config = |url: &str| RedisConfig::new(url).on_failover(OnFailover::Trust);
+        assert_eq!(policy(RedisConfig::new("redis://host")), OnFailover::Fence);
+        assert_eq!(policy(config("redis://host?protocol=resp2")), OnFailover::Trust);
+        assert_eq!(policy(config("redis://host?on_failover=fence")), OnFailover::Fence);
+        assert_eq!(policy(RedisConfig::new("unix:///s?db=1&on_failover=trust")), OnFailover::Trust);
     }
 
     #[test]

@@ -17,7 +17,10 @@ use redis::{
     AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, PushInfo, PushKind, RedisError, ServerErrorKind, Value,
     aio::MultiplexedConnection,
 };
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 
 use crate::{
     config::Address,
@@ -71,6 +74,9 @@ pub(crate) struct Session {
     /// Timeouts since the last answer.
     strikes: AtomicU32,
     closed: Arc<Notify>,
+    opened: Instant,
+    /// For how long the server had been running then, at least. Zero where it does not tell.
+    uptime: Duration,
 }
 
 impl Session {
@@ -91,11 +97,31 @@ impl Session {
         if field(&replication, "role") == Some("slave") {
             return Err(ConnectError::unreachable(&address.at, "a replica answered"));
         }
+        let uptime =
+            field(&info(&mut connection, "server").await.map_err(refused)?, "uptime_in_seconds").map(str::parse);
         let incarnation = match incarnation(&replication, "master_replid") {
             Some(incarnation) => incarnation,
             None => fallback_incarnation(&mut connection, &address.at).await.map_err(refused)?,
         };
-        Ok(Self { connection, incarnation, strikes: AtomicU32::new(0), closed })
+        // The server counts in whole seconds.
+        let uptime = Duration::from_secs(uptime.and_then(Result::ok).unwrap_or(0_u64).saturating_sub(1));
+        let (strikes, opened) = (AtomicU32::new(0), Instant::now());
+        Ok(Self { connection, incarnation, strikes, closed, opened, uptime })
+    }
+
+    /// How long it has been open.
+    pub(crate) fn age(&self) -> Duration {
+        self.opened.elapsed()
+    }
+
+    /// Whether the server's process was there already at that time.
+    pub(crate) fn was_up_at(&self, time: Instant) -> bool {
+        !self.uptime.is_zero() && self.opened.checked_sub(self.uptime).is_none_or(|began| began <= time)
+    }
+
+    /// Whether the data are known to be those of a server that was seen before.
+    pub(crate) fn is_of(&self, incarnation: &Incarnation) -> bool {
+        self.incarnation == *incarnation && self.incarnation != UNKNOWN
     }
 
     pub(crate) fn incarnation(&self) -> &Incarnation {

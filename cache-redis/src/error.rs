@@ -1,6 +1,6 @@
 //! Why a store could not be connected.
 
-use std::{error::Error, fmt, io, sync::Arc, time::Duration};
+use std::{error::Error, fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
@@ -46,6 +46,14 @@ pub enum ConnectError {
     /// The server or this build lacks something that the URL asks for.
     #[error("{0}")]
     Unsupported(&'static str),
+    /// The [journal file](crate::RedisConfig::journal_file) cannot be used.
+    #[error("the journal file {} cannot be used: {source}", .path.display())]
+    JournalFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// Nothing that can be used answered. Only with [`RedisConfig::require`](crate::RedisConfig::require).
     #[error("Redis at {at} cannot be reached: {source}")]
     Unreachable {

@@ -3,9 +3,13 @@
 //! A set: an invalidation that is repeated is remembered once. Past its bound it becomes "everything", which covers
 //! whatever was in it. Globs have a bound of their own, since each is a walk over all keys when it is replayed.
 
+mod file;
+
 use std::collections::HashSet;
 
 use cache_core::{Target, store::HolderId};
+
+pub(crate) use self::file::JournalFile;
 
 /// An invalidation, and whose quarantine of the target it ends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -13,11 +13,12 @@ mod invalidate;
 mod journal;
 mod link;
 mod name;
+mod ring;
 mod script;
 mod store;
 mod wire;
 
-pub use config::RedisConfig;
+pub use config::{OnFailover, RedisConfig};
 pub use error::ConnectError;
 pub use store::RedisStore;
 #[cfg(feature = "__wire")]

@@ -1,47 +1,67 @@
 //! The connection over time: given up when it fails, opened again, and trusted only when nothing is left to replay.
 //!
-//! A new connection is joined in three steps: it fences and replays what was queued; then new invalidations go over it,
-//! while what came in before that is replayed; then it becomes current, and reads and fills go over it too. Without the
-//! step in the middle, invalidations that come in faster than they are replayed would keep the link down for ever.
-//!
 //! Invariants, all kept under the gate's lock:
 //!
 //! - While the journal holds anything there is no current session, so nothing is read or filled.
 //! - An invalidation either goes over the session or is in the journal before a session can become current.
+//! - An acknowledgement counts only while its session is the one in use: it is in the ring before another can be joined.
+
+mod join;
+#[cfg(test)]
+mod tests;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant as StdInstant},
 };
 
 use arc_swap::ArcSwapOption;
 use cache_core::{
     Outcome,
-    mutant::{self, Mutant},
     store::{Link as Status, StoreError},
 };
 use redis::{Cmd, Pipeline, Value};
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use crate::{
     config::{Address, RedisConfig},
-    connection::{CallError, Session},
-    error::ConnectError,
+    connection::{CallError, Incarnation, Session},
     invalidate,
-    journal::{Item, Journal},
+    journal::{Item, Journal, JournalFile},
     name::Names,
+    ring::Ring,
     script::SCRIPTS,
 };
 
-/// Backoff between attempts. Its top keeps a server that is back from waiting for long.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// A connection that lives for less than this was no good.
+const STEADY: Duration = Duration::from_secs(5);
+
+/// After so many of them in a row one timeout is enough to give the next one up.
+const PATIENT_FLAPS: u32 = 2;
 
 /// What decides whether Redis may be trusted.
 struct Gate {
     journal: Journal,
+    /// What was acknowledged lately, for a server that has not heard of it.
+    ring: Ring,
     /// Takes invalidations: the current session, or one that is about to be.
     writer: Option<Arc<Session>>,
+    /// The server that was in use last.
+    last: Option<Last>,
+}
+
+/// A server that was in use.
+#[derive(Clone, Copy)]
+struct Last {
+    incarnation: Incarnation,
+    /// When it last took a write.
+    alive: Instant,
 }
 
 /// The connection over time.
@@ -54,12 +74,27 @@ pub(crate) struct Link {
     /// The current session.
     session: ArcSwapOption<Session>,
     gate: Mutex<Gate>,
+    file: Option<Arc<JournalFile>>,
     status: watch::Sender<Status>,
     lost: Notify,
+    /// How many connections in a row were soon lost.
+    flaps: AtomicU32,
 }
 
 impl Link {
-    pub(crate) fn new(config: &RedisConfig, address: Address, names: Names) -> Self {
+    /// `left`: the journal's file, and what was in it.
+    pub(crate) fn new(
+        config: &RedisConfig,
+        address: Address,
+        names: Names,
+        left: Option<(JournalFile, Vec<Item>)>,
+    ) -> Self {
+        let mut journal = Journal::new(config.journal_limit);
+        let file = left.map(|(file, items)| {
+            journal.add(items);
+            Arc::new(file)
+        });
+        let status = Status::Down { since: StdInstant::now(), journal: journal.len() };
         Self {
             address,
             names,
@@ -67,9 +102,11 @@ impl Link {
             connect_timeout: config.connect_timeout,
             strikes: config.timeouts_in_a_row,
             session: ArcSwapOption::empty(),
-            gate: Mutex::new(Gate { journal: Journal::new(config.journal_limit), writer: None }),
-            status: watch::Sender::new(Status::Down { since: Instant::now(), journal: 0 }),
+            gate: Mutex::new(Gate { journal, ring: Ring::new(), writer: None, last: None }),
+            file,
+            status: watch::Sender::new(status),
             lost: Notify::new(),
+            flaps: AtomicU32::new(0),
         }
     }
 
@@ -101,28 +138,26 @@ impl Link {
 
     /// Invalidates. What Redis has not acknowledged is in the journal when this returns.
     pub(crate) async fn invalidate(&self, items: Vec<Item>) -> Outcome {
-        let Some(session) = self.writer_or_journal(&items) else {
-            return Outcome::Journaled;
-        };
-        let send = |commands: Pipeline| {
-            let session = Arc::clone(&session);
-            async move { session.send_all(&commands, self.call_timeout).await }
-        };
-        match invalidate::apply(&self.names, &items, send).await {
-            Ok(()) => Outcome::Applied,
-            Err(error) => {
-                // Whether it took effect is not known, so it counts as not done, and nothing is trusted until it is.
-                let mut gate = self.gate();
-                gate.journal.add(items);
-                self.drop_session(&session, &mut gate, &error);
-                // Another session may have become current since this one failed.
-                if let Some(current) = self.session.load_full() {
-                    self.drop_session(&current, &mut gate, &error);
-                }
-                self.tell_journal(&gate.journal);
-                Outcome::Journaled
+        let queued = loop {
+            let session = match self.writer_or_journal(&items) {
+                Ok(session) => session,
+                Err(queued) => break queued,
+            };
+            let send = |commands: Pipeline| {
+                let session = Arc::clone(&session);
+                async move { session.send_all(&commands, self.call_timeout).await }
+            };
+            match invalidate::apply(&self.names, &items, send).await {
+                Ok(()) if self.count_acknowledged(&session, &items) => return Outcome::Applied,
+                // Given up meanwhile: another server may have taken over that has not heard of this.
+                Ok(()) => {}
+                Err(error) => break self.journal_unanswered(&session, &items, &error),
             }
+        };
+        if let (Some(file), Some(queued)) = (&self.file, queued) {
+            file.settle(queued).await;
         }
+        Outcome::Journaled
     }
 
     /// Fences if the root is of another incarnation than the session's.
@@ -132,120 +167,13 @@ impl Link {
         match session.is_same_incarnation(self.call_timeout).await {
             Ok(true) => {}
             Ok(false) => {
-                self.drop_session(session, &mut self.gate(), &"the server has changed its replication id");
+                self.drop_session(session, &mut self.gate(), &CHANGED);
                 return Err(StoreError::Unavailable);
             }
             Err(error) => return Err(self.settle(session, error)),
         }
         let result = self.fence_within(session, self.call_timeout).await;
         result.map(drop).map_err(|error| self.settle(session, error))
-    }
-
-    /// Reconnects for as long as it is polled.
-    pub(crate) async fn keep(&self) {
-        loop {
-            if let Some(session) = self.session.load_full() {
-                tokio::select! {
-                    () = session.closed() => self.drop_session(&session, &mut self.gate(), &"Redis closed the connection"),
-                    () = self.lost.notified() => {}
-                }
-            }
-            if self.session.load().is_none() {
-                self.reconnect().await;
-            }
-        }
-    }
-
-    async fn reconnect(&self) {
-        let mut pause = FIRST_PAUSE;
-        let mut told = None;
-        loop {
-            let Err(error) = self.join().await else {
-                return;
-            };
-            let reason = error.to_string();
-            // Once per change: an outage must not fill the log.
-            if error.is_temporary() || told.as_ref() == Some(&reason) {
-                tracing::debug!(at = self.at(), %error, "Redis is still out of reach");
-            } else {
-                tracing::warn!(at = self.at(), %error, "Redis refuses this client");
-                told = Some(reason);
-            }
-            tokio::time::sleep(pause.mul_f64(fastrand::f64().mul_add(0.5, 0.5))).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    /// Opens a connection, fences, replays, and makes it current.
-    pub(crate) async fn join(&self) -> Result<(), ConnectError> {
-        let session = Arc::new(Session::open(&self.address, self.connect_timeout).await?);
-        if self.fence_within(&session, self.connect_timeout).await.map_err(|error| self.unusable(error))? {
-            tracing::warn!(
-                at = self.at(),
-                "Redis restarted or failed over: everything in the namespace counts as invalidated"
-            );
-        }
-        // Also with nothing to replay: it shows that this server takes writes.
-        let mut replayed = self.replay(&session).await.map_err(|error| self.unusable(error))?;
-        self.gate().writer = Some(Arc::clone(&session));
-        loop {
-            replayed += self.replay(&session).await.map_err(|error| {
-                self.drop_session(&session, &mut self.gate(), &error);
-                self.unusable(error)
-            })?;
-            match self.make_current(&session) {
-                None => {
-                    return Err(ConnectError::unreachable(self.at(), "lost again while it was joined"));
-                }
-                Some(false) => {}
-                Some(true) => {
-                    tracing::info!(at = self.at(), replayed, "connected to Redis");
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    /// Tells why a server that answers cannot be joined.
-    fn unusable(&self, error: CallError) -> ConnectError {
-        let refused = |error| ConnectError::of_opening(self.at(), self.address.database, error);
-        match error {
-            CallError::Timeout { .. } => ConnectError::unreachable(self.at(), "no answer in time"),
-            CallError::OutOfReach(error) => refused(error),
-            CallError::Failed(source) => match source.downcast() {
-                Ok(error) => refused(*error),
-                Err(source) => ConnectError::unreachable(self.at(), source),
-            },
-        }
-    }
-
-    /// Sends what is in the journal, which keeps it unless Redis acknowledges. Returns how much that was.
-    async fn replay(&self, session: &Arc<Session>) -> Result<usize, CallError> {
-        if mutant::is(Mutant::NoJournalGate) {
-            return Ok(0);
-        }
-        let items = self.gate().journal.take();
-        let send = |commands: Pipeline| {
-            let session = Arc::clone(session);
-            async move { session.send_all(&commands, self.connect_timeout).await }
-        };
-        let result = invalidate::apply(&self.names, &items, send).await;
-        let count = items.len();
-        if result.is_err() {
-            self.gate().journal.add(items);
-        }
-        result.map(|()| count)
-    }
-
-    /// Opens the gate, unless something is left to replay. `None`: an invalidation has failed over this session.
-    fn make_current(&self, session: &Arc<Session>) -> Option<bool> {
-        let gate = self.gate();
-        gate.writer.as_ref().filter(|writer| Arc::ptr_eq(writer, session))?;
-        if gate.journal.is_empty() || mutant::is(Mutant::NoJournalGate) {
-            self.session.store(Some(Arc::clone(session)));
-            self.status.send_replace(Status::Up);
-        }
-        Some(gate.journal.is_empty() || mutant::is(Mutant::NoJournalGate))
     }
 
     async fn fence_within(&self, session: &Session, bound: Duration) -> Result<bool, CallError> {
@@ -256,22 +184,53 @@ impl Link {
         Ok(reply == Value::Int(1))
     }
 
+    /// Remembers what was acknowledged over this session. `false`: the session is no longer in use.
+    fn count_acknowledged(&self, session: &Arc<Session>, items: &[Item]) -> bool {
+        let mut gate = self.gate();
+        let is_in_use = gate.writer.as_ref().is_some_and(|writer| Arc::ptr_eq(writer, session));
+        if is_in_use {
+            gate.ring.add(items, Instant::now());
+        }
+        is_in_use
+    }
+
+    /// Journals what had no answer. Whether it took effect is not known, so it counts as not done, and nothing is trusted
+    /// until it is.
+    fn journal_unanswered(&self, session: &Arc<Session>, items: &[Item], error: &CallError) -> Option<u64> {
+        let mut gate = self.gate();
+        let queued = self.journal(&mut gate, items);
+        self.drop_session(session, &mut gate, error);
+        // Another session may have become current since this one failed.
+        if let Some(current) = self.session.load_full() {
+            self.drop_session(&current, &mut gate, error);
+        }
+        self.tell_journal(&gate.journal);
+        queued
+    }
+
     /// The session to invalidate over, or none, with the items in the journal. Both under one lock: a session that
     /// becomes current has seen what was journaled before.
-    fn writer_or_journal(&self, items: &[Item]) -> Option<Arc<Session>> {
+    fn writer_or_journal(&self, items: &[Item]) -> Result<Arc<Session>, Option<u64>> {
         let mut gate = self.gate();
-        if gate.writer.is_none() {
-            gate.journal.add(items.iter().cloned());
-            self.tell_journal(&gate.journal);
+        if let Some(writer) = &gate.writer {
+            return Ok(Arc::clone(writer));
         }
-        gate.writer.clone()
+        let queued = self.journal(&mut gate, items);
+        self.tell_journal(&gate.journal);
+        Err(queued)
+    }
+
+    /// Adds to the journal, and queues what is new for its file.
+    fn journal(&self, gate: &mut Gate, items: &[Item]) -> Option<u64> {
+        let new = gate.journal.add(items.iter().cloned());
+        self.file.as_ref().map(|file| file.enqueue(&new))
     }
 
     /// Turns a failed call into the caller's error, and gives the session up if it is of no more use.
     fn settle(&self, session: &Arc<Session>, error: CallError) -> StoreError {
         match error {
             CallError::Failed(error) => StoreError::Failed(error),
-            CallError::Timeout { strikes } if strikes < self.strikes => StoreError::Timeout,
+            CallError::Timeout { strikes } if strikes < self.patience(session) => StoreError::Timeout,
             CallError::Timeout { .. } => {
                 self.drop_session(session, &mut self.gate(), &error);
                 StoreError::Timeout
@@ -283,6 +242,12 @@ impl Link {
         }
     }
 
+    /// After how many timeouts in a row the session is given up.
+    fn patience(&self, session: &Session) -> u32 {
+        let is_on_probation = self.flaps.load(Ordering::Relaxed) >= PATIENT_FLAPS && session.age() < STEADY;
+        if is_on_probation { 1 } else { self.strikes }
+    }
+
     /// Gives the session up, if it is in use.
     fn drop_session(&self, session: &Arc<Session>, gate: &mut Gate, why: &dyn std::fmt::Display) {
         if !gate.writer.as_ref().is_some_and(|writer| Arc::ptr_eq(writer, session)) {
@@ -290,7 +255,9 @@ impl Link {
         }
         gate.writer = None;
         if self.session.swap(None).is_some() {
-            self.status.send_replace(Status::Down { since: Instant::now(), journal: gate.journal.len() });
+            let flaps = if session.age() < STEADY { self.flaps.load(Ordering::Relaxed).saturating_add(1) } else { 0 };
+            self.flaps.store(flaps, Ordering::Relaxed);
+            self.status.send_replace(Status::Down { since: StdInstant::now(), journal: gate.journal.len() });
             self.lost.notify_one();
             tracing::warn!(at = self.at(), %why, "lost Redis");
         }
@@ -313,3 +280,6 @@ impl Link {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Why a session is given up whose server has become another.
+const CHANGED: &str = "the server has changed its replication id";

@@ -29,6 +29,7 @@ pub(crate) struct Scripts {
     pub(crate) hold: Script,
     pub(crate) unhold: Script,
     pub(crate) fence: Script,
+    pub(crate) adopt: Script,
 }
 
 pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
@@ -42,6 +43,7 @@ pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     hold: Script::new([HOLDERS, include_str!("script/hold.lua")].concat()),
     unhold: Script::new([HOLDERS, include_str!("script/unhold.lua")].concat()),
     fence: Script::new(include_str!("script/fence.lua").to_owned()),
+    adopt: Script::new(include_str!("script/adopt.lua").to_owned()),
 });
 
 impl Script {
@@ -68,15 +70,15 @@ impl Script {
 impl Scripts {
     /// Loads all of them.
     pub(crate) fn load(&self) -> Pipeline {
-        let mut pipeline = Pipeline::with_capacity(10);
+        let mut pipeline = Pipeline::with_capacity(11);
         for script in self.all() {
             pipeline.cmd("SCRIPT").arg("LOAD").arg(&script.source);
         }
         pipeline
     }
 
-    fn all(&self) -> [&Script; 10] {
-        let Self { acquire, refresh, fill, replace, release, renew, invalidate, hold, unhold, fence } = self;
-        [acquire, refresh, fill, replace, release, renew, invalidate, hold, unhold, fence]
+    fn all(&self) -> [&Script; 11] {
+        let Self { acquire, refresh, fill, replace, release, renew, invalidate, hold, unhold, fence, adopt } = self;
+        [acquire, refresh, fill, replace, release, renew, invalidate, hold, unhold, fence, adopt]
     }
 }

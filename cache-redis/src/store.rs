@@ -2,6 +2,7 @@
 
 use std::{
     hash::{BuildHasher as _, RandomState},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -25,7 +26,7 @@ use crate::{
     entry::{self, Entry, HEAD},
     error::{ConnectError, NotBytes, TooLarge, UnexpectedReply},
     invalidate,
-    journal::Item,
+    journal::{Item, JournalFile},
     link::Link,
     name::Names,
     script::SCRIPTS,
@@ -66,7 +67,7 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// A URL that cannot be read, a user, password or database that Redis refuses; with
+    /// A URL or a journal file that cannot be read, a user, password or database that Redis refuses; with
     /// [`RedisConfig::require`] also a Redis that is not there.
     ///
     /// # Panics
@@ -75,7 +76,11 @@ impl RedisStore {
     pub async fn connect(config: RedisConfig) -> Result<Self, ConnectError> {
         let address = config.address()?;
         let names = Names::new(&config.namespace);
-        let link = Arc::new(Link::new(&config, address, names.clone()));
+        let file = match config.journal_file.clone() {
+            Some(path) => Some(open_journal(path, config.namespace.clone()).await?),
+            None => None,
+        };
+        let link = Arc::new(Link::new(&config, address, names.clone(), file));
         match link.join().await {
             Ok(()) => {}
             Err(error) if error.is_temporary() && !config.require => {
@@ -240,6 +245,12 @@ impl std::fmt::Debug for RedisStore {
     }
 }
 
+async fn open_journal(path: PathBuf, namespace: String) -> Result<(JournalFile, Vec<Item>), ConnectError> {
+    let at = path.clone();
+    let opened = tokio::task::spawn_blocking(move || JournalFile::open(&at, &namespace)).await;
+    opened.unwrap_or_else(|error| Err(error.into())).map_err(|source| ConnectError::JournalFile { path, source })
+}
+
 /// What an entry and its tokens, read by one `MGET`, come to.
 fn judge(values: Vec<Value>, session: &Session) -> Read {
     let mut values = values.into_iter();
@@ -262,12 +273,16 @@ fn judge(values: Vec<Value>, session: &Session) -> Read {
 
 /// The stamp of the tokens as they are, if all are there and the root is of the connection's own incarnation.
 fn live_stamp(tokens: &[Value], incarnation: &Incarnation) -> Option<entry::Stamp> {
-    let root = bytes(tokens.first()?)?;
-    let is_own = root.starts_with(incarnation) || mutant::is(Mutant::NoIncarnationCheck);
-    if !is_own || tokens.iter().any(|token| bytes(token).is_none()) {
+    let (root, tokens) = tokens.split_first()?;
+    let root = bytes(root)?;
+    let root = match root.strip_prefix(incarnation) {
+        None if mutant::is(Mutant::NoIncarnationCheck) => root.get(incarnation.len()..)?,
+        own => own?,
+    };
+    if tokens.iter().any(|token| bytes(token).is_none()) {
         return None;
     }
-    Some(entry::stamp(tokens.iter().filter_map(bytes)))
+    Some(entry::stamp(std::iter::once(root).chain(tokens.iter().filter_map(bytes))))
 }
 
 fn bytes(value: &Value) -> Option<&[u8]> {

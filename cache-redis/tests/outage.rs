@@ -65,7 +65,8 @@ async fn a_redis_that_hangs_costs_no_call_more_than_its_bound() {
         }
         assert!(began.elapsed() < bound + Duration::from_millis(150), "{:?}", began.elapsed());
     }
-    assert_eq!((timeouts, unavailable), (3, 17));
+    // The connection's own heartbeat may be one of the three that give it up.
+    assert!((2..=3).contains(&timeouts) && timeouts + unavailable == 20, "{timeouts}, {unavailable}");
     server.cont();
     assert!(until(&store, true).await < BACK);
     assert_eq!(hit(&store, &page(7, 1)).await.as_deref(), Some("one"), "the same incarnation: nothing is lost");
@@ -112,6 +113,35 @@ async fn an_invalidation_during_an_outage_is_replayed_before_anything_is_read() 
         assert_eq!(hit(&ground.store, &key).await, None, "{target}");
         assert_eq!(hit(&other, &key).await, None, "{target}");
     }
+}
+
+#[tokio::test]
+async fn nothing_is_read_between_the_return_of_redis_and_the_end_of_the_replay() {
+    let server = RedisServer::start();
+    let (ours, url) = server.behind_proxy();
+    let (ground, key) = (Ground::at(url).await, page(7, 1));
+    let other = RedisStore::connect(config(&server.url(), &ground.namespace)).await.unwrap();
+    fill(&ground.store, &key, "old").await;
+    ours.cut();
+    // Globs take several round trips each.
+    let targets: Vec<_> = (0..10).map(|n| Target::Glob(format!("other:{n}:*"))).collect();
+    assert_eq!(ground.store.invalidate(&targets).await.unwrap(), Outcome::Journaled);
+    assert_eq!(ground.store.invalidate(&[key.clone().into_entry()]).await.unwrap(), Outcome::Journaled);
+    assert!(hit(&other, &key).await.is_some());
+    ours.resume();
+    ours.delay(Duration::from_millis(5));
+    let mut refused = 0;
+    loop {
+        match ground.store.read(&key).await {
+            Err(StoreError::Unavailable) => refused += 1,
+            Ok(Read::Miss { .. }) => break,
+            other => panic!("{other:?} after {refused} reads that were refused"),
+        }
+        let late = ground.store.acquire(&page(7, 2), LOAD, LEASE).await;
+        assert!(late.is_err() || matches!(*ground.store.link().unwrap().borrow(), Link::Up), "{late:?}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(refused > 10, "{refused} reads show nothing");
 }
 
 #[tokio::test]

@@ -40,6 +40,12 @@ impl Tag {
         self
     }
 
+    /// A tag that was encoded before, as [`Tag::as_str`] gave it.
+    #[doc(hidden)]
+    pub fn from_encoded(text: String) -> Self {
+        Self(text)
+    }
+
     /// The encoded tag.
     pub fn as_str(&self) -> &str {
         &self.0

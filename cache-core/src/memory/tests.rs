@@ -170,3 +170,25 @@ fn who_puts_something_at_a_key_waits_for_its_lock_and_who_removes_does_not() {
         });
     }
 }
+
+#[test]
+fn a_quarantine_between_the_first_look_and_the_lease_is_seen() {
+    let store = MemoryStore::new(1 << 20);
+    let key = Key::new("f").arg(&1).tag(crate::Tag::new("t"));
+    for target in [key.clone().into_entry(), Key::new("f").into_node(), Target::Tag(crate::Tag::new("t"))] {
+        let (held, holder) = ([target], HolderId::new());
+        std::thread::scope(|scope| {
+            let lock = store.entries.lock(key.as_str());
+            let acquiring = scope.spawn(|| store.grant_unless_held(&key, LOAD, TERM));
+            // Until it waits for the lock, having seen no quarantine. Too short a time could only hide a fault.
+            std::thread::sleep(Duration::from_millis(20));
+            store.hold_now(&held, holder, TERM);
+            drop(lock);
+            let acquired = acquiring.join().expect("no panic");
+            assert!(matches!(acquired, Acquired::Held), "{acquired:?}");
+        });
+        assert!(matches!(store.get(&key), Read::Held));
+        store.holds.remove(&held, holder);
+        assert!(matches!(store.get(&key), Read::Miss { loading: None }), "the lease was taken back");
+    }
+}

@@ -47,12 +47,14 @@ local function is_token(token)
   return kind_of(token) == 'T' and #token == 33
 end
 
--- What the entries under these tokens carry. nil while a token is missing.
+-- What the entries under these tokens carry. nil while a token is missing. The root's own name is part of it and the
+-- incarnation in front is not, so that a root can be adopted by another.
 local function stamp_of(tokens)
   for i = 1, #tokens do
     if not tokens[i] then return nil end
   end
-  return string.sub(redis.sha1hex(table.concat(tokens, '|')), 1, 32)
+  local root = string.sub(tokens[1], 17)
+  return string.sub(redis.sha1hex(root .. '|' .. table.concat(tokens, '|', 2)), 1, 32)
 end
 
 -- Ids that never come twice: the server's clock beside the caller's nonce, so that a script that is sent again cannot

@@ -17,7 +17,7 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct State {
-    to: SocketAddr,
+    to: Mutex<SocketAddr>,
     mode: Mutex<Mode>,
     changed: Condvar,
 }
@@ -36,7 +36,7 @@ impl Proxy {
     pub fn start(to: SocketAddr) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("the loopback has a free port");
         let port = listener.local_addr().expect("a listener has an address").port();
-        let state = Arc::new(State { to, mode: Mutex::default(), changed: Condvar::new() });
+        let state = Arc::new(State { to: Mutex::new(to), mode: Mutex::default(), changed: Condvar::new() });
         let accepting = Arc::clone(&state);
         thread::spawn(move || accepting.accept(&listener));
         Self { port, state }
@@ -53,6 +53,12 @@ impl Proxy {
             mode.is_cut = true;
             mode.close_all();
         });
+    }
+
+    /// Closes all connections; new ones lead to another address, as after a failover.
+    pub fn redirect(&self, to: SocketAddr) {
+        *self.state.to.lock().expect("no thread of the proxy panics") = to;
+        self.state.set(Mode::close_all);
     }
 
     /// Passes nothing on from now on; connections stay open.
@@ -110,7 +116,7 @@ impl State {
             if mode.is_cut {
                 continue;
             }
-            let Ok(server) = TcpStream::connect(self.to) else {
+            let Ok(server) = TcpStream::connect(*self.to.lock().expect("no thread of the proxy panics")) else {
                 continue;
             };
             for (from, to) in [(&client, &server), (&server, &client)] {

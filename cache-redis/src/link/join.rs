@@ -1,0 +1,243 @@
+//! Joining a server, and noticing that it is no longer to be used.
+//!
+//! A new connection is joined in four steps. Where the data are those of another incarnation, what was acknowledged
+//! lately is said again, and then they are fenced or adopted. What was queued is replayed. Then new invalidations go
+//! over the connection, while what came in before that is replayed; then it becomes current, and reads and fills go over
+//! it too. Without the step before the last, invalidations that come in faster than they are replayed would keep the link
+//! down for ever.
+//!
+//! A current connection proves twice a second that it still takes writes and is of the same incarnation: a primary that
+//! was demoted or isolated goes on to answer reads.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use cache_core::{
+    mutant::{self, Mutant},
+    store::Link as Status,
+};
+use redis::{Pipeline, Value};
+use tokio::time::Instant;
+
+use super::{CHANGED, Last, Link};
+use crate::{
+    config::OnFailover,
+    connection::{CallError, Session},
+    error::ConnectError,
+    invalidate,
+    journal::Item,
+    script::SCRIPTS,
+};
+
+/// Backoff between attempts. Its top keeps a server that is back from waiting for long.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long a server is left alone that was joined and soon lost, several times in a row: a call that runs into it costs
+/// its caller a timeout.
+const LONGEST_QUARREL: Duration = Duration::from_secs(1);
+
+/// How often a connection proves that it takes writes.
+const BEAT: Duration = Duration::from_millis(500);
+
+impl Link {
+    /// Reconnects for as long as it is polled.
+    pub(crate) async fn keep(&self) {
+        loop {
+            if let Some(session) = self.session.load_full() {
+                tokio::select! {
+                    () = session.closed() => self.drop_session(&session, &mut self.gate(), &"Redis closed the connection"),
+                    () = self.lost.notified() => {}
+                    () = self.beat(&session) => {}
+                }
+            }
+            if self.session.load().is_none() {
+                self.reconnect().await;
+            }
+        }
+    }
+
+    /// Goes on while the session is good.
+    async fn beat(&self, session: &Arc<Session>) {
+        let mut pause = BEAT;
+        loop {
+            tokio::time::sleep(pause.mul_f64(fastrand::f64().mul_add(0.2, 0.8))).await;
+            match self.prove(session).await {
+                Ok(true) => {
+                    self.gate().last = Some(Last { incarnation: *session.incarnation(), alive: Instant::now() });
+                    pause = BEAT;
+                }
+                Ok(false) => return self.drop_session(session, &mut self.gate(), &CHANGED),
+                // Once more at once, to know.
+                Err(CallError::Timeout { strikes }) if strikes < self.patience(session) => pause = Duration::ZERO,
+                Err(error) => return self.drop_session(session, &mut self.gate(), &error),
+            }
+        }
+    }
+
+    /// Writes, in time. `false`: the server has become another.
+    async fn prove(&self, session: &Session) -> Result<bool, CallError> {
+        let mut write = redis::cmd("UNLINK");
+        write.arg(self.names.never());
+        session.send(&write, self.call_timeout).await?;
+        match session.is_same_incarnation(self.call_timeout).await {
+            // The permission was taken away meanwhile.
+            Err(CallError::Failed(_)) => Ok(true),
+            result => result,
+        }
+    }
+
+    async fn reconnect(&self) {
+        let flaps = self.flaps.load(Ordering::Relaxed);
+        if flaps > 1 {
+            tokio::time::sleep(jittered((FIRST_PAUSE * (1 << flaps.min(8))).min(LONGEST_QUARREL))).await;
+        }
+        let mut pause = FIRST_PAUSE;
+        let mut told = None;
+        loop {
+            let Err(error) = self.join().await else {
+                return;
+            };
+            let reason = error.to_string();
+            // Once per change: an outage must not fill the log.
+            if error.is_temporary() || told.as_ref() == Some(&reason) {
+                tracing::debug!(at = self.at(), %error, "Redis is still out of reach");
+            } else {
+                tracing::warn!(at = self.at(), %error, "Redis refuses this client");
+                told = Some(reason);
+            }
+            tokio::time::sleep(jittered(pause)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Opens a connection, settles what its data are worth, replays, and makes it current.
+    pub(crate) async fn join(&self) -> Result<(), ConnectError> {
+        let session = Arc::new(Session::open(&self.address, self.connect_timeout).await?);
+        self.settle_incarnation(&session).await.map_err(|error| self.unusable(error))?;
+        // Also with nothing to replay: it shows that this server takes writes.
+        let mut replayed = self.replay(&session).await.map_err(|error| self.unusable(error))?;
+        // A server that is too slow for calls would cost each of them a timeout.
+        if !self.prove(&session).await.map_err(|error| self.unusable(error))? {
+            return Err(ConnectError::unreachable(self.at(), CHANGED));
+        }
+        self.gate().writer = Some(Arc::clone(&session));
+        loop {
+            replayed += self.replay(&session).await.map_err(|error| {
+                self.drop_session(&session, &mut self.gate(), &error);
+                self.unusable(error)
+            })?;
+            match self.make_current(&session) {
+                None => {
+                    return Err(ConnectError::unreachable(self.at(), "lost again while it was joined"));
+                }
+                Some(false) => {}
+                Some(true) => {
+                    tracing::info!(at = self.at(), replayed, "connected to Redis");
+                    self.clear_file().await;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Says again what a server of another incarnation may have missed, then fences or adopts it.
+    async fn settle_incarnation(&self, session: &Arc<Session>) -> Result<(), CallError> {
+        let last = self.gate().last;
+        let changed = last.filter(|last| !session.is_of(&last.incarnation));
+        if changed.is_some() {
+            let items = self.gate().ring.items();
+            self.apply(session, &items).await?;
+        }
+        // A server that was started anew may have read an old file.
+        let is_trusted =
+            changed.is_some_and(|last| self.address.on_failover == OnFailover::Trust && session.was_up_at(last.alive));
+        if is_trusted {
+            if self.adopt(session).await? {
+                tracing::warn!(at = self.at(), "Redis failed over: what the new server has is trusted");
+            }
+        } else if self.fence_within(session, self.connect_timeout).await? {
+            tracing::warn!(
+                at = self.at(),
+                "Redis restarted or failed over: everything in the namespace counts as invalidated"
+            );
+        }
+        Ok(())
+    }
+
+    async fn adopt(&self, session: &Session) -> Result<bool, CallError> {
+        let mut command = SCRIPTS.adopt.call(1, 64);
+        self.names.write_root(&mut command);
+        command.arg(session.incarnation());
+        Ok(session.send(&command, self.connect_timeout).await? == Value::Int(1))
+    }
+
+    /// Tells why a server that answers cannot be joined.
+    fn unusable(&self, error: CallError) -> ConnectError {
+        let refused = |error| ConnectError::of_opening(self.at(), self.address.database, error);
+        match error {
+            CallError::Timeout { .. } => ConnectError::unreachable(self.at(), "no answer in time"),
+            CallError::OutOfReach(error) => refused(error),
+            CallError::Failed(source) => match source.downcast() {
+                Ok(error) => refused(*error),
+                Err(source) => ConnectError::unreachable(self.at(), source),
+            },
+        }
+    }
+
+    /// Sends what is in the journal, which keeps it unless Redis acknowledges. Returns how much that was.
+    pub(super) async fn replay(&self, session: &Arc<Session>) -> Result<usize, CallError> {
+        if mutant::is(Mutant::NoJournalGate) {
+            return Ok(0);
+        }
+        let items = self.gate().journal.take();
+        let result = self.apply(session, &items).await;
+        let mut gate = self.gate();
+        match result {
+            Ok(()) => {
+                gate.ring.add(&items, Instant::now());
+                Ok(items.len())
+            }
+            Err(error) => {
+                // The file has them already.
+                gate.journal.add(items);
+                Err(error)
+            }
+        }
+    }
+
+    async fn apply(&self, session: &Arc<Session>, items: &[Item]) -> Result<(), CallError> {
+        let send = |commands: Pipeline| {
+            let session = Arc::clone(session);
+            async move { session.send_all(&commands, self.connect_timeout).await }
+        };
+        invalidate::apply(&self.names, items, send).await
+    }
+
+    /// Opens the gate, unless something is left to replay. `None`: an invalidation has failed over this session.
+    pub(super) fn make_current(&self, session: &Arc<Session>) -> Option<bool> {
+        let mut gate = self.gate();
+        gate.writer.as_ref().filter(|writer| Arc::ptr_eq(writer, session))?;
+        let is_open = gate.journal.is_empty() || mutant::is(Mutant::NoJournalGate);
+        if is_open {
+            gate.last = Some(Last { incarnation: *session.incarnation(), alive: Instant::now() });
+            self.session.store(Some(Arc::clone(session)));
+            self.status.send_replace(Status::Up);
+        }
+        Some(is_open)
+    }
+
+    /// All that the file holds is acknowledged, unless something has come in since. Nothing is being replayed: that
+    /// is up to the task that waits here.
+    async fn clear_file(&self) {
+        if let Some(file) = &self.file {
+            file.clear(|| Some(self.gate()).filter(|gate| gate.journal.is_empty())).await;
+        }
+    }
+}
+
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(fastrand::f64().mul_add(0.5, 0.5))
+}
