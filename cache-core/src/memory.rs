@@ -218,7 +218,9 @@ impl MemoryStore {
         standing = self.entries.peek(key.as_str());
         let Some(entry) = &standing else { return false };
         let granted = entry.grant(lease.replaces).and_then(|grant| grant.running(now));
-        if (granted != Some(lease.id) && !mutant::is(Mutant::MemoryFillsWithoutLease)) || !entry.is_good(self.epoch(), now) {
+        if (granted != Some(lease.id) && !mutant::is(Mutant::MemoryFillsWithoutLease))
+            || !entry.is_good(self.epoch(), now)
+        {
             return false;
         }
         self.entries.replace(next(entry, now), &mut displaced)

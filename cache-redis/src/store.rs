@@ -265,7 +265,9 @@ fn judge(values: Vec<Value>, session: &Session) -> Read {
     };
     let entry = Entry::parse(&found);
     match (entry, live_stamp(tokens, session.incarnation())) {
-        (Entry::Value { stamp, id }, Some(live)) if stamp == live || mutant::is(Mutant::NoStampComparison) => Read::Hit(entry::stored(id, found)),
+        (Entry::Value { stamp, id }, Some(live)) if stamp == live || mutant::is(Mutant::NoStampComparison) => {
+            Read::Hit(entry::stored(id, found))
+        }
         (Entry::Lease { stamp, id }, Some(live)) if stamp == live => Read::Miss { loading: Some(id) },
         _ => Read::Miss { loading: None },
     }

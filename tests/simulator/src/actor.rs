@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cache_core::{Cache, Health, Key, Outcome, Policy, Store, Tag, Target, store::HolderId};
+use cache_core::{Cache, Health, Key, Outcome, Policy, Tag, Target, cache};
 
 use crate::world::{Scene, World};
 
@@ -14,21 +14,9 @@ pub(crate) const DEGRADED_TTL: u64 = 150;
 pub(crate) struct Instance {
     pub(crate) id: u64,
     pub(crate) cache: Cache,
-    pub(crate) store: Arc<dyn Store>,
 }
 
 impl Instance {
-    /// Ends a quarantine.
-    async fn release(&self, targets: &[Target], holder: HolderId) -> Outcome {
-        let released = self.store.release_hold(targets, holder).await.unwrap_or(Outcome::Journaled);
-        if released == Outcome::Applied && !self.is_down() {
-            return released;
-        }
-        // The stand-in has to hear of it too.
-        let _ = self.cache.invalidate(targets.iter().cloned()).await;
-        released
-    }
-
     pub(crate) fn is_down(&self) -> bool {
         matches!(self.cache.health(), Health::Degraded { .. })
     }
@@ -57,10 +45,10 @@ pub(crate) async fn read(stage: Stage, instance: Instance, number: usize, mut ra
     let Stage { world, scene } = stage;
     let key = scene.keys[number].clone();
     let ticket = {
-        let mut state = world.lock();
-        state.count("reader", 1);
-        state.trace(|| format!("instance {} reads {key}", instance.id));
-        state.checker.begin(instance.id, number, state.now)
+        let mut shared = world.lock();
+        shared.count("reader", 1);
+        shared.trace(|| format!("instance {} reads {key}", instance.id));
+        shared.checker.begin(instance.id, number, shared.now)
     };
     let policy = policy(number);
     let loading = world.clone();
@@ -76,24 +64,24 @@ pub(crate) async fn read(stage: Stage, instance: Instance, number: usize, mut ra
             for _ in 0..random.u32(0..long) {
                 loading.step("think").await;
             }
-            let mut state = loading.lock();
-            state.longest_load = state.longest_load.max(state.now - began);
+            let mut shared = loading.lock();
+            shared.longest_load = shared.longest_load.max(shared.now - began);
             if random.f64() < 0.12 { Err(()) } else { Ok((number, version)) }
         })
         .await;
-    let mut state = world.lock();
-    state.trace(|| format!("instance {} got {loaded:?} for {key}, asked at {}", instance.id, ticket.began));
+    let mut shared = world.lock();
+    shared.trace(|| format!("instance {} got {loaded:?} for {key}, asked at {}", instance.id, ticket.began));
     match loaded {
         Ok((of, version)) => {
-            let grace = DEGRADED_TTL + state.longest_load + 2;
-            state.checker.end(&ticket, version, instance.is_down(), grace);
-            if of != number || version > state.source[number] {
+            let grace = DEGRADED_TTL + shared.longest_load + 2;
+            shared.checker.end(&ticket, version, instance.is_down(), grace);
+            if of != number || version > shared.source[number] {
                 let what = format!("{key} was answered with version {version} of key {of}");
-                state.checker.fail(number, what);
+                shared.checker.fail(number, what);
             }
-            state.count("value checked", 1);
+            shared.count("value checked", 1);
         }
-        Err(()) => state.count("error of the source", 1),
+        Err(()) => shared.count("error of the source", 1),
     }
 }
 
@@ -122,7 +110,7 @@ struct Write {
 
 /// A quarantine that this writer was told to have.
 struct Hold {
-    holder: HolderId,
+    kept: cache::Hold,
     /// When it was asked for, and so the earliest that its term began.
     asked: u64,
     lasts: u64,
@@ -133,16 +121,16 @@ struct Hold {
 impl Hold {
     async fn take(stage: &Stage, instance: &Instance, targets: &[Target], random: &mut fastrand::Rng) -> Option<Self> {
         let (asked, losses) = {
-            let mut state = stage.world.lock();
-            state.trace(|| format!("instance {} asks for a hold of {}", instance.id, names(targets)));
-            (state.now, state.losses)
+            let mut shared = stage.world.lock();
+            shared.trace(|| format!("instance {} asks for a hold of {}", instance.id, names(targets)));
+            (shared.now, shared.losses)
         };
-        let hold = Self { holder: HolderId(std::array::from_fn(|_| random.alphanumeric() as u8)), asked, lasts: random.u64(50..500), losses };
-        let held = instance.store.hold(targets, hold.holder, Duration::from_millis(hold.lasts)).await;
-        let mut state = stage.world.lock();
-        state.trace(|| format!("instance {} holds {}: {held:?}", instance.id, names(targets)));
-        state.count(if held.is_ok() { "hold" } else { "hold without an answer" }, 1);
-        held.is_ok().then_some(hold)
+        let lasts = random.u64(50..500);
+        let held = instance.cache.hold(targets.iter().cloned(), Duration::from_millis(lasts)).await;
+        let mut shared = stage.world.lock();
+        shared.trace(|| format!("instance {} holds {}: {}", instance.id, names(targets), held.is_ok()));
+        shared.count(if held.is_ok() { "hold" } else { "hold refused" }, 1);
+        Some(Self { kept: held.ok()?, asked, lasts, losses })
     }
 
     fn stands(&self, now: u64, losses: u64) -> bool {
@@ -151,8 +139,8 @@ impl Hold {
 }
 
 impl Write {
-    async fn run(&self, mut random: fastrand::Rng) {
-        let Stage { world, scene } = &self.stage;
+    async fn run(self, mut random: fastrand::Rng) {
+        let Stage { world, scene } = self.stage.clone();
         let mut keys: Vec<usize> = self.targets.iter().flat_map(|target| scene.covered(target)).collect();
         keys.sort_unstable();
         keys.dedup();
@@ -166,50 +154,52 @@ impl Write {
         }
         if random.f64() < if self.hold.is_some() { 0.3 } else { 0.02 } {
             let how = if self.hold.is_some() { "crash inside a hold" } else { "crash before invalidating" };
-            let mut state = world.lock();
-            state.count(how, 1);
-            return state.trace(|| format!("instance {}: {how} of {}", self.instance.id, names(&self.targets)));
+            let mut shared = world.lock();
+            shared.count(how, 1);
+            return shared.trace(|| format!("instance {}: {how} of {}", self.instance.id, names(&self.targets)));
         }
-        self.invalidate(&keys).await;
+        self.invalidate(&keys, random.f64() < 0.2).await;
     }
 
     fn commit(&self, keys: &[usize]) {
-        let mut state = self.stage.world.lock();
+        let mut shared = self.stage.world.lock();
         for key in keys {
-            state.source[*key] += 1;
+            shared.source[*key] += 1;
         }
-        state.count("commit", 1);
-        state.trace(|| format!("instance {} writes keys {keys:?}", self.instance.id));
-        let (now, losses) = (state.now, state.losses);
+        shared.count("commit", 1);
+        shared.trace(|| format!("instance {} writes keys {keys:?}", self.instance.id));
+        let (now, losses) = (shared.now, shared.losses);
         if self.hold.as_ref().is_some_and(|hold| hold.stands(now, losses)) {
-            let wanted: Vec<_> = keys.iter().map(|key| (*key, state.source[*key])).collect();
-            state.checker.committed_under_hold(&wanted, now);
-            state.count("commit under a hold that stands", 1);
+            let wanted: Vec<_> = keys.iter().map(|key| (*key, shared.source[*key])).collect();
+            shared.checker.committed_under_hold(&wanted, now);
+            shared.count("commit under a hold that stands", 1);
         }
     }
 
-    async fn invalidate(&self, keys: &[usize]) {
+    async fn invalidate(self, keys: &[usize], lingers: bool) {
         let Self { stage: Stage { world, .. }, instance, targets, hold } = self;
+        let targets = &targets;
         let wanted: Vec<(usize, u64)> = {
-            let mut state = world.lock();
-            state.trace(|| format!("instance {} invalidates {}", instance.id, names(targets)));
-            keys.iter().map(|key| (*key, state.source[*key])).collect()
+            let mut shared = world.lock();
+            shared.trace(|| format!("instance {} invalidates {}", instance.id, names(targets)));
+            keys.iter().map(|key| (*key, shared.source[*key])).collect()
         };
         let outcome = match hold {
             None => instance.cache.invalidate(targets.iter().cloned()).await,
-            Some(hold) => instance.release(targets, hold.holder).await,
+            Some(Hold { kept, .. }) if lingers => kept.linger(Duration::from_millis(200)).await,
+            Some(Hold { kept, .. }) => kept.release().await,
         };
-        let mut state = world.lock();
-        let now = state.now;
+        let mut shared = world.lock();
+        let now = shared.now;
         match outcome {
-            Outcome::Applied => state.checker.applied(instance.id, &wanted, now),
-            Outcome::Journaled => state.checker.journaled(instance.id, &wanted),
+            Outcome::Applied => shared.checker.applied(instance.id, &wanted, now),
+            Outcome::Journaled => shared.checker.journaled(instance.id, &wanted),
         }
-        state.count(if outcome == Outcome::Applied { "invalidation applied" } else { "invalidation journaled" }, 1);
+        shared.count(if outcome == Outcome::Applied { "invalidation applied" } else { "invalidation journaled" }, 1);
         for target in targets {
-            state.count(kind(target), 1);
+            shared.count(kind(target), 1);
         }
-        state.trace(|| format!("instance {} has invalidated {}: {outcome:?} {wanted:?}", instance.id, names(targets)));
+        shared.trace(|| format!("instance {} has invalidated {}: {outcome:?} {wanted:?}", instance.id, names(targets)));
     }
 }
 

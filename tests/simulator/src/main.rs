@@ -135,7 +135,12 @@ fn explain(simulator: &mut Simulator, settings: &Settings, report: &Report, last
     let trace = simulator.explain(settings, report);
     let from = trace.len().saturating_sub(last);
     trace[from..].iter().for_each(|line| println!("{line}"));
-    println!("seed {}, step {}: {}", report.seed, report.steps, report.failure.as_ref().map_or("", |failure| &failure.what));
+    println!(
+        "seed {}, step {}: {}",
+        report.seed,
+        report.steps,
+        report.failure.as_ref().map_or("", |failure| &failure.what)
+    );
 }
 
 fn mutants(arguments: &Arguments) -> bool {
@@ -156,12 +161,11 @@ fn mutants(arguments: &Arguments) -> bool {
             survived += report.steps;
             report.failure.map(|failure| (seed, failure))
         });
-        match caught {
-            Some((seed, failure)) => println!("{:<66} {survived:>10} {seed:>6}  {}", mistake.name, failure.what),
-            None => {
-                println!("{:<66} {survived:>10} NOT CAUGHT", mistake.name);
-                all_caught = false;
-            }
+        if let Some((seed, failure)) = caught {
+            println!("{:<66} {survived:>10} {seed:>6}  {}", mistake.name, failure.what);
+        } else {
+            println!("{:<66} {survived:>10} NOT CAUGHT", mistake.name);
+            all_caught = false;
         }
     }
     all_caught

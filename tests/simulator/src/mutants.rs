@@ -44,10 +44,7 @@ const fn alter(script: &'static str, from: &'static str, to: &'static str) -> Al
 
 /// All of them.
 pub const MISTAKES: &[Mistake] = &[
-    scripted(
-        "a fill does not look at its lease",
-        &[alter("fill", "if head ~= ARGV[1] then return 0 end", "")],
-    ),
+    scripted("a fill does not look at its lease", &[alter("fill", "if head ~= ARGV[1] then return 0 end", "")]),
     scripted(
         "a refresh does not look at its lease, nor at what it replaces",
         &[
@@ -83,7 +80,10 @@ pub const MISTAKES: &[Mistake] = &[
         "a plain invalidation ends quarantines",
         &[alter("invalidate", "if redis.pcall('GETRANGE', KEYS[i], 0, 0) ~= 'Q' then", "if true then")],
     ),
-    scripted("a release ends the others' quarantines", &[alter("unhold", "if not rest or rest == '' then", "if true then")]),
+    scripted(
+        "a release ends the others' quarantines",
+        &[alter("unhold", "if not rest or rest == '' then", "if true then")],
+    ),
     scripted(
         "an acquire does not look for quarantines",
         &[alter("acquire", "if kind_of(head) == 'Q' or any_held(tokens) then return 'Q' end", "")],

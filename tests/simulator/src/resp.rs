@@ -62,7 +62,8 @@ mod tests {
 
     #[test]
     fn a_frame_ends_where_it_ends() {
-        for frame in ["+OK\r\n", "$-1\r\n", "_\r\n", "$3\r\na\r\n\r\n", "*2\r\n$1\r\na\r\n:7\r\n", "%1\r\n+a\r\n*0\r\n"] {
+        for frame in ["+OK\r\n", "$-1\r\n", "_\r\n", "$3\r\na\r\n\r\n", "*2\r\n$1\r\na\r\n:7\r\n", "%1\r\n+a\r\n*0\r\n"]
+        {
             let two = [frame, frame].concat();
             assert_eq!(frame_len(two.as_bytes()), Some(frame.len()), "{frame:?}");
             for cut in 0..frame.len() {

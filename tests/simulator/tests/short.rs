@@ -20,7 +20,8 @@ fn assert_busy(reports: &[Report], what: &[&str]) {
 fn nothing_is_stale_over_redis() {
     let reports: Option<Vec<_>> = (1..=4).map(|seed| run(Backend::Redis, seed, 10_000)).collect();
     let Some(reports) = reports else { return };
-    let busy = ["value checked", "cache: hits", "cache: joined", "cache: fills", "cache: fills refused", "replace", "SCAN"];
+    let busy =
+        ["value checked", "cache: hits", "cache: joined", "cache: fills", "cache: fills refused", "replace", "SCAN"];
     assert_busy(&reports, &busy);
     assert_busy(&reports, &["invalidation applied", "invalidation journaled", "crash inside a hold", "again acquire"]);
     assert_busy(&reports, &["key evicted", "commit under a hold that stands", "cache: degraded calls"]);
