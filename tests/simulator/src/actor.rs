@@ -125,7 +125,7 @@ impl Hold {
             shared.trace(|| format!("instance {} asks for a hold of {}", instance.id, names(targets)));
             (shared.now, shared.losses)
         };
-        let lasts = random.u64(50..500);
+        let lasts = random.u64(100..1_200);
         let held = instance.cache.hold(targets.iter().cloned(), Duration::from_millis(lasts)).await;
         let mut shared = stage.world.lock();
         shared.trace(|| format!("instance {} holds {}: {}", instance.id, names(targets), held.is_ok()));
@@ -205,7 +205,7 @@ impl Write {
 
 fn target(random: &mut fastrand::Rng) -> Target {
     let owner = random.i32(7..9);
-    let page = random.i32(0..4);
+    let page = random.i32(0..3);
     match random.u32(0..100) {
         0..40 => Key::new("page").arg(&owner).arg(&page).into_entry(),
         40..45 => Key::new("single").into_entry(),

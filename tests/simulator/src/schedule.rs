@@ -43,6 +43,7 @@ pub(crate) struct Schedule<'a> {
     actors: Vec<Actor>,
     /// Scripts that will be executed once more.
     echoes: Vec<Vec<u8>>,
+    echo_soon: bool,
     next_instance: u64,
     /// When the server, and each slot's instance, can be reached again.
     down_until: u64,
@@ -51,7 +52,7 @@ pub(crate) struct Schedule<'a> {
     weather: Weather,
 }
 
-/// How much happens. Each seed has one of four kinds: some mistakes show only when little is broken, others in a storm.
+/// How much happens. Each seed has one of five kinds: some mistakes show only when little is broken, others in a storm.
 struct Weather {
     /// The share of steps at which something breaks.
     trouble: f64,
@@ -59,15 +60,18 @@ struct Weather {
     writes: f64,
     /// The share of writers that hold what they write.
     holds: f64,
+    /// The server mostly dies and comes back with what it had written down.
+    restarts: bool,
 }
 
 impl Weather {
     fn of(seed: u64) -> Self {
-        match seed % 4 {
-            0 => Self { trouble: 0.004, writes: 0.07, holds: 0.3 },
-            1 => Self { trouble: 0.012, writes: 0.13, holds: 0.3 },
-            2 => Self { trouble: 0.03, writes: 0.20, holds: 0.3 },
-            _ => Self { trouble: 0.004, writes: 0.35, holds: 0.8 },
+        match seed % 5 {
+            0 => Self { trouble: 0.004, writes: 0.07, holds: 0.3, restarts: false },
+            1 => Self { trouble: 0.012, writes: 0.13, holds: 0.3, restarts: false },
+            2 => Self { trouble: 0.03, writes: 0.20, holds: 0.3, restarts: false },
+            3 => Self { trouble: 0.004, writes: 0.35, holds: 0.8, restarts: false },
+            _ => Self { trouble: 0.008, writes: 0.13, holds: 0.1, restarts: true },
         }
     }
 }
@@ -114,6 +118,7 @@ impl<'a> Schedule<'a> {
             slots: Vec::new(),
             actors: Vec::new(),
             echoes: Vec::new(),
+            echo_soon: false,
             next_instance: 1,
             down_until: 0,
             cut_off: Vec::new(),
@@ -246,12 +251,15 @@ impl<'a> Schedule<'a> {
             if !connection.replies.is_empty() {
                 possible.extend([Step::Deliver(index); 4]);
             }
-            let weight = if connection.client_left { 1 } else { connection.requests.len().min(4) };
+            let weight = if connection.client_left { 1 } else { connection.requests.len().min(24) };
             if !connection.requests.is_empty() {
                 possible.extend((0..weight).map(|_| Step::Execute(index)));
             }
         }
-        if !self.echoes.is_empty() && self.random.f64() < 0.3 {
+        if !self.echoes.is_empty() && (self.echo_soon || self.random.f64() < 0.2) {
+            if std::mem::take(&mut self.echo_soon) {
+                possible.clear();
+            }
             possible.push(Step::Echo(self.random.usize(..self.echoes.len())));
         }
         if possible.is_empty() {
@@ -286,7 +294,10 @@ impl<'a> Schedule<'a> {
             (connection.instance, connection.requests.pop_front().expect("a request waits"))
         };
         let reply = self.ask("", instance, &request);
-        if is_script(&request) && self.random.f64() < 0.1 {
+        let name = self.server.as_ref().map_or(String::new(), |server| server.name_of(&request));
+        // Soon after a removal is when a script that comes again could do harm.
+        self.echo_soon = matches!(name.as_str(), "invalidate" | "unhold") && self.random.f64() < 0.3;
+        if is_script(&request) && self.random.f64() < if name == "acquire" { 0.5 } else { 0.1 } {
             if self.echoes.len() == MOST_ECHOES {
                 self.echoes.remove(0);
             }
@@ -393,7 +404,8 @@ impl Schedule<'_> {
         }
         let config = RedisConfig::new("redis://127.0.0.1")
             .namespace(APP)
-            .call_timeout(Duration::from_millis(120))
+            .call_timeout(Duration::from_millis(250))
+            .connect_timeout(Duration::from_secs(5))
             .wire(self.network.wire(id));
         let task = tokio::spawn(async move {
             let store = RedisStore::connect(config).await.expect("a server out of reach is no error");

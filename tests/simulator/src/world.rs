@@ -47,7 +47,7 @@ impl Scene {
     pub(crate) fn new() -> Self {
         let mut keys = Vec::new();
         for owner in [7, 8] {
-            for page in 0..4 {
+            for page in 0..3 {
                 let key = Key::new("page").arg(&owner).arg(&page).tag(Tag::new("p:").arg(&page));
                 keys.push(if page == 1 { key.tag(Tag::new("odd")) } else { key });
             }

@@ -13,6 +13,9 @@ impl Schedule<'_> {
         if self.server.is_none() {
             return;
         }
+        if self.weather.restarts && self.random.bool() {
+            return if self.random.f64() < 0.6 { self.server().save() } else { self.restart(true) };
+        }
         match chance {
             ..0.45 => self.evict(),
             ..0.62 => self.server().save(),
@@ -79,6 +82,14 @@ impl Schedule<'_> {
         self.echoes.clear();
         self.world.lock().losses += 1;
         self.cut_all(0);
+        // Not all find back at once.
+        for id in self.slots.iter().filter_map(|slot| slot.running().map(|running| running.id)).collect::<Vec<_>>() {
+            if self.random.bool() {
+                let until = self.world.lock().now + self.random.u64(30..900);
+                self.network.lock().unreachable.insert(id);
+                self.cut_off.push((id, until));
+            }
+        }
         self.note("restart", if from_dump { "with older data" } else { "with the data as they were" });
     }
 
