@@ -43,7 +43,7 @@ impl Table {
     async fn commit_and_die(&self, _id: u32) {
         std::fs::write(&self.file, "new").expect("the file can be written");
         println!("committed");
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     async fn open(url: &str, namespace: &str, file: PathBuf) -> Self {

@@ -181,6 +181,28 @@ impl Service {
 
     #[invalidates(Self::nothing(), Self::r#type(..))]
     async fn touch(&self) {}
+
+    #[cached(ttl = "1m")]
+    async fn named(&self, name: &str) -> usize {
+        self.count();
+        name.len()
+    }
+
+    #[cached(ttl = "1m")]
+    async fn listed(&self, ids: &[i64], shared: Arc<str>) -> usize {
+        self.count();
+        ids.len() + shared.len()
+    }
+
+    #[invalidates(|name| Self::named(name))]
+    async fn text_by_value(&self) -> Result<String, ()> {
+        Ok("seven".to_owned())
+    }
+
+    #[invalidates(|(ids, shared)| Self::listed(ids, shared), Self::named(&shared))]
+    async fn lists_by_value(&self) -> (Vec<i64>, Arc<str>) {
+        (vec![7], "seven".into())
+    }
 }
 
 macro_rules! hits {
@@ -281,4 +303,19 @@ async fn receivers_hygiene_and_attributes() {
     service.nothing().await;
     service.r#type(1).await;
     assert_eq!(service.loads(), 2);
+}
+
+/// A binding of `|ok|` is a reference, and a place in a target is borrowed: `&&String` came where `&str` is asked for.
+#[tokio::test]
+async fn bindings_of_the_ok_value_stand_for_parameters() {
+    let service = Service::new();
+    service.named("seven").await;
+    assert!(service.text_by_value().await.is_ok());
+    service.named("seven").await;
+    assert_eq!(service.loads(), 2);
+    service.listed(&[7], "seven".into()).await;
+    service.lists_by_value().await;
+    service.listed(&[7], "seven".into()).await;
+    service.named("seven").await;
+    assert_eq!(service.loads(), 3);
 }

@@ -226,6 +226,41 @@ async fn what_one_outage_left_in_memory_does_not_serve_in_the_next() {
     }
 }
 
+/// What the stand-in kept was once taken for still valid, though it had been invalidated in Redis after the outage.
+#[tokio::test]
+async fn an_expired_value_of_an_outage_does_not_serve_once_redis_is_back() {
+    let redis = RedisServer::start();
+    let (proxy, proxied) = redis.behind_proxy();
+    let cache = connect(&proxied, &unique("stale_outage")).await;
+    proxy.cut();
+    becomes(&cache, is_degraded).await;
+    let policy = Policy::new(Duration::from_millis(50)).jitter(0.0).stale_if_error(Duration::from_secs(60));
+    let key = Key::new("price").arg(&7);
+    let old: Result<u32, &str> = cache.get_or_load(&key, &policy, async || Ok(1)).await;
+    assert_eq!(old, Ok(1));
+    tokio::time::sleep(Duration::from_millis(60)).await;
+
+    let (loading, load_begins) = tokio::sync::oneshot::channel();
+    let (fail, fails) = tokio::sync::oneshot::channel::<()>();
+    let caller = tokio::spawn({
+        let (cache, key) = (cache.clone(), key.clone());
+        async move {
+            let load = async || {
+                loading.send(()).expect("the test waits");
+                fails.await.expect("the test says when");
+                Err::<u32, _>("the source is away")
+            };
+            cache.get_or_load(&key, &policy, load).await
+        }
+    });
+    load_begins.await.expect("the value has expired");
+    proxy.resume();
+    becomes(&cache, is_connected).await;
+    assert_eq!(cache.invalidate([key.into_entry()]).await, Outcome::Applied);
+    fail.send(()).expect("the load waits");
+    assert_eq!(caller.await.expect("no caller panics"), Err("the source is away"));
+}
+
 #[tokio::test]
 async fn bypass_loads_each_time_and_remembers_nothing() {
     let redis = RedisServer::reserve();

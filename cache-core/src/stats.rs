@@ -108,7 +108,7 @@ impl Counters {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// By the first segment of the key: the `key_prefix` of the function.
+    /// By the first segment of the key: the `key_prefix` of the function. Past 4,096 of them the rest is `(others)`.
     pub functions: BTreeMap<String, FunctionStats>,
     /// The sum over all functions.
     pub total: FunctionStats,
@@ -140,6 +140,13 @@ impl fmt::Display for Stats {
     }
 }
 
+/// How many functions are told apart. Programs have hundreds; keys made by hand may begin with anything, and must not make
+/// the ledger grow without end.
+const FUNCTIONS: usize = 4_096;
+
+/// Stands for the functions beyond that. No prefix is spelt like it.
+const OTHERS: &str = "(others)";
+
 /// The counters of one cache.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
@@ -154,7 +161,9 @@ impl Ledger {
             return Arc::clone(counters);
         }
         let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(functions.entry(function.to_owned()).or_default())
+        let is_full = functions.len() >= FUNCTIONS && !functions.contains_key(function);
+        let name = if is_full { OTHERS } else { function };
+        Arc::clone(functions.entry(name.to_owned()).or_default())
     }
 
     pub(crate) fn snapshot(&self) -> Stats {
@@ -171,5 +180,23 @@ impl Ledger {
             invalidations_applied: self.applied.get(),
             invalidations_journaled: self.journaled.get(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_made_by_hand_do_not_make_the_ledger_grow_without_end() {
+        let ledger = Ledger::default();
+        for number in 0..3 * FUNCTIONS {
+            ledger.of(&number.to_string()).hits.add(1);
+        }
+        ledger.of("0").hits.add(1);
+        let stats = ledger.snapshot();
+        assert_eq!(stats.functions.len(), FUNCTIONS + 1);
+        assert_eq!((stats.functions["0"].hits, stats.functions[OTHERS].hits), (2, 2 * FUNCTIONS as u64));
+        assert_eq!(stats.total.hits, 3 * FUNCTIONS as u64 + 1);
     }
 }

@@ -323,23 +323,103 @@ async fn cold_keys_do_not_wait_for_each_other() {
     assert!(started.elapsed() < Duration::from_secs(5), "one after the other would be 10 s");
 }
 
-#[tokio::test(start_paused = true)]
+/// Once the load timeout, not twice; and then they share one load.
+#[tokio::test]
 async fn a_hung_load_holds_the_others_up_for_the_load_timeout_only() {
-    let cache = Cache::builder().load_timeout(Duration::from_secs(3)).build().expect("sound");
-    let key = Key::new("hung");
-    let hung = tokio::spawn({
-        let (cache, key) = (cache.clone(), key.clone());
-        async move {
-            let load = async || std::future::pending::<Result<u32, Infallible>>().await;
-            cache.get_or_load(&key, &Policy::new(MINUTE), load).await
+    const TIMEOUT: Duration = Duration::from_millis(400);
+    for store in stores() {
+        let cache = Cache::builder().store(store).load_timeout(TIMEOUT).build().expect("the settings are sound");
+        let key = Key::new("hung");
+        let hung = tokio::spawn({
+            let (cache, key) = (cache.clone(), key.clone());
+            async move {
+                let load = async || std::future::pending::<Result<u32, Infallible>>().await;
+                cache.get_or_load(&key, &Policy::new(MINUTE), load).await
+            }
+        });
+        tokio::task::yield_now().await;
+        let started = tokio::time::Instant::now();
+        let waiting: Vec<_> = (0..50)
+            .map(|_| {
+                let (cache, key) = (cache.clone(), key.clone());
+                tokio::spawn(async move {
+                    let load = async || {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        Ok::<u32, Infallible>(1)
+                    };
+                    cache.get_or_load(&key, &Policy::new(MINUTE), load).await
+                })
+            })
+            .collect();
+        for caller in waiting {
+            assert_eq!(caller.await.expect("no caller panics"), Ok(1));
         }
+        let took = started.elapsed();
+        assert!(took < TIMEOUT * 7 / 4, "{took:?}");
+        assert_eq!(cache.stats().total.loads, 1, "one load for all who gave the hung one up");
+        hung.abort();
+    }
+}
+
+fn stores() -> [Arc<dyn Store>; 2] {
+    [Arc::new(MemoryStore::new(1 << 20)), Arc::new(BytesOnly(MemoryStore::new(1 << 20)))]
+}
+
+/// It once lost its lease, so that its value was never stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_that_blocks_its_thread_is_stored() {
+    for store in stores() {
+        let cache = Cache::builder().store(store).build().expect("the settings are sound");
+        for _ in 0..2 {
+            let cache = cache.clone();
+            // On a worker: what that one spawns, no other takes from it.
+            let call = tokio::spawn(async move {
+                let load = async || {
+                    std::thread::sleep(Duration::from_millis(400));
+                    Ok::<u32, Infallible>(1)
+                };
+                cache.get_or_load(&Key::new("blocking"), &Policy::new(MINUTE), load).await
+            });
+            assert_eq!(call.await.expect("it does not panic"), Ok(1));
+        }
+        assert_eq!((cache.stats().total.loads, cache.stats().total.refused), (1, 0));
+    }
+}
+
+/// Neither a task that never runs nor a place without a runtime loses it.
+#[test]
+fn an_invalidation_in_memory_is_done_at_its_first_poll() {
+    let cache = Cache::memory();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("there are threads");
+    let key = Key::new("k");
+    let call =
+        |value| runtime.block_on(cache.get_or_load(&key, &Policy::new(MINUTE), async move || Ok::<u32, ()>(value)));
+    assert_eq!(call(1), Ok(1));
+    let mut invalidation = std::pin::pin!(cache.invalidate([key.clone().into_entry()]));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert_eq!(invalidation.as_mut().poll(&mut context), std::task::Poll::Ready(Outcome::Applied));
+    assert_eq!(call(2), Ok(2));
+}
+
+/// A runtime that is gone cannot give a lease back in the background.
+#[test]
+fn a_load_that_ends_with_its_runtime_holds_nobody_up() {
+    let cache = Cache::memory();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("there are threads");
+    let first = runtime();
+    let started = std::time::Instant::now();
+    first.block_on(async {
+        let cache = cache.clone();
+        tokio::spawn(async move {
+            let load = async || std::future::pending::<Result<u32, Infallible>>().await;
+            cache.get_or_load(&Key::new("k"), &Policy::new(MINUTE), load).await
+        });
+        tokio::task::yield_now().await;
     });
-    tokio::task::yield_now().await;
-    let started = tokio::time::Instant::now();
-    let value = cache.get_or_load(&key, &Policy::new(MINUTE), async || Ok::<u32, Infallible>(1)).await;
-    assert_eq!(value, Ok(1));
-    assert!(started.elapsed() < Duration::from_secs(7), "{:?}", started.elapsed());
-    hung.abort();
+    drop(first);
+    let load = async || Ok::<u32, Infallible>(1);
+    assert_eq!(runtime().block_on(cache.get_or_load(&Key::new("k"), &Policy::new(MINUTE), load)), Ok(1));
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
 }
 
 #[tokio::test]

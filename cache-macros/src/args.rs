@@ -80,7 +80,12 @@ fn items<T>(
 }
 
 fn setting(input: ParseStream<'_>, errors: &mut Errors) -> syn::Result<Setting> {
-    let name = input.call(Ident::parse_any)?;
+    let name = input
+        .call(Ident::parse_any)
+        .map_err(|error| syn::Error::new(error.span(), "expected an option, such as `ttl = \"15m\"`"))?;
+    if input.peek(Token![:]) {
+        return Err(input.error(format!("an option is set by `=`; write `{name} = ...`")));
+    }
     let value = if input.parse::<Option<Token![=]>>()?.is_some() {
         if input.is_empty() || input.peek(Token![,]) {
             errors.push(syn::Error::new(name.span(), format!("`{name} =` has no value")));

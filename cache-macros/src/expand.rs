@@ -14,12 +14,19 @@ use crate::{
     model::{self, Site, cached::Cached, invalidates::Invalidates, target::Target},
 };
 
+const TWICE: &str = "`#[cached]` is given twice; remove one of them";
+
 /// `#[cached(args)] item`
 pub(crate) fn cached(args: TokenStream, item: &TokenStream) -> TokenStream {
     let mut function = match parse_function("cached", item) {
         Ok(function) => function,
         Err(fallback) => return fallback,
     };
+    if let Some(second) = function.take_attributes("cached").first() {
+        let mut errors = Errors::default();
+        errors.on(second, TWICE);
+        return fallback::plain(&quote!(#function), errors);
+    }
     // An invalidation belongs to the body: it is written into it first.
     let invalidates = function.take_attributes("invalidates");
     if !invalidates.is_empty() {
@@ -126,7 +133,7 @@ fn method(mut function: Function, block: &Block) -> (TokenStream, TokenStream) {
     };
     let mut errors = Errors::default();
     if let Some(second) = cached.get(1) {
-        errors.on(second, "`#[cached]` is given twice; remove one of them");
+        errors.on(second, TWICE);
         return (quote!(#function), errors.into_compile_error());
     }
     let args = match item::arguments(attribute) {

@@ -95,9 +95,7 @@ impl Template {
 /// The expression in a placeholder: a variable, and fields of it.
 fn place(inner: &str, literal: &LitStr) -> Result<Expr, String> {
     let refuse = || {
-        format!(
-            "`{{{inner}}}` is not a variable or a field of one; write `tag(\"...{{}}\", expression)` for anything else"
-        )
+        format!("`{{{inner}}}` is not a variable or a field of one; for anything else, write `\"...{{}}\", expression`")
     };
     if let Some((name, _)) = inner.split_once(':') {
         return Err(format!("`{{{inner}}}` has a format after the `:`, which tags do not take; write `{{{name}}}`"));

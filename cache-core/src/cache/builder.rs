@@ -1,7 +1,9 @@
 //! Settings of a cache.
 
 use std::{
+    future::Future as _,
     sync::{Arc, Weak},
+    task::{Context, Waker},
     time::Duration,
 };
 
@@ -14,10 +16,11 @@ use crate::{
     error::BuildError,
     events::{Announcer, Event},
     flight::Flights,
+    key::Key,
     memory::MemoryStore,
     registry,
     stats::Ledger,
-    store::{Link, Store},
+    store::{Lease, Link, Store},
 };
 
 /// Settings of a cache, one by one.
@@ -232,19 +235,31 @@ impl Cache {
     }
 }
 
-/// The flights of a cache. A lease that a caller left behind is given back in the background.
+/// The flights of a cache. A lease that a caller left behind is given back: at once where memory gave it, which answers
+/// without waiting and outside of a runtime too; in the background otherwise.
 fn flights(inner: Weak<Inner>) -> Arc<Flights> {
     Flights::new(move |key, lease| {
-        let (Some(inner), Ok(runtime)) = (inner.upgrade(), tokio::runtime::Handle::try_current()) else { return };
-        let key = key.clone();
-        runtime.spawn(async move {
-            // Whichever store gave the lease; to the other it is unknown and changes nothing. Without an answer it lapses.
-            let _ = inner.store.release(&key, &lease).await;
-            if let Some(stand_in) = inner.stand_in.latest() {
-                let _ = stand_in.release(&key, &lease).await;
-            }
-        });
+        let Some(inner) = inner.upgrade() else { return };
+        // Whichever store gave the lease; to the others it is unknown and changes nothing.
+        for store in [Some(Arc::clone(&inner.store)), inner.stand_in.latest()].into_iter().flatten() {
+            give_back(store, key.clone(), lease.clone());
+        }
     })
+}
+
+fn give_back(store: Arc<dyn Store>, key: Key, lease: Lease) {
+    let in_process = store.holds_objects();
+    let mut release = Box::pin(async move {
+        // Without an answer it lapses.
+        let _ = store.release(&key, &lease).await;
+    });
+    let mut context = Context::from_waker(Waker::noop());
+    if in_process && release.as_mut().poll(&mut context).is_ready() {
+        return;
+    }
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(release);
+    }
 }
 
 /// Tells listeners and the log when the store goes out of reach and when it is back.

@@ -13,11 +13,19 @@ use crate::{
     key::Key,
     policy::Policy,
     stats::Counters,
-    store::{Acquired, Link, Store},
+    store::{Acquired, LeaseId, Link, Store},
 };
 
-/// How long a lease lasts unless it is renewed: a loader whose process dies holds up the others for no longer.
-pub(super) const LEASE: Duration = Duration::from_millis(200);
+/// How long a lease lasts at first. If the answer that grants it is lost on its way, nobody holds it and everybody waits
+/// until it lapses.
+const FIRST_LEASE: Duration = Duration::from_millis(200);
+
+/// How long a renewed lease lasts: a loader whose process dies holds up the others for no longer. Not shorter, since a
+/// process that stalls for so long loses its lease, and with it the right to store what it loads.
+pub(super) const LEASE: Duration = Duration::from_secs(1);
+
+/// When a load has run for so long, its lease is renewed, and then again and again.
+pub(super) const RENEWALS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
 
 /// The first and the longest pause between two looks at another process's load.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
@@ -36,6 +44,8 @@ pub(super) struct Call<'a> {
     pub(super) degraded: bool,
     pub(super) absence_refused: bool,
     pub(super) missed: bool,
+    /// The lease of a load that this call has waited for in vain.
+    outwaited: Option<LeaseId>,
     /// Noted before this turn's first read.
     since: Moment,
     turns: u32,
@@ -59,7 +69,19 @@ impl<'a> Call<'a> {
         if degraded {
             counters.degraded.add(1);
         }
-        Self { inner, key, policy, counters, store, degraded, absence_refused: false, missed: false, since, turns: 0 }
+        Self {
+            inner,
+            key,
+            policy,
+            counters,
+            store,
+            degraded,
+            absence_refused: false,
+            missed: false,
+            outwaited: None,
+            since,
+            turns: 0,
+        }
     }
 
     /// A stored absence counts as a miss.
@@ -80,7 +102,19 @@ impl<'a> Call<'a> {
         if self.is_out_of_patience() {
             return Entered::Leader(self.inner.flights.lead_alone(self.key));
         }
-        self.inner.flights.enter(self.key, self.since, need.loading, need.current.is_some())
+        let loading = need.loading.filter(|id| !self.has_outwaited(*id));
+        self.inner.flights.enter(self.key, self.since, loading, need.current.is_some())
+    }
+
+    /// Whether this call has waited for the load under that lease as long as it waits for anyone.
+    fn has_outwaited(&self, lease: LeaseId) -> bool {
+        self.outwaited == Some(lease)
+    }
+
+    /// How long the lease of a load is asked for. Memory ends with its process, so a lease there needs no renewing and
+    /// outlasts loads that block their thread.
+    fn lease_span(&self) -> Duration {
+        if self.store.holds_objects() { self.inner.load_timeout } else { FIRST_LEASE.min(self.inner.load_timeout) }
     }
 
     /// Whether this call now loads by itself, without a lease, come what may.
@@ -100,7 +134,7 @@ impl<'a> Call<'a> {
         let deadline = Instant::now() + self.inner.load_timeout;
         let mut pause = PAUSES.0;
         loop {
-            let acquired = self.store.acquire(self.key, purpose, LEASE).await;
+            let acquired = self.store.acquire(self.key, purpose, self.lease_span()).await;
             match acquired {
                 Ok(Acquired::Lease(lease)) => {
                     leader.hold(lease);
@@ -118,7 +152,10 @@ impl<'a> Call<'a> {
                 },
                 Ok(Acquired::Wait(_) | Acquired::Gone) if need.early => return Turn::Take(need.serve_current()),
                 Ok(Acquired::Wait(id)) => {
-                    if let Some(follower) = self.inner.flights.join_lease(self.key, id, need.current.is_some()) {
+                    let joinable = !self.has_outwaited(id);
+                    if let Some(follower) =
+                        joinable.then(|| self.inner.flights.join_lease(self.key, id, need.current.is_some())).flatten()
+                    {
                         leader.dissolve();
                         return Box::pin(self.follow(follower, need)).await;
                     }
@@ -145,14 +182,14 @@ impl<'a> Call<'a> {
     }
 
     /// Waits for another's load.
-    pub(super) async fn follow<T>(&mut self, follower: Follower, need: &Need<T>) -> Turn<T>
+    pub(super) async fn follow<T>(&mut self, mut follower: Follower, need: &Need<T>) -> Turn<T>
     where
         T: serde::Serialize + serde::de::DeserializeOwned + Send + Sync + 'static,
     {
         if need.early {
             return Turn::Take(need.serve_current());
         }
-        match tokio::time::timeout(self.inner.load_timeout, follower).await {
+        match tokio::time::timeout(self.inner.load_timeout, &mut follower).await {
             Ok(Followed::Landed(landed)) => match landed.downcast_ref::<Option<Arc<T>>>() {
                 Some(value) if value.is_some() || !self.absence_refused => {
                     self.joined();
@@ -168,6 +205,7 @@ impl<'a> Call<'a> {
             },
             Ok(Followed::Again) => Turn::Again,
             Err(_) => {
+                self.outwaited = follower.lease();
                 self.turns += MOST_TURNS / 2;
                 Turn::Again
             }
@@ -177,7 +215,7 @@ impl<'a> Call<'a> {
 
 impl Inner {
     /// The store that answers now, and whether it is the stand-in.
-    fn store_in_charge(&self) -> (Arc<dyn Store>, bool) {
+    pub(super) fn store_in_charge(&self) -> (Arc<dyn Store>, bool) {
         match self.store.link().map(|link| *link.borrow()) {
             Some(Link::Down { since, .. }) => (self.stand_in.during(since), true),
             None | Some(Link::Up) => (Arc::clone(&self.store), false),

@@ -1,6 +1,10 @@
 //! Invalidating everywhere.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
 
 use super::{Cache, Inner};
 use crate::{
@@ -10,16 +14,24 @@ use crate::{
 };
 
 impl Cache {
-    /// Invalidates in a task of its own, so that a caller that goes away does not take the invalidation with it. The task is
-    /// there when this returns, before any await.
+    /// Begins to invalidate at once: memory is through when this returns. What has to wait goes on in a task of its own, so
+    /// that a caller that goes away does not take the invalidation with it.
     pub(crate) fn start_invalidating(&self, targets: Vec<Target>) -> impl Future<Output = Outcome> + use<> {
         let inner = Arc::clone(&self.inner);
-        let task = (!targets.is_empty()).then(|| tokio::spawn(async move { inner.invalidate(targets).await }));
+        let begun = if targets.is_empty() {
+            Ok(Outcome::Applied)
+        } else {
+            let mut work = Box::pin(async move { inner.invalidate(targets).await });
+            match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(outcome) => Ok(outcome),
+                Poll::Pending => Err(tokio::spawn(work)),
+            }
+        };
         async move {
-            match task {
+            match begun {
+                Ok(outcome) => outcome,
                 // The task ends early only if the runtime shuts down.
-                Some(task) => task.await.unwrap_or(Outcome::Journaled),
-                None => Outcome::Applied,
+                Err(task) => task.await.unwrap_or(Outcome::Journaled),
             }
         }
     }

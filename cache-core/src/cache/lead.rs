@@ -1,18 +1,13 @@
 //! Loading, and storing what was loaded.
 
-use std::{
-    future::{Future, pending, poll_fn},
-    pin::{Pin, pin},
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::Instant;
+use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
     Loaded,
-    call::{Call, LEASE},
+    call::{Call, LEASE, RENEWALS},
     look::{Entry, Need},
 };
 use crate::{
@@ -21,6 +16,15 @@ use crate::{
     flight::Leader,
     store::{Filled, Lease, Payload},
 };
+
+/// Renews a lease until it is dropped.
+struct Renewal(JoinHandle<()>);
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 impl Call<'_> {
     /// Inside a transaction: the source, and nothing stored.
@@ -44,8 +48,13 @@ impl Call<'_> {
         F: Future<Output = Result<Loaded<T>, E>>,
     {
         let lease = leader.lease();
+        let renewal = self.renewing(lease.as_ref());
+        if renewal.is_some() {
+            // What a worker has just spawned no other can take: it has to begin before a load blocks the worker.
+            tokio::task::yield_now().await;
+        }
         let started = Instant::now();
-        let result = self.load_renewing(lease.as_ref(), load).await;
+        let result = load.await;
         let took = started.elapsed();
         self.loaded(took, result.is_ok());
         match result {
@@ -55,9 +64,12 @@ impl Call<'_> {
                     self.fill(&lease, value.as_ref(), store, took).await;
                     leader.let_go(lease.id);
                 }
+                // Not earlier: encoding a large value takes its time too.
+                drop(renewal);
                 Ok(value)
             }
             Err(error) => {
+                drop(renewal);
                 self.counters.load_errors.add(1);
                 if let Some(unused) = leader.fail() {
                     self.give_back(&unused).await;
@@ -68,37 +80,33 @@ impl Call<'_> {
         }
     }
 
-    /// Polls the load, and keeps the lease alive meanwhile.
-    async fn load_renewing<R>(&self, lease: Option<&Lease>, load: Pin<&mut impl Future<Output = R>>) -> R {
-        let mut load = load;
-        let mut renew = pin!(async {
-            if let Some(lease) = lease {
-                self.renew_while_loading(lease).await;
-            }
-            pending::<()>().await;
-        });
-        poll_fn(|context| {
-            // Renewing never ends; it is polled for what it does.
-            let loaded = load.as_mut().poll(context);
-            if loaded.is_pending() {
-                let _ = renew.as_mut().poll(context);
-            }
-            loaded
-        })
-        .await
-    }
-
+    /// Keeps the lease alive while the load runs: in a task of its own, since a load may block the thread that polls it.
     /// Until the lease is lost, or the load has taken so long that others may start their own.
-    async fn renew_while_loading(&self, lease: &Lease) {
+    fn renewing(&self, lease: Option<&Lease>) -> Option<Renewal> {
+        // The lease in memory is as long as a load may take.
+        let lease = lease.filter(|_| !self.store.holds_objects())?.clone();
+        let (store, key, counters) = (Arc::clone(&self.store), self.key.clone(), Arc::clone(&self.counters));
         let deadline = Instant::now() + self.inner.load_timeout;
-        while Instant::now() < deadline {
-            tokio::time::sleep(LEASE / 4).await;
-            match self.store.renew(self.key, lease, LEASE).await {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(_) => self.counters.store_errors.add(1),
+        let runtime = tokio::runtime::Handle::try_current().ok()?;
+        Some(Renewal(runtime.spawn(async move {
+            let mut pause = RENEWALS.0;
+            loop {
+                tokio::time::sleep(pause).await;
+                pause = RENEWALS.1;
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return;
+                }
+                match store.renew(&key, &lease, LEASE.min(left)).await {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(_) => {
+                        counters.store_errors.add(1);
+                        pause = RENEWALS.0;
+                    }
+                }
             }
-        }
+        })))
     }
 
     async fn fill<T>(&self, lease: &Lease, value: Option<&Arc<T>>, wanted: bool, took: Duration)

@@ -166,6 +166,10 @@ impl Call<'_> {
     /// The expired value of `need`, if nothing has invalidated or replaced it since it was read.
     pub(super) async fn still_valid<T>(&self, need: &Need<T>) -> Option<Option<Arc<T>>> {
         let current = need.current.as_ref()?;
+        // What an outage left in the stand-in knows of no invalidation after it.
+        if !Arc::ptr_eq(&self.store, &self.inner.store_in_charge().0) {
+            return None;
+        }
         let read = match self.store.read_now(self.key) {
             Some(read) => read,
             None => self.store.read(self.key).await.ok()?,

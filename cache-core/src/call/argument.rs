@@ -39,8 +39,20 @@ impl<A: KeyPart> KeyArg<Computed> for A {
     }
 }
 
+/// Each row for the type itself and behind references. After `|ok|` a binding is one, and its borrow one more.
 macro_rules! stands_for {
-    ($(($($generics:tt)*) $given:ty => $parameter:ty;)*) => {$(
+    ($(($($generics:tt)*) $given:ty => $parameter:ty;)*) => {
+        stands_for! { @as_it_is $(($($generics)*) $given => $parameter;)* }
+        stands_for! { @behind_references $(($($generics)*) $given => $parameter;)* }
+    };
+    (@behind_references $(($($generics:tt)*) $given:ty => $parameter:ty;)*) => {
+        stands_for! { @as_it_is $(
+            ($($generics)*) &$given => $parameter;
+            ($($generics)*) &&$given => $parameter;
+            ($($generics)*) &&&$given => $parameter;
+        )* }
+    };
+    (@as_it_is $(($($generics:tt)*) $given:ty => $parameter:ty;)*) => {$(
         #[diagnostic::do_not_recommend]
         impl<$($generics)*> KeyArg<$parameter> for $given {
             fn add_to(&self, key: Key) -> Key {
@@ -51,39 +63,40 @@ macro_rules! stands_for {
 }
 
 stands_for! {
+    @as_it_is
     (P: KeyPart) P => P;
-    (P: KeyPart + ?Sized) &P => P;
-    (P: KeyPart + ?Sized) &&P => P;
+}
+
+stands_for! {
+    @behind_references
+    (P: KeyPart + ?Sized) P => P;
+    () str => String;
+    () str => Cow<'_, str>;
+    (T: KeyPart) [T] => Vec<T>;
+}
+
+stands_for! {
     () String => str;
-    () &String => str;
     () Cow<'_, str> => str;
-    () &Cow<'_, str> => str;
-    () &str => String;
-    () &&str => String;
     () Cow<'_, str> => String;
-    () &Cow<'_, str> => String;
-    () &str => Cow<'_, str>;
-    () &&str => Cow<'_, str>;
     () String => Cow<'_, str>;
-    () &String => Cow<'_, str>;
     (T: KeyPart) Vec<T> => [T];
-    (T: KeyPart) &Vec<T> => [T];
     (T: KeyPart, const N: usize) [T; N] => [T];
-    (T: KeyPart, const N: usize) &[T; N] => [T];
-    (T: KeyPart) &[T] => Vec<T>;
-    (T: KeyPart) &&[T] => Vec<T>;
     (T: KeyPart, const N: usize) [T; N] => Vec<T>;
-    (T: KeyPart, const N: usize) &[T; N] => Vec<T>;
 }
 
 macro_rules! pointers {
     ($($pointer:ident)*) => {$(
         stands_for! {
             (T: KeyPart + ?Sized) $pointer<T> => T;
-            (T: KeyPart + ?Sized) &$pointer<T> => T;
+        }
+        stands_for! {
+            @as_it_is
             (T: KeyPart) T => $pointer<T>;
-            (T: KeyPart + ?Sized) &T => $pointer<T>;
-            (T: KeyPart + ?Sized) &&T => $pointer<T>;
+        }
+        stands_for! {
+            @behind_references
+            (T: KeyPart + ?Sized) T => $pointer<T>;
         }
     )*};
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{End, Flight, Flights, Landed, Leader, Waiting};
-use crate::sync::lock;
+use crate::{store::LeaseId, sync::lock};
 
 /// Waits for the flight's end, or for the lead.
 pub(crate) struct Follower {
@@ -44,6 +44,11 @@ impl Follower {
         state.waiting.push(Waiting { seat, waker: std::task::Waker::noop().clone(), promoted: false });
         drop(state);
         Some(Self { flight: Arc::clone(flight), flights: Arc::clone(flights), seat, failures, has_stale })
+    }
+
+    /// The lease of the load that it waits for.
+    pub(crate) fn lease(&self) -> Option<LeaseId> {
+        lock(&self.flight.state).lease.as_ref().map(|lease| lease.id)
     }
 }
 

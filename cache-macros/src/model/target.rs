@@ -24,6 +24,10 @@ impl Target {
             Expr::Lit(ExprLit { lit: Lit::Str(glob), .. }) => Self::glob(glob, errors),
             Expr::Call(call) => match &*call.func {
                 Expr::Path(path) if path.path.is_ident("tag") => Self::tag(call, errors),
+                Expr::Path(path) if path.path.is_ident("tags") && is_text(call.args.first()) => {
+                    errors.on(path, "a target is one tag; write `tag(\"owner:{owner_id}\")`, once for each");
+                    None
+                }
                 Expr::Path(_) => Self::call(call, errors),
                 other => {
                     errors.on(other, format!("a target names a cached function by its path; write {EXAMPLES}"));
@@ -53,6 +57,17 @@ impl Target {
     fn glob(glob: LitStr, errors: &mut Errors) -> Option<Self> {
         if glob.value().is_empty() {
             errors.on(glob, "an empty glob matches nothing; write `\"contract_*\"`");
+            return None;
+        }
+        if let Some(stranger) = outside_of_keys(&glob.value()) {
+            let message = if stranger == '{' {
+                "a glob is taken as it is written, so `{` never matches; for a tag, write `tag(\"owner:{owner_id}\")`; \
+                 for a function's entries, `Self::page(owner_id, ..)`"
+                    .to_owned()
+            } else {
+                format!("this glob matches nothing: no encoded key contains {stranger:?}, where it is written `%XX`")
+            };
+            errors.on(glob, message);
             return None;
         }
         Some(Self::Glob(glob))
@@ -142,6 +157,16 @@ impl Target {
             }
         }
     }
+}
+
+fn is_text(argument: Option<&Expr>) -> bool {
+    matches!(argument, Some(Expr::Lit(ExprLit { lit: Lit::Str(_), .. })))
+}
+
+/// What a glob asks for, outside of classes, that the encoding of keys always escapes.
+fn outside_of_keys(glob: &str) -> Option<char> {
+    let readable = |c: char| c.is_ascii_alphanumeric() || "-_.@/+=:%~'(),!*?\\".contains(c) || c >= '\u{a0}';
+    glob.split('[').next()?.chars().find(|&c| !readable(c))
 }
 
 /// The name of a cached function's companion.

@@ -1,0 +1,8 @@
+use staleproof::invalidates;
+
+#[invalidates("owner:{id}")]
+async fn update(id: i64) {
+    let _ = id;
+}
+
+fn main() {}
