@@ -37,6 +37,7 @@ pub(crate) use leader::Leader;
 
 use crate::{
     key::Key,
+    mutant::{self, Mutant},
     store::{Lease, LeaseId},
     sync::{AtomicU64, Mutex, Ordering, lock},
 };
@@ -132,7 +133,7 @@ impl Flights {
         let mut shard = lock(self.shard(key.as_str()));
         let flights = shard.entry(key.as_str().to_owned()).or_default();
         for flight in flights.iter().rev() {
-            let is_fresh = flight.began > since || flight.carries(loading);
+            let is_fresh = flight.began > since || flight.carries(loading) || mutant::is(Mutant::JoinsOlderLoads);
             if let Some(follower) = is_fresh.then(|| Follower::join(flight, self, has_stale)).flatten() {
                 return Entered::Follower(follower);
             }

@@ -18,6 +18,8 @@ mod flight;
 pub mod glob;
 pub mod key;
 pub mod memory;
+#[doc(hidden)]
+pub mod mutant;
 pub mod policy;
 pub mod registry;
 mod schema;

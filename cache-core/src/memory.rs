@@ -69,6 +69,7 @@ use crate::{
     clock::Clock,
     glob::Glob,
     key::{Key, Target},
+    mutant::{self, Mutant},
     policy::MAX_TTL,
     store::{
         Acquired, Filled, HolderId, Lease, LeaseId, NotHoldable, Outcome, Payload, Purpose, Read, Store, StoreError,
@@ -217,7 +218,9 @@ impl MemoryStore {
         standing = self.entries.peek(key.as_str());
         let Some(entry) = &standing else { return false };
         let granted = entry.grant(lease.replaces).and_then(|grant| grant.running(now));
-        if granted != Some(lease.id) || !entry.is_good(self.epoch(), now) {
+        if (granted != Some(lease.id) && !mutant::is(Mutant::MemoryFillsWithoutLease))
+            || !entry.is_good(self.epoch(), now)
+        {
             return false;
         }
         self.entries.replace(next(entry, now), &mut displaced)

@@ -58,6 +58,8 @@ pub struct RedisConfig {
     on_failover: OnFailover,
     #[cfg(feature = "tls")]
     tls: Tls,
+    #[cfg(feature = "__wire")]
+    wire: Option<crate::wire::Wire>,
 }
 
 #[cfg(feature = "tls")]
@@ -83,7 +85,18 @@ impl RedisConfig {
             on_failover: OnFailover::default(),
             #[cfg(feature = "tls")]
             tls: Tls::default(),
+            #[cfg(feature = "__wire")]
+            wire: None,
         }
+    }
+
+    /// Connects over a network in the hands of a test.
+    #[cfg(feature = "__wire")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn wire(mut self, wire: crate::wire::Wire) -> Self {
+        self.wire = Some(wire);
+        self
     }
 
     /// The first segment of every key, escaped like any other.
@@ -181,7 +194,15 @@ impl RedisConfig {
         let database = info.redis_settings().db();
         let is_resp3 = info.redis_settings().protocol() != ProtocolVersion::RESP2;
         let client = self.client(info, &at)?;
-        Ok(Address { client, at, database, is_resp3, on_failover })
+        Ok(Address {
+            client,
+            at,
+            database,
+            is_resp3,
+            on_failover,
+            #[cfg(feature = "__wire")]
+            wire: self.wire.clone(),
+        })
     }
 
     #[cfg(feature = "tls")]
@@ -231,6 +252,8 @@ pub(crate) struct Address {
     pub(crate) database: i64,
     pub(crate) is_resp3: bool,
     pub(crate) on_failover: OnFailover,
+    #[cfg(feature = "__wire")]
+    pub(crate) wire: Option<crate::wire::Wire>,
 }
 
 fn parse(url: &str) -> Result<(ConnectionInfo, Option<OnFailover>), ConnectError> {

@@ -10,19 +10,23 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use redis::{
     AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, PushInfo, PushKind, RedisError, ServerErrorKind, Value,
     aio::MultiplexedConnection,
 };
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 
 use crate::{
     config::Address,
     error::{ConnectError, NoAnswer, is_out_of_reach},
     script::SCRIPTS,
+    wire,
 };
 
 /// What tells one life of a server from another: the start of its replication id, which changes with every restart and
@@ -87,8 +91,7 @@ impl Session {
         let refused = |error| ConnectError::of_opening(&address.at, address.database, error);
         let closed = Arc::new(Notify::new());
         let config = options(address, Arc::clone(&closed));
-        let mut connection =
-            address.client.get_multiplexed_async_connection_with_config(&config).await.map_err(refused)?;
+        let mut connection = wire::open(address, config).await.map_err(refused)?;
         SCRIPTS.load().exec_async(&mut connection).await.map_err(refused)?;
         let replication = info(&mut connection, "replication").await.map_err(refused)?;
         if field(&replication, "role") == Some("slave") {

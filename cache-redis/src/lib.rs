@@ -16,7 +16,11 @@ mod name;
 mod ring;
 mod script;
 mod store;
+mod wire;
 
 pub use config::{OnFailover, RedisConfig};
 pub use error::ConnectError;
 pub use store::RedisStore;
+#[cfg(feature = "__wire")]
+#[doc(hidden)]
+pub use wire::{Stream, Wire};

@@ -15,7 +15,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant as StdInstant},
 };
 
 use arc_swap::ArcSwapOption;
@@ -24,7 +24,10 @@ use cache_core::{
     store::{Link as Status, StoreError},
 };
 use redis::{Cmd, Pipeline, Value};
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use crate::{
     config::{Address, RedisConfig},
@@ -91,7 +94,7 @@ impl Link {
             journal.add(items);
             Arc::new(file)
         });
-        let status = Status::Down { since: Instant::now(), journal: journal.len() };
+        let status = Status::Down { since: StdInstant::now(), journal: journal.len() };
         Self {
             address,
             names,
@@ -254,7 +257,7 @@ impl Link {
         if self.session.swap(None).is_some() {
             let flaps = if session.age() < STEADY { self.flaps.load(Ordering::Relaxed).saturating_add(1) } else { 0 };
             self.flaps.store(flaps, Ordering::Relaxed);
-            self.status.send_replace(Status::Down { since: Instant::now(), journal: gate.journal.len() });
+            self.status.send_replace(Status::Down { since: StdInstant::now(), journal: gate.journal.len() });
             self.lost.notify_one();
             tracing::warn!(at = self.at(), %why, "lost Redis");
         }

@@ -5,10 +5,9 @@
 //! past that the ring stands for "everything". The minute counts up to the newest one, not up to the replay: an outage
 //! between the two takes nothing away.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Duration};
+
+use tokio::time::Instant;
 
 use crate::journal::Item;
 

@@ -19,6 +19,7 @@ use quick_cache::DefaultHashBuilder;
 
 use crate::{
     key::{Key, Target},
+    mutant::{self, Mutant},
     store::HolderId,
 };
 
@@ -86,7 +87,9 @@ impl Holds {
     /// Whether anybody holds the entry, a node above it or at its path, or one of its tags.
     #[inline]
     pub(super) fn cover(&self, key: &Key, now: Instant) -> bool {
-        self.count.load(Ordering::SeqCst) != 0 && self.table.read().covers(key, now)
+        self.count.load(Ordering::SeqCst) != 0
+            && !mutant::is(Mutant::MemoryHoldsNothing)
+            && self.table.read().covers(key, now)
     }
 }
 

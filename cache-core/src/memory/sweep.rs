@@ -6,7 +6,10 @@ use super::{
     entries::{Entries, Walk},
     entry::Entry,
 };
-use crate::glob::Glob;
+use crate::{
+    glob::Glob,
+    mutant::{self, Mutant},
+};
 
 /// How many entries a walk visits before it lets other tasks run.
 const STEP: usize = 512;
@@ -42,6 +45,7 @@ impl<'a> Sweep<'a> {
     pub(super) fn visit(&self, entry: &Arc<Entry>) {
         match &self.doomed {
             // By key: a fill may have replaced the entry since the walk saw it.
+            Doomed::Matching(_) if mutant::is(Mutant::MemoryGlobSparesLeases) && entry.grant(None).is_some() => {}
             Doomed::Matching(glob) if glob.matches(entry.key.as_bytes()) => self.entries.remove(&entry.key),
             Doomed::Before(epoch) if entry.epoch() < *epoch => self.entries.remove_exactly(entry),
             _ => {}

@@ -1,0 +1,96 @@
+//! Mistakes that the simulator must notice.
+//!
+//! Each is one safety check taken out: by a switch in the product's code, by an altered script, or by a server that does
+//! less than it says.
+
+use cache_core::mutant::Mutant;
+
+use crate::Backend;
+
+/// A mistake.
+#[derive(Clone, Debug)]
+pub struct Mistake {
+    /// In a word.
+    pub name: &'static str,
+    /// Over which store it shows.
+    pub backend: Backend,
+    pub(crate) switch: Option<Mutant>,
+    pub(crate) scripts: &'static [Alteration],
+    pub(crate) glob_spares_leases: bool,
+}
+
+/// A change to a script.
+#[derive(Clone, Debug)]
+pub(crate) struct Alteration {
+    pub(crate) script: &'static str,
+    pub(crate) from: &'static str,
+    pub(crate) to: &'static str,
+}
+
+const NONE: Mistake =
+    Mistake { name: "", backend: Backend::Redis, switch: None, scripts: &[], glob_spares_leases: false };
+
+const fn switched(name: &'static str, backend: Backend, mutant: Mutant) -> Mistake {
+    Mistake { name, backend, switch: Some(mutant), ..NONE }
+}
+
+const fn scripted(name: &'static str, scripts: &'static [Alteration]) -> Mistake {
+    Mistake { name, scripts, ..NONE }
+}
+
+const fn alter(script: &'static str, from: &'static str, to: &'static str) -> Alteration {
+    Alteration { script, from, to }
+}
+
+/// All of them.
+pub const MISTAKES: &[Mistake] = &[
+    scripted("a fill does not look at its lease", &[alter("fill", "if head ~= ARGV[1] then return 0 end", "")]),
+    scripted(
+        "a refresh does not look at its lease, nor at what it replaces",
+        &[
+            alter("replace", "if head_of(beside) ~= ARGV[1] then return 0 end", ""),
+            alter("replace", "if not is_value(head) or string.sub(head, 34, 65) ~= ARGV[4] then return 0 end", ""),
+        ],
+    ),
+    switched("a read does not compare stamps", Backend::Redis, Mutant::NoStampComparison),
+    Mistake {
+        scripts: &[
+            alter("acquire", "if is_foreign(tokens[1], ARGV[1]) then return 'F' end", ""),
+            alter("refresh", "if is_foreign(tokens[1], ARGV[1]) then return 'F' end", ""),
+            alter("fence", "if not root then return 0 end", "if true then return 0 end"),
+        ],
+        ..switched("nobody looks at the incarnation", Backend::Redis, Mutant::NoIncarnationCheck)
+    },
+    scripted(
+        "tokens come from the client alone",
+        &[alter("acquire", "nonce .. '.' .. now[1] .. '.' .. now[2] .. '.'", "nonce .. '.'")],
+    ),
+    switched("reads go on before the journal is replayed", Backend::Redis, Mutant::NoJournalGate),
+    Mistake { name: "a glob spares leases", glob_spares_leases: true, ..NONE },
+    switched("an older load is joined", Backend::Redis, Mutant::JoinsOlderLoads),
+    scripted(
+        "a hold does nothing",
+        &[alter(
+            "hold",
+            "redis.call('SET', KEYS[i], held, 'PX', string.format('%.0f', math.max(last or 0, ends) - now))",
+            "",
+        )],
+    ),
+    scripted(
+        "a plain invalidation ends quarantines",
+        &[alter("invalidate", "if redis.pcall('GETRANGE', KEYS[i], 0, 0) ~= 'Q' then", "if true then")],
+    ),
+    scripted(
+        "a release ends the others' quarantines",
+        &[alter("unhold", "if not rest or rest == '' then", "if true then")],
+    ),
+    scripted(
+        "an acquire does not look for quarantines",
+        &[alter("acquire", "if kind_of(head) == 'Q' or any_held(tokens) then return 'Q' end", "")],
+    ),
+    switched("memory: a hold does nothing", Backend::Memory, Mutant::MemoryHoldsNothing),
+    switched("memory: an older load is joined", Backend::Memory, Mutant::JoinsOlderLoads),
+    switched("memory: a fill does not look at its lease", Backend::Memory, Mutant::MemoryFillsWithoutLease),
+    switched("memory: nobody looks at tokens", Backend::Memory, Mutant::MemoryIgnoresTokens),
+    switched("memory: a glob spares leases", Backend::Memory, Mutant::MemoryGlobSparesLeases),
+];
