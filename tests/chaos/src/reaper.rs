@@ -54,7 +54,7 @@ pub(crate) fn main() -> ExitCode {
     }
     for pid in alive.iter().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)) {
         // It may have ended by itself.
-        drop(kill_process(pid, Signal::KILL));
+        let _ = kill_process(pid, Signal::KILL);
     }
     for folder in folders {
         drop(std::fs::remove_dir_all(folder));

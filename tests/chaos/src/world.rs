@@ -237,16 +237,16 @@ impl Place {
     }
 }
 
-/// A server, in sync with its primary if it has one.
+/// A server; a replica, if it has a primary.
 fn server(reaper: &mut Reaper, primary: Option<&RedisServer>) -> Option<RedisServer> {
-    let mut arguments: Vec<String> =
-        ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"].map(Into::into).into();
-    if let Some(primary) = primary {
-        arguments.extend(["--replicaof".into(), "127.0.0.1".into(), primary.port().to_string()]);
-    }
+    let arguments = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"].map(Into::into).into();
     let server = RedisServer::own_with(ServerOptions { arguments, ..ServerOptions::default() })?;
     reaper.watch(server.pid().expect("it runs"));
     reaper.remove(server.folder().expect("it is a process"));
+    if let Some(primary) = primary {
+        // Not by an argument: it is no replica any more when it starts again after its promotion.
+        server.cli(&["REPLICAOF", "127.0.0.1", &primary.port().to_string()]);
+    }
     Some(server)
 }
 
