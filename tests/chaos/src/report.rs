@@ -112,6 +112,12 @@ impl Report<'_> {
         }
         overdue.iter().take(SHOWN).for_each(|overdue| println!("OVERDUE: {overdue}"));
         self.print_table(&bounded);
+        for slow in slowest.iter().take(3) {
+            row(
+                "slow",
+                format!("{:.1} ms, life {} at {}: {}", millis(slow.beyond), slow.life, self.at(slow.span.0), slow.what),
+            );
+        }
         let slowest = slowest.first().map_or(0, |slow| slow.beyond);
         let errors = self.tally.errors.len() + self.faults.unexpected.len();
         row("stale reads", stale.len());
