@@ -135,6 +135,41 @@ impl RedisServer {
         }
     }
 
+    /// Its address.
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port()).into()
+    }
+
+    /// The id of its process, if it is one and runs.
+    pub fn pid(&self) -> Option<u32> {
+        match &self.kind {
+            Kind::Process(process) => process.child.as_ref().map(Child::id),
+            Kind::Proxied { .. } => None,
+        }
+    }
+
+    /// The folder of its files, if it is a process of the test's own.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.kind {
+            Kind::Process(process) => Some(&process.folder),
+            Kind::Proxied { .. } => None,
+        }
+    }
+
+    /// Saves what it holds. It starts with this from now on, after a [kill](RedisServer::kill), however old it is by then.
+    pub fn save(&self) {
+        let reply = self.cli(&["SAVE"]);
+        assert_eq!(reply, "+OK", "Redis can write its dump");
+    }
+
+    /// Removes what it [saved](RedisServer::save), or a primary has sent: it starts with nothing in it.
+    pub fn remove_dump(&self) {
+        if let Some(folder) = self.folder() {
+            // There may be none.
+            drop(std::fs::remove_file(folder.join("dump.rdb")));
+        }
+    }
+
     /// Kills it, with no chance to save or to say goodbye.
     pub fn kill(&mut self) {
         match &mut self.kind {

@@ -1,0 +1,432 @@
+//! The judge: knows every write and every return of an invalidation, and finds the reads that broke a promise.
+//!
+//! Which promise holds for a read:
+//!
+//! - Against writes of *its own* instance, always: `Applied` or `Journaled`, the old value is gone there once the write has returned.
+//! - Against writes of *other* instances, once the invalidation had returned `Applied` when the read began, or, journaled, had been
+//!   replayed by then: nothing stale while Redis is in reach of the reader. Out of reach, `Degraded::Bypass` promises the same, and
+//!   `Degraded::Memory { max_ttl }` that the value was loaded at most `max_ttl` ago.
+//! - Against a writer killed between its commit and its invalidation: nothing without a hold (the bound is the TTL). With one, nothing stale
+//!   from the commit on, provided that the hold was there (the method refuses to write otherwise) and that Redis lost nothing between the
+//!   body's begin and the commit.
+//!
+//! Times are those of the machine's monotonic clock, taken before a read begins and after an invalidation has returned. A fact that
+//! a killed process could not tell any more makes the judgement milder, never wrong.
+
+use std::collections::HashMap;
+
+use crate::{
+    Degraded, MAX_TTL,
+    clock::{Nanos, nanos, overlap},
+    fact::{Commit, Fact, Kind, Life, Read, Told, Write},
+    service::{HOLD, ROWS},
+};
+
+/// The most that a call may take beyond its load.
+pub(crate) const SLOW: Nanos = 250_000_000;
+
+/// A value's age in degraded mode is measured from its load's begin, and to the read's; in between lie a load and a fill.
+const SLACK: Nanos = 200_000_000;
+
+/// Versions and when no read may be older than they are any more, by time.
+#[derive(Debug, Default, Clone)]
+struct Floor(Vec<Step>);
+
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    at: Nanos,
+    version: i64,
+    /// The highest version up to here.
+    highest: i64,
+}
+
+impl Floor {
+    fn add(&mut self, at: Nanos, version: i64) {
+        let place = self.0.partition_point(|step| step.at <= at);
+        self.0.insert(place, Step { at, version, highest: version });
+        let mut highest = place.checked_sub(1).map_or(0, |before| self.0[before].highest);
+        for step in &mut self.0[place..] {
+            highest = highest.max(step.version);
+            step.highest = highest;
+        }
+    }
+
+    /// The oldest version that a read that begins at `at` may return.
+    fn at(&self, at: Nanos) -> i64 {
+        let place = self.0.partition_point(|step| step.at < at);
+        place.checked_sub(1).map_or(0, |before| self.0[before].highest)
+    }
+}
+
+/// A read that broke a promise.
+#[derive(Clone, Debug)]
+pub(crate) struct Stale {
+    pub(crate) life: Life,
+    pub(crate) read: Read,
+    pub(crate) row: i64,
+    pub(crate) version: i64,
+    pub(crate) expected: i64,
+    pub(crate) why: &'static str,
+}
+
+/// What a read came to.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// Stale within the bound of degraded mode, by this long.
+    pub(crate) bounded: Option<Nanos>,
+}
+
+/// A call that took long beyond its load.
+#[derive(Clone, Debug)]
+pub(crate) struct Slow {
+    pub(crate) life: Life,
+    pub(crate) what: String,
+    pub(crate) span: (Nanos, Nanos),
+    pub(crate) beyond: Nanos,
+}
+
+/// Everything that was told.
+pub(crate) struct Book {
+    degraded: Degraded,
+    pub(crate) reads: Vec<(Life, Read)>,
+    pub(crate) writes: Vec<(Life, Write)>,
+    commits: HashMap<(i64, i64), (Life, Commit)>,
+    returned: HashMap<(i64, i64), Told>,
+    pub(crate) in_force: Vec<(Life, i64, i64, Nanos)>,
+    stalls: HashMap<Life, Vec<(Nanos, Nanos)>>,
+    lates: Vec<(Life, Nanos, Nanos)>,
+    pub(crate) links: Vec<(Life, bool, Nanos)>,
+    /// When Redis may have lost something.
+    losses: Vec<(Nanos, Nanos)>,
+    everywhere: Vec<Floor>,
+    own: HashMap<(Life, i64), Floor>,
+    pub(crate) refused: u64,
+    pub(crate) killed_held: u64,
+    pub(crate) killed_unheld: u64,
+}
+
+impl Book {
+    pub(crate) fn new(degraded: Degraded) -> Self {
+        let rows = usize::try_from(ROWS).expect("there are few rows");
+        Self {
+            degraded,
+            reads: Vec::new(),
+            writes: Vec::new(),
+            commits: HashMap::new(),
+            returned: HashMap::new(),
+            in_force: Vec::new(),
+            stalls: HashMap::new(),
+            lates: Vec::new(),
+            links: Vec::new(),
+            losses: Vec::new(),
+            everywhere: vec![Floor::default(); rows],
+            own: HashMap::new(),
+            refused: 0,
+            killed_held: 0,
+            killed_unheld: 0,
+        }
+    }
+
+    /// Redis may have lost anything in this time.
+    pub(crate) fn lost(&mut self, from: Nanos, to: Nanos) {
+        self.losses.push((from, to));
+    }
+
+    /// Notes a fact. A read is judged by what is known so far; [`Book::judge_all`] judges it again.
+    pub(crate) fn note(&mut self, life: Life, fact: Fact) -> Option<Stale> {
+        match fact {
+            Fact::Read(read) => {
+                let stale = self.judge(life, &read).err();
+                self.reads.push((life, read));
+                return stale;
+            }
+            Fact::Commit(commit) => drop(self.commits.insert((commit.row, commit.version), (life, commit))),
+            Fact::Write(write) => {
+                let Commit { row, version, .. } = write.commit;
+                self.returned.insert((row, version), write.outcome);
+                self.own.entry((life, row)).or_default().add(write.end, version);
+                if write.outcome == Told::Applied {
+                    self.floor(row).add(write.end, version);
+                }
+                self.writes.push((life, write));
+            }
+            Fact::InForce { row, version, at } => {
+                self.floor(row).add(at, version);
+                self.in_force.push((life, row, version, at));
+            }
+            Fact::Stall(from, to) => self.stalls.entry(life).or_default().push((from, to)),
+            Fact::Late(from, to) => self.lates.push((life, from, to)),
+            Fact::Link { up, at } => self.links.push((life, up, at)),
+            Fact::Refused => self.refused += 1,
+            Fact::Counters(_) | Fact::Error(_) => {}
+        }
+        None
+    }
+
+    fn floor(&mut self, row: i64) -> &mut Floor {
+        &mut self.everywhere[usize::try_from(row).expect("a row's number")]
+    }
+
+    /// Looks for writers that died between their commit and their invalidation. Once, when all is told.
+    pub(crate) fn find_killed_writers(&mut self, has_ended: impl Fn(Life) -> bool) {
+        let unreturned =
+            self.commits.iter().filter(|(place, (life, _))| !self.returned.contains_key(*place) && has_ended(*life));
+        let unreturned: Vec<Commit> = unreturned.map(|(_, (_, commit))| commit.clone()).collect();
+        for commit in unreturned {
+            let held = commit.kind == Kind::HeldOrRefused
+                && commit.at - commit.begin < nanos(HOLD) / 2
+                && !self.losses.iter().any(|loss| loss.0 <= commit.at && loss.1 >= commit.begin);
+            if held {
+                self.killed_held += 1;
+                self.floor(commit.row).add(commit.at, commit.version);
+            } else {
+                self.killed_unheld += 1;
+            }
+        }
+    }
+
+    /// Judges all reads by all that is known.
+    pub(crate) fn judge_all(&self) -> (Vec<Stale>, Vec<Nanos>) {
+        let (mut stale, mut bounded) = (Vec::new(), Vec::new());
+        for (life, read) in &self.reads {
+            match self.judge(*life, read) {
+                Ok(verdict) => bounded.extend(verdict.bounded),
+                Err(found) => stale.push(found),
+            }
+        }
+        (stale, bounded)
+    }
+
+    fn judge(&self, life: Life, read: &Read) -> Result<Verdict, Stale> {
+        let mut verdict = Verdict::default();
+        for &(row, version) in &read.snapshot.rows {
+            let broken = |expected, why| Stale { life, read: read.clone(), row, version, expected, why };
+            let own = self.own.get(&(life, row)).map_or(0, |floor| floor.at(read.begin));
+            if version < own {
+                return Err(broken(own, "older than a write of the same instance that had returned"));
+            }
+            let place = usize::try_from(row).expect("a row's number");
+            let expected = self.everywhere[place].at(read.begin);
+            if version >= expected {
+                continue;
+            }
+            // What memory serves in an outage, this very process has loaded; anything else comes from Redis.
+            if !read.degraded || read.snapshot.life != life {
+                return Err(broken(expected, "with Redis in reach"));
+            }
+            if self.degraded == Degraded::Bypass {
+                return Err(broken(expected, "in degraded mode, which goes to the source here"));
+            }
+            let age = read.begin.saturating_sub(read.snapshot.begin);
+            if age > nanos(MAX_TTL) + SLACK + self.stalled(life, (read.snapshot.begin, read.begin)) {
+                return Err(broken(expected, "in degraded mode, and loaded longer ago than its bound"));
+            }
+            verdict.bounded = verdict.bounded.max(Some(age));
+        }
+        Ok(verdict)
+    }
+
+    /// For how much of this time the process did not run.
+    pub(crate) fn stalled(&self, life: Life, span: (Nanos, Nanos)) -> Nanos {
+        let stalls = self.stalls.get(&life).map_or(&[][..], Vec::as_slice);
+        stalls.iter().map(|&stall| overlap(span, stall)).sum()
+    }
+
+    /// The longest time in which a runtime did not turn although its process ran.
+    pub(crate) fn latest_runtime(&self) -> Nanos {
+        let late =
+            |&(life, from, to): &(Life, Nanos, Nanos)| (to - from).saturating_sub(self.stalled(life, (from, to)));
+        self.lates.iter().map(late).max().unwrap_or(0)
+    }
+
+    /// The calls that took longest beyond their loads, worst first.
+    pub(crate) fn slowest(&self) -> Vec<Slow> {
+        let reads = self.reads.iter().map(|(life, read)| {
+            let load = (read.snapshot.begin, read.snapshot.end);
+            let what = || format!("{:?} {:?}, degraded: {}", read.method, read.snapshot.rows, read.degraded);
+            self.slow(*life, (read.begin, read.end), load, what)
+        });
+        let writes = self.writes.iter().map(|(life, write)| {
+            let body = (write.commit.begin, write.commit.end);
+            let what = || format!("write {:?} {:?}", write.commit.kind, write.outcome);
+            self.slow(*life, (write.begin, write.end), body, what)
+        });
+        let mut slow: Vec<_> = reads.chain(writes).flatten().collect();
+        slow.sort_by_key(|slow| std::cmp::Reverse(slow.beyond));
+        slow
+    }
+
+    fn slow(
+        &self,
+        life: Life,
+        span: (Nanos, Nanos),
+        load: (Nanos, Nanos),
+        what: impl FnOnce() -> String,
+    ) -> Option<Slow> {
+        let raw = (span.1 - span.0) - overlap(span, load);
+        if raw < SLOW / 10 {
+            return None;
+        }
+        // What the load took is not counted twice.
+        let before = (span.0, load.0.clamp(span.0, span.1));
+        let after = (load.1.clamp(span.0, span.1), span.1);
+        let stalled = if overlap(span, load) == 0 {
+            self.stalled(life, span)
+        } else {
+            self.stalled(life, before) + self.stalled(life, after)
+        };
+        Some(Slow { life, what: what(), span, beyond: raw.saturating_sub(stalled) })
+    }
+
+    /// What happened to a row around a stale read.
+    pub(crate) fn history(&self, stale: &Stale) -> Vec<(Nanos, String)> {
+        let from = stale.version.saturating_sub(1);
+        let mut lines = Vec::new();
+        for (life, write) in &self.writes {
+            let commit = &write.commit;
+            if commit.row == stale.row && (from..=stale.expected + 1).contains(&commit.version) {
+                let (version, kind, outcome) = (commit.version, commit.kind, write.outcome);
+                let name = format!("life {life} version {version} ({kind:?})");
+                lines.push((write.begin, format!("{name}: write called")));
+                lines.push((commit.at, format!("{name}: committed")));
+                lines.push((write.end, format!("{name}: returned {outcome:?}")));
+            }
+        }
+        for (life, commit) in self.commits.values() {
+            let place = (commit.row, commit.version);
+            if commit.row == stale.row
+                && !self.returned.contains_key(&place)
+                && commit.version <= stale.expected + 1
+                && commit.version >= from
+            {
+                lines.push((
+                    commit.at,
+                    format!("life {life} version {} ({:?}): committed, never returned", commit.version, commit.kind),
+                ));
+            }
+        }
+        for (life, row, version, at) in &self.in_force {
+            if *row == stale.row && (from..=stale.expected + 1).contains(version) {
+                lines.push((*at, format!("life {life} version {version}: replayed")));
+            }
+        }
+        let (read, snapshot) = (&stale.read, &stale.read.snapshot);
+        let life = snapshot.life;
+        lines.push((
+            snapshot.begin,
+            format!("life {life} version {}: load begins, degraded: {}", stale.version, snapshot.degraded),
+        ));
+        lines.push((snapshot.end, format!("life {life} version {}: load ends", stale.version)));
+        lines.push((read.begin, format!("life {} {:?}: the stale read begins", stale.life, read.method)));
+        lines.push((read.end, format!("life {} {:?}: the stale read ends", stale.life, read.method)));
+        let last = lines.iter().map(|line| line.0).min().unwrap_or(0).min(snapshot.begin).saturating_sub(500_000_000);
+        for (life, up, at) in &self.links {
+            if (last..=read.end).contains(at) {
+                lines.push((*at, format!("life {life}: link {}", if *up { "up" } else { "down" })));
+            }
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fact::{Method, Snapshot};
+
+    const S: Nanos = 1_000_000_000;
+
+    fn write(version: i64, end: Nanos, outcome: Told) -> Fact {
+        let commit = Commit { row: 1, version, kind: Kind::Plain, begin: end - 3, at: end - 2, end: end - 1 };
+        Fact::Write(Write { commit, begin: end - 4, end, outcome })
+    }
+
+    fn read(version: i64, begin: Nanos, loaded: Nanos, degraded: bool) -> Read {
+        let snapshot = Snapshot {
+            rows: vec![(1, version)],
+            life: 9,
+            begin: loaded,
+            end: loaded + 1,
+            degraded,
+            padding: String::new(),
+        };
+        Read { method: Method::Row, begin, end: begin + 1, degraded, snapshot }
+    }
+
+    fn is_stale(book: &Book, life: Life, read: &Read) -> bool {
+        book.judge(life, read).is_err()
+    }
+
+    #[test]
+    fn a_read_is_stale_only_if_the_invalidation_had_returned_before_it_began() {
+        let mut book = Book::new(Degraded::Memory);
+        book.note(1, write(2, 10 * S, Told::Applied));
+        assert!(is_stale(&book, 2, &read(1, 10 * S + 1, 9 * S, false)));
+        assert!(!is_stale(&book, 2, &read(1, 10 * S, 9 * S, false)), "it had begun before");
+        assert!(!is_stale(&book, 2, &read(2, 11 * S, 9 * S, false)));
+    }
+
+    #[test]
+    fn facts_may_come_in_any_order() {
+        let mut book = Book::new(Degraded::Memory);
+        book.note(1, write(4, 20 * S, Told::Applied));
+        book.note(1, write(3, 30 * S, Told::Applied));
+        book.note(1, write(2, 10 * S, Told::Applied));
+        for (at, floor) in [(5, 0), (15, 2), (25, 4), (35, 4)] {
+            assert_eq!(book.everywhere[1].at(at * S), floor, "at {at}");
+        }
+    }
+
+    #[test]
+    fn what_is_journaled_counts_in_its_own_instance_at_once_and_elsewhere_after_the_replay() {
+        let mut book = Book::new(Degraded::Memory);
+        book.note(1, write(2, 10 * S, Told::Journaled));
+        assert!(is_stale(&book, 1, &read(1, 11 * S, 9 * S, true)));
+        assert!(!is_stale(&book, 2, &read(1, 11 * S, 9 * S, false)));
+        book.note(1, Fact::InForce { row: 1, version: 2, at: 12 * S });
+        assert!(is_stale(&book, 2, &read(1, 13 * S, 9 * S, false)));
+    }
+
+    #[test]
+    fn in_degraded_mode_the_bound_counts_or_nothing_is_stale() {
+        for (mode, is_bounded) in [(Degraded::Memory, true), (Degraded::Bypass, false)] {
+            let mut book = Book::new(mode);
+            book.note(1, write(2, 10 * S, Told::Applied));
+            assert_eq!(is_stale(&book, 9, &read(1, 11 * S, 10 * S - 1, true)), !is_bounded);
+            assert!(is_stale(&book, 2, &read(1, 11 * S, 10 * S - 1, true)), "loaded by another process");
+            assert!(is_stale(&book, 9, &read(1, 13 * S, 10 * S - 1, true)), "beyond the bound");
+        }
+    }
+
+    #[test]
+    fn a_killed_writer_counts_only_if_it_held_and_nothing_was_lost() {
+        let commit = |kind| Commit { row: 1, version: 2, kind, begin: 9 * S, at: 10 * S, end: 10 * S };
+        for (kind, loss, expected) in [
+            (Kind::HeldOrRefused, None, true),
+            (Kind::HeldOrRefused, Some((9 * S + 1, 9 * S + 2)), false),
+            (Kind::HeldOrRefused, Some((11 * S, 12 * S)), true),
+            (Kind::Held, None, false),
+            (Kind::Plain, None, false),
+        ] {
+            let mut book = Book::new(Degraded::Memory);
+            if let Some((from, to)) = loss {
+                book.lost(from, to);
+            }
+            book.note(1, Fact::Commit(commit(kind)));
+            book.find_killed_writers(|life| life == 1);
+            assert_eq!(is_stale(&book, 2, &read(1, 11 * S, 9 * S, false)), expected, "{kind:?} {loss:?}");
+        }
+    }
+
+    #[test]
+    fn a_slow_call_is_slow_beyond_its_load_and_its_stops() {
+        let mut book = Book::new(Degraded::Memory);
+        let mut slow = read(1, 10 * S, 10 * S + S / 10, false);
+        slow.end = 12 * S;
+        slow.snapshot.end = 11 * S;
+        book.note(1, Fact::Read(slow));
+        book.note(1, Fact::Stall(10 * S + S / 2, 11 * S + S / 2));
+        // Two seconds, of which 0.9 were the load, and half a second after it the process was stopped.
+        assert_eq!(book.slowest()[0].beyond, S * 6 / 10);
+    }
+}

@@ -1,0 +1,108 @@
+//! Breaks a running service over staleproof in every way it can, and looks for stale reads.
+//!
+//! A supervisor runs a Redis and some instances of a small service over one database, each behind a TCP proxy of its own.
+//! While they read and write, it kills, stops, cuts off, flushes, starves, rolls back and fails over what it can reach, at
+//! random from a seed. The instances only report what they did and when, by the machine's monotonic clock; the checker in
+//! the supervisor judges. The program ends with 1 if a promise was broken:
+//!
+//! - a read was stale after an invalidation that had returned `Applied`, or beyond the stated bound in degraded mode;
+//! - a caller saw an error of the cache;
+//! - a call took more than 250 ms beyond its load and the time in which its process did not run;
+//! - a journaled invalidation was not in force within 2 s of Redis being reachable from its instance.
+//!
+//! A further process, the reaper, ends everything when the supervisor ends, however that happens.
+
+mod checker;
+mod children;
+mod clock;
+mod fact;
+mod faults;
+mod instance;
+mod reaper;
+mod report;
+mod service;
+mod supervisor;
+mod world;
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+/// Breaks a running service over staleproof in every way it can, and looks for stale reads.
+#[derive(Clone, Debug, Parser)]
+struct Options {
+    /// How long to go on.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// What Redis consists of.
+    #[arg(long, value_enum, default_value_t = Topology::Single)]
+    topology: Topology,
+    /// Decides on the faults; printed, so that a run can be repeated.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many processes of the service.
+    #[arg(long, default_value_t = 3)]
+    instances: usize,
+    /// What carries an instance while Redis is out of its reach.
+    #[arg(long, value_enum, default_value_t = Degraded::Memory)]
+    degraded: Degraded,
+    /// Only these kinds of faults, by the names in the table.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Breaks the cache on purpose: the run has to fail.
+    #[arg(long, value_enum)]
+    broken: Option<Broken>,
+    /// A PostgreSQL, whose table `chaos_rows` is replaced; without it, a temporary SQLite.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Topology {
+    /// One server, and a replica to promote.
+    Single,
+    /// Not supported by the store yet.
+    Sentinel,
+    /// Not supported by the store yet.
+    Cluster,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+enum Degraded {
+    /// Memory, for at most [`MAX_TTL`] a value.
+    Memory,
+    /// The source.
+    Bypass,
+}
+
+/// The bound on staleness in degraded mode, as the instances set it.
+const MAX_TTL: Duration = Duration::from_secs(2);
+
+/// A cache that does not keep its promise, for tests of the checker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+enum Broken {
+    /// Some invalidations are claimed, but not done.
+    Skip,
+    /// The invalidation comes before the commit.
+    Early,
+}
+
+fn main() -> ExitCode {
+    // The roles that the program starts itself in.
+    match std::env::args().nth(1).as_deref() {
+        Some(instance::ROLE) => return instance::main(),
+        Some(reaper::ROLE) => return reaper::main(),
+        _ => {}
+    }
+    let options = Options::parse();
+    if options.topology != Topology::Single {
+        eprintln!("the Redis store does not support Sentinel and Cluster yet: --topology single is what there is");
+        return ExitCode::from(2);
+    }
+    if let Some(unknown) = options.only.iter().find(|name| !faults::NAMES.contains(&name.as_str())) {
+        eprintln!("no fault is called {unknown:?}: there are {}", faults::NAMES.join(", "));
+        return ExitCode::from(2);
+    }
+    supervisor::run(&options)
+}

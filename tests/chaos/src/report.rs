@@ -1,0 +1,242 @@
+//! The line a second, and the table at the end with the verdict.
+
+use std::{collections::HashMap, process::ExitCode};
+
+use crate::{
+    MAX_TTL,
+    checker::{Book, SLOW, Stale},
+    clock::{Nanos, millis, nanos},
+    fact::{Counters, Fact, Life, Told},
+    faults::Faults,
+    world::Reach,
+};
+
+/// Within this a journal has to be in force once Redis is reachable.
+const RECOVERY: Nanos = 2_000_000_000;
+
+/// How many violations of a kind are printed in full.
+const SHOWN: usize = 10;
+
+/// Counts as facts come in.
+#[derive(Default)]
+pub(crate) struct Tally {
+    counters: HashMap<Life, Counters>,
+    pub(crate) errors: Vec<(Life, String)>,
+    stale: usize,
+    reads: u64,
+    loaded: u64,
+    applied: u64,
+    journaled: u64,
+}
+
+impl Tally {
+    pub(crate) fn note(&mut self, book: &mut Book, life: Life, fact: Fact) {
+        match &fact {
+            Fact::Read(read) => {
+                self.reads += 1;
+                self.loaded += u64::from(read.snapshot.begin >= read.begin);
+            }
+            Fact::Write(write) if write.outcome == Told::Journaled => self.journaled += 1,
+            Fact::Write(_) => self.applied += 1,
+            Fact::Counters(counters) => drop(self.counters.insert(life, *counters)),
+            Fact::Error(error) => self.errors.push((life, error.clone())),
+            _ => {}
+        }
+        self.stale += usize::from(book.note(life, fact).is_some());
+    }
+
+    pub(crate) fn print_line(&mut self, second: u64, faults: &Faults) {
+        let Self { reads, loaded, applied, journaled, .. } = *self;
+        let hits = (reads - loaded) * 100 / reads.max(1);
+        println!(
+            "{second:>3} s {reads:>6} reads {hits:>3} % stored {applied:>5} applied {journaled:>4} journaled {:>3} stale {:>2} errors  {}",
+            self.stale,
+            self.errors.len(),
+            faults.names(),
+        );
+        (self.reads, self.loaded, self.applied, self.journaled) = (0, 0, 0, 0);
+    }
+
+    fn total(&self) -> Counters {
+        let mut total = Counters::default();
+        for life in self.counters.values() {
+            total.hits += life.hits;
+            total.misses += life.misses;
+            total.loads += life.loads;
+            total.joined += life.joined;
+            total.fills += life.fills;
+            total.refused += life.refused;
+            total.held += life.held;
+            total.degraded += life.degraded;
+            total.store_errors += life.store_errors;
+            total.applied += life.applied;
+            total.journaled += life.journaled;
+        }
+        total
+    }
+}
+
+/// What a run came to.
+pub(crate) struct Report<'a> {
+    pub(crate) seed: u64,
+    pub(crate) began: Nanos,
+    pub(crate) book: &'a Book,
+    pub(crate) tally: &'a Tally,
+    pub(crate) faults: &'a Faults,
+    pub(crate) reach: &'a [Reach],
+}
+
+impl Report<'_> {
+    /// Prints everything. Success if no promise was broken.
+    pub(crate) fn print(&self) -> ExitCode {
+        let (stale, bounded) = self.book.judge_all();
+        let slowest = self.book.slowest();
+        let too_slow = slowest.iter().filter(|slow| slow.beyond > SLOW).count();
+        let (recoveries, overdue) = self.recoveries();
+        stale.iter().take(SHOWN).for_each(|stale| self.print_history(stale));
+        for (life, error) in self.tally.errors.iter().take(SHOWN) {
+            println!("ERROR in life {life}: {error}");
+        }
+        self.faults.unexpected.iter().for_each(|what| println!("ERROR: {what}"));
+        for slow in slowest.iter().take(too_slow.min(SHOWN)) {
+            let (from, to) = slow.span;
+            println!(
+                "SLOW in life {}: {}; {:.1} ms beyond its load, from {} to {}",
+                slow.life,
+                slow.what,
+                millis(slow.beyond),
+                self.at(from),
+                self.at(to)
+            );
+            self.print_faults(from.saturating_sub(500_000_000), to);
+        }
+        overdue.iter().take(SHOWN).for_each(|overdue| println!("OVERDUE: {overdue}"));
+        self.print_table(&bounded);
+        for slow in slowest.iter().take(3) {
+            row(
+                "slow",
+                format!("{:.1} ms, life {} at {}: {}", millis(slow.beyond), slow.life, self.at(slow.span.0), slow.what),
+            );
+        }
+        let slowest = slowest.first().map_or(0, |slow| slow.beyond);
+        let errors = self.tally.errors.len() + self.faults.unexpected.len();
+        row("stale reads", stale.len());
+        row("errors shown to callers", errors);
+        row("slowest call beyond its load", format!("{:.1} ms ({too_slow} over 250 ms)", millis(slowest)));
+        row("runtime held up, at most", format!("{:.1} ms", millis(self.book.latest_runtime())));
+        let longest = recoveries.iter().max().map_or(0, |longest| *longest);
+        row(
+            "journal in force after reachable",
+            format!("{:.0} ms at most of {} ({} overdue)", millis(longest), recoveries.len(), overdue.len()),
+        );
+        let held = stale.is_empty() && errors == 0 && too_slow == 0 && overdue.is_empty();
+        println!("{} --seed {}", if held { "every promise held" } else { "BROKEN" }, self.seed);
+        if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    fn print_table(&self, bounded: &[Nanos]) {
+        let (book, total) = (self.book, self.tally.total());
+        println!("\nby kind");
+        let count = |told| book.writes.iter().filter(|(_, write)| write.outcome == told).count();
+        let degraded = book.reads.iter().filter(|(_, read)| read.degraded).count();
+        row("reads", format!("{}, of these {degraded} with Redis out of reach", book.reads.len()));
+        let tier = |is_degraded| {
+            let stored = |(_, read): &&(Life, crate::fact::Read)| {
+                read.degraded == is_degraded && read.snapshot.begin < read.begin
+            };
+            book.reads.iter().filter(stored).count()
+        };
+        row("stored values read", format!("{} from Redis, {} from memory in an outage", tier(false), tier(true)));
+        row(
+            "loads",
+            format!("{}, {} fills refused, {} calls found a quarantine", total.loads, total.refused, total.held),
+        );
+        row("store calls that failed", total.store_errors);
+        let (applied, journaled, unknown) = (count(Told::Applied), count(Told::Journaled), count(Told::Unknown));
+        row("writes applied", format!("{applied} ({} targets)", total.applied));
+        row("writes journaled", format!("{journaled} ({} targets)", total.journaled));
+        row("writes refused, outcome unknown", format!("{}, {unknown}", book.refused));
+        row(
+            "writers killed after the commit",
+            format!("{} held (judged), {} not", book.killed_held, book.killed_unheld),
+        );
+        for (name, count) in &self.faults.count {
+            row(&format!("fault {name}"), count);
+        }
+        row("keys evicted", self.faults.evicted);
+        let worst = bounded.iter().max().map_or(0, |worst| *worst);
+        let bound = MAX_TTL.as_millis();
+        row(
+            "old values within the degraded bound",
+            format!("{}, loaded at most {:.0} ms before (max_ttl {bound} ms)", bounded.len(), millis(worst)),
+        );
+    }
+
+    /// How long journaled invalidations took once Redis was reachable, and which took too long.
+    fn recoveries(&self) -> (Vec<Nanos>, Vec<String>) {
+        let mut in_force = HashMap::new();
+        for &(life, row, version, at) in &self.book.in_force {
+            in_force.insert((life, row, version), at);
+        }
+        let (mut took, mut overdue) = (Vec::new(), Vec::new());
+        for (life, write) in self.book.writes.iter().filter(|(_, write)| write.outcome == Told::Journaled) {
+            let commit = &write.commit;
+            let done = in_force.get(&(*life, commit.row, commit.version)).copied();
+            let mut longest = 0;
+            for &(reached, from, to) in self.reach {
+                let from = from.max(write.end);
+                let until = done.unwrap_or(Nanos::MAX).min(to);
+                if reached == *life && until > from {
+                    longest = longest.max((until - from).saturating_sub(self.book.stalled(*life, (from, until))));
+                }
+            }
+            took.push(longest);
+            if longest > RECOVERY {
+                overdue.push(format!(
+                    "row {} version {} of life {life}, journaled at {}: {:.0} ms after Redis was reachable, in force at {}",
+                    commit.row,
+                    commit.version,
+                    self.at(write.end),
+                    millis(longest),
+                    done.map_or("no time".to_owned(), |at| self.at(at)),
+                ));
+            }
+        }
+        (took, overdue)
+    }
+
+    fn print_history(&self, stale: &Stale) {
+        println!(
+            "\nSTALE at {}: life {} read version {} of row {}, and {} was due: {}",
+            self.at(stale.read.begin),
+            stale.life,
+            stale.version,
+            stale.row,
+            stale.expected,
+            stale.why
+        );
+        let mut lines = self.book.history(stale);
+        let from = lines.iter().map(|line| line.0).min().unwrap_or(0).saturating_sub(nanos(MAX_TTL) / 2);
+        let faults = self.faults.log.iter().filter(|(at, _)| (from..=stale.read.end).contains(at));
+        lines.extend(faults.map(|(at, what)| (*at, format!("FAULT {what}"))));
+        lines.sort();
+        lines.iter().for_each(|(at, what)| println!("  {} {what}", self.at(*at)));
+    }
+
+    fn print_faults(&self, from: Nanos, to: Nanos) {
+        for (at, what) in self.faults.log.iter().filter(|(at, _)| (from..=to).contains(at)) {
+            println!("  {} FAULT {what}", self.at(*at));
+        }
+    }
+
+    /// A moment of the run.
+    fn at(&self, at: Nanos) -> String {
+        #[allow(clippy::cast_precision_loss, reason = "for people to read")]
+        let seconds = (i128::from(at) - i128::from(self.began)) as f64 / 1e9;
+        format!("{seconds:.6}")
+    }
+}
+
+fn row(name: &str, value: impl std::fmt::Display) {
+    println!("  {name:<38} {value}");
+}
