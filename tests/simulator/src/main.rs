@@ -9,7 +9,7 @@ use simulator::{Backend, MISTAKES, Report, Settings, Simulator};
 
 const USAGE: &str = "\
 usage: simulator run     [--seed N] [--seeds N] [--steps N] [--seconds N] [--store redis|memory] [--real-scan]
-       simulator mutants [--seeds N] [--steps N]
+       simulator mutants [--seeds N] [--steps N] [--mutant TEXT]
        simulator replay  --seed N [--steps N] [--store redis|memory] [--mutant TEXT] [--trace] [--last N]";
 
 /// How many lines of a failure's history are printed.
@@ -151,7 +151,8 @@ fn mutants(arguments: &Arguments) -> bool {
     let seeds = if arguments.seeds == 1 { 40 } else { arguments.seeds };
     let mut all_caught = true;
     println!("{:<66} {:>10} {:>6}  stale serve", "mutant", "steps", "seed");
-    for mistake in MISTAKES {
+    let is_asked_for = |name: &str| arguments.mutant.as_ref().is_none_or(|text| name.contains(text.as_str()));
+    for mistake in MISTAKES.iter().filter(|mistake| is_asked_for(mistake.name)) {
         let simulator = if mistake.backend == Backend::Redis { &mut redis } else { &mut memory };
         let mut survived = 0;
         let caught = (1..=seeds).find_map(|seed| {

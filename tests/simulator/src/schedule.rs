@@ -71,7 +71,7 @@ impl Weather {
             1 => Self { trouble: 0.012, writes: 0.13, holds: 0.3, restarts: false },
             2 => Self { trouble: 0.03, writes: 0.20, holds: 0.3, restarts: false },
             3 => Self { trouble: 0.004, writes: 0.35, holds: 0.8, restarts: false },
-            _ => Self { trouble: 0.008, writes: 0.13, holds: 0.1, restarts: true },
+            _ => Self { trouble: 0.003, writes: 0.10, holds: 0.1, restarts: true },
         }
     }
 }

@@ -14,7 +14,7 @@ impl Schedule<'_> {
             return;
         }
         if self.weather.restarts && self.random.bool() {
-            return if self.random.f64() < 0.6 { self.server().save() } else { self.restart(true) };
+            return if self.random.f64() < 0.75 { self.server().save() } else { self.restart(true) };
         }
         match chance {
             ..0.45 => self.evict(),
