@@ -220,7 +220,9 @@ impl Report<'_> {
         let faults = self.faults.log.iter().filter(|(at, _)| (from..=stale.read.end).contains(at));
         lines.extend(faults.map(|(at, what)| (*at, format!("FAULT {what}"))));
         lines.sort();
-        lines.iter().for_each(|(at, what)| println!("  {} {what}", self.at(*at)));
+        for (at, what) in &lines {
+            println!("  {} {what}", self.at(*at));
+        }
     }
 
     fn print_faults(&self, from: Nanos, to: Nanos) {
