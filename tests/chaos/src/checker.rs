@@ -10,13 +10,16 @@
 //!   from the commit on, provided that the hold was there (the method refuses to write otherwise) and that Redis lost nothing between the
 //!   body's begin and the commit.
 //!
+//! - After a primary was demoted whose connections stay open, it still answers reads: nothing stale later than [`GRACE`], by when the
+//!   heartbeat has found out. Old values before that are counted.
+//!
 //! Times are those of the machine's monotonic clock, taken before a read begins and after an invalidation has returned. A fact that
 //! a killed process could not tell any more makes the judgement milder, never wrong.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::{
     Degraded, MAX_TTL,
@@ -30,6 +33,9 @@ pub(crate) const SLOW: Nanos = 250_000_000;
 
 /// A value's age in degraded mode is measured from its load's begin, and to the read's; in between lie a load and a fill.
 const SLACK: Nanos = 200_000_000;
+
+/// Within this an instance has noticed that its server is no primary any more.
+pub(crate) const GRACE: Nanos = 1_000_000_000;
 
 /// Versions and when no read may be older than they are any more, by time.
 #[derive(Debug, Default, Clone)]
@@ -77,6 +83,16 @@ pub(crate) struct Stale {
 pub(crate) struct Verdict {
     /// Stale within the bound of degraded mode, by this long.
     pub(crate) bounded: Option<Nanos>,
+    /// Stale on a server that had just been demoted, this long after.
+    pub(crate) demoted: Option<Nanos>,
+}
+
+/// What all reads came to.
+#[derive(Debug, Default)]
+pub(crate) struct Judgement {
+    pub(crate) stale: Vec<Stale>,
+    pub(crate) bounded: Vec<Nanos>,
+    pub(crate) demoted: Vec<Nanos>,
 }
 
 /// A call that took long beyond its load.
@@ -101,6 +117,10 @@ pub(crate) struct Book {
     pub(crate) links: Vec<(Life, bool, Nanos)>,
     /// When Redis may have lost something.
     losses: Vec<(Nanos, Nanos)>,
+    demotions: Vec<Nanos>,
+    places: HashMap<Life, usize>,
+    joined: Vec<(Life, Nanos)>,
+    pub(crate) inherited: u64,
     everywhere: Vec<Floor>,
     own: HashMap<(Life, i64), Floor>,
     pub(crate) refused: u64,
@@ -122,6 +142,10 @@ impl Book {
             lates: Vec::new(),
             links: Vec::new(),
             losses: Vec::new(),
+            demotions: Vec::new(),
+            places: HashMap::new(),
+            joined: Vec::new(),
+            inherited: 0,
             everywhere: vec![Floor::default(); rows],
             own: HashMap::new(),
             refused: 0,
@@ -133,6 +157,11 @@ impl Book {
     /// Redis may have lost anything in this time.
     pub(crate) fn lost(&mut self, from: Nanos, to: Nanos) {
         self.losses.push((from, to));
+    }
+
+    /// The primary was demoted, and some connections to it are still open.
+    pub(crate) fn demoted(&mut self, at: Nanos) {
+        self.demotions.push(at);
     }
 
     /// Notes a fact. A read is judged by what is known so far; [`Book::judge_all`] judges it again.
@@ -157,6 +186,8 @@ impl Book {
                 self.floor(row).add(at, version);
                 self.in_force.push((life, row, version, at));
             }
+            Fact::Began { place } => _ = self.places.insert(life, place),
+            Fact::Joined { at } => self.joined.push((life, at)),
             Fact::Stall(from, to) => self.stalls.entry(life).or_default().push((from, to)),
             Fact::Late(from, to) => self.lates.push((life, from, to)),
             Fact::Link { up, at } => self.links.push((life, up, at)),
@@ -188,16 +219,41 @@ impl Book {
         }
     }
 
-    /// Judges all reads by all that is known.
-    pub(crate) fn judge_all(&self) -> (Vec<Stale>, Vec<Nanos>) {
-        let (mut stale, mut bounded) = (Vec::new(), Vec::new());
-        for (life, read) in &self.reads {
-            match self.judge(*life, read) {
-                Ok(verdict) => bounded.extend(verdict.bounded),
-                Err(found) => stale.push(*found),
+    /// What a killed instance had journaled is in force when the next one in its place, and so on its file, has joined Redis. Once,
+    /// when all is told.
+    pub(crate) fn find_inherited(&mut self) {
+        let replayed: HashSet<_> = self.in_force.iter().map(|&(life, row, version, _)| (life, row, version)).collect();
+        let mut inherited = Vec::new();
+        for (life, write) in self.writes.iter().filter(|(_, write)| write.outcome == Told::Journaled) {
+            let (row, version) = (write.commit.row, write.commit.version);
+            let place = self.places.get(life);
+            let heirs = self.joined.iter().filter(|(heir, _)| heir > life && self.places.get(heir) == place);
+            if !replayed.contains(&(*life, row, version))
+                && place.is_some()
+                && let Some(at) = heirs.map(|(_, at)| *at).min()
+            {
+                inherited.push((row, version, at));
             }
         }
-        (stale, bounded)
+        for (row, version, at) in inherited {
+            self.inherited += 1;
+            self.floor(row).add(at, version);
+        }
+    }
+
+    /// Judges all reads by all that is known.
+    pub(crate) fn judge_all(&self) -> Judgement {
+        let mut all = Judgement::default();
+        for (life, read) in &self.reads {
+            match self.judge(*life, read) {
+                Ok(verdict) => {
+                    all.bounded.extend(verdict.bounded);
+                    all.demoted.extend(verdict.demoted);
+                }
+                Err(found) => all.stale.push(*found),
+            }
+        }
+        all
     }
 
     fn judge(&self, life: Life, read: &Read) -> Result<Verdict, Box<Stale>> {
@@ -211,6 +267,10 @@ impl Book {
             let place = usize::try_from(row).expect("a row's number");
             let expected = self.everywhere[place].at(read.begin);
             if version >= expected {
+                continue;
+            }
+            if let Some(after) = self.since_demotion(life, read.begin) {
+                verdict.demoted = verdict.demoted.max(Some(after));
                 continue;
             }
             // What memory serves in an outage, this very process has loaded; anything else comes from Redis.
@@ -227,6 +287,12 @@ impl Book {
             verdict.bounded = verdict.bounded.max(Some(age));
         }
         Ok(verdict)
+    }
+
+    /// How long ago the primary was demoted, if the reader need not have noticed.
+    fn since_demotion(&self, life: Life, at: Nanos) -> Option<Nanos> {
+        let since = self.demotions.iter().filter_map(|&demoted| at.checked_sub(demoted)).min()?;
+        (since < GRACE + self.stalled(life, (at - since, at))).then_some(since)
     }
 
     /// For how much of this time the process did not run.

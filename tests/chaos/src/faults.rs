@@ -7,13 +7,13 @@ use std::{collections::BTreeMap, time::Duration};
 use fastrand::Rng;
 
 use crate::{
-    checker::Book,
+    checker::{Book, GRACE},
     clock::{Nanos, nanos, now},
     world::{LinkState, World},
 };
 
 /// The kinds of faults, as the table calls them.
-pub(crate) const NAMES: [&str; 14] = [
+pub(crate) const NAMES: [&str; 15] = [
     "kill",
     "kill-held",
     "kill-unheld",
@@ -28,6 +28,7 @@ pub(crate) const NAMES: [&str; 14] = [
     "full",
     "old-dump",
     "promote",
+    "demote",
 ];
 
 /// What ends a fault, or is its next step.
@@ -170,7 +171,7 @@ impl Faults {
     fn break_redis(&mut self, name: &'static str, world: &mut World, book: &mut Book) -> bool {
         let is_busy =
             |undo: &Undo| matches!(undo, Undo::StartRedis | Undo::ContinueRedis | Undo::Memory | Undo::KillForDump);
-        if self.active.iter().any(|active| is_busy(&active.undo)) || (name == "promote" && !world.has_replica()) {
+        if self.active.iter().any(|active| is_busy(&active.undo)) || (name.ends_with("mote") && !world.has_replica()) {
             return false;
         }
         self.log.push((now(), format!("{name} begins")));
@@ -204,6 +205,11 @@ impl Faults {
             "old-dump" => {
                 world.primary.save();
                 self.last(name, 300..3_000, Undo::KillForDump);
+            }
+            "demote" => {
+                world.demote(|| self.rng.bool());
+                book.demoted(from);
+                book.lost(from - 1_000_000_000, now() + GRACE);
             }
             _ => {
                 world.promote(self.rng.bool());
