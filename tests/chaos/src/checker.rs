@@ -10,10 +10,16 @@
 //!   from the commit on, provided that the hold was there (the method refuses to write otherwise) and that Redis lost nothing between the
 //!   body's begin and the commit.
 //!
+//! - After a primary was demoted whose connections stay open, it still answers reads: nothing stale later than [`GRACE`], by when the
+//!   heartbeat has found out. Old values before that are counted.
+//!
 //! Times are those of the machine's monotonic clock, taken before a read begins and after an invalidation has returned. A fact that
 //! a killed process could not tell any more makes the judgement milder, never wrong.
 
-use std::collections::HashMap;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
 
 use crate::{
     Degraded, MAX_TTL,
@@ -27,6 +33,9 @@ pub(crate) const SLOW: Nanos = 250_000_000;
 
 /// A value's age in degraded mode is measured from its load's begin, and to the read's; in between lie a load and a fill.
 const SLACK: Nanos = 200_000_000;
+
+/// Within this an instance has noticed that its server is no primary any more.
+pub(crate) const GRACE: Nanos = 1_000_000_000;
 
 /// Versions and when no read may be older than they are any more, by time.
 #[derive(Debug, Default, Clone)]
@@ -74,6 +83,16 @@ pub(crate) struct Stale {
 pub(crate) struct Verdict {
     /// Stale within the bound of degraded mode, by this long.
     pub(crate) bounded: Option<Nanos>,
+    /// Stale on a server that had just been demoted, this long after.
+    pub(crate) demoted: Option<Nanos>,
+}
+
+/// What all reads came to.
+#[derive(Debug, Default)]
+pub(crate) struct Judgement {
+    pub(crate) stale: Vec<Stale>,
+    pub(crate) bounded: Vec<Nanos>,
+    pub(crate) demoted: Vec<Nanos>,
 }
 
 /// A call that took long beyond its load.
@@ -98,6 +117,10 @@ pub(crate) struct Book {
     pub(crate) links: Vec<(Life, bool, Nanos)>,
     /// When Redis may have lost something.
     losses: Vec<(Nanos, Nanos)>,
+    demotions: Vec<Nanos>,
+    places: HashMap<Life, usize>,
+    joined: Vec<(Life, Nanos)>,
+    pub(crate) inherited: u64,
     everywhere: Vec<Floor>,
     own: HashMap<(Life, i64), Floor>,
     pub(crate) refused: u64,
@@ -119,6 +142,10 @@ impl Book {
             lates: Vec::new(),
             links: Vec::new(),
             losses: Vec::new(),
+            demotions: Vec::new(),
+            places: HashMap::new(),
+            joined: Vec::new(),
+            inherited: 0,
             everywhere: vec![Floor::default(); rows],
             own: HashMap::new(),
             refused: 0,
@@ -132,8 +159,13 @@ impl Book {
         self.losses.push((from, to));
     }
 
+    /// The primary was demoted, and some connections to it are still open.
+    pub(crate) fn demoted(&mut self, at: Nanos) {
+        self.demotions.push(at);
+    }
+
     /// Notes a fact. A read is judged by what is known so far; [`Book::judge_all`] judges it again.
-    pub(crate) fn note(&mut self, life: Life, fact: Fact) -> Option<Stale> {
+    pub(crate) fn note(&mut self, life: Life, fact: Fact) -> Option<Box<Stale>> {
         match fact {
             Fact::Read(read) => {
                 let stale = self.judge(life, &read).err();
@@ -154,6 +186,8 @@ impl Book {
                 self.floor(row).add(at, version);
                 self.in_force.push((life, row, version, at));
             }
+            Fact::Began { place } => _ = self.places.insert(life, place),
+            Fact::Joined { at } => self.joined.push((life, at)),
             Fact::Stall(from, to) => self.stalls.entry(life).or_default().push((from, to)),
             Fact::Late(from, to) => self.lates.push((life, from, to)),
             Fact::Link { up, at } => self.links.push((life, up, at)),
@@ -185,22 +219,47 @@ impl Book {
         }
     }
 
-    /// Judges all reads by all that is known.
-    pub(crate) fn judge_all(&self) -> (Vec<Stale>, Vec<Nanos>) {
-        let (mut stale, mut bounded) = (Vec::new(), Vec::new());
-        for (life, read) in &self.reads {
-            match self.judge(*life, read) {
-                Ok(verdict) => bounded.extend(verdict.bounded),
-                Err(found) => stale.push(found),
+    /// What a killed instance had journaled is in force when the next one in its place, and so on its file, has joined Redis. Once,
+    /// when all is told.
+    pub(crate) fn find_inherited(&mut self) {
+        let replayed: HashSet<_> = self.in_force.iter().map(|&(life, row, version, _)| (life, row, version)).collect();
+        let mut inherited = Vec::new();
+        for (life, write) in self.writes.iter().filter(|(_, write)| write.outcome == Told::Journaled) {
+            let (row, version) = (write.commit.row, write.commit.version);
+            let place = self.places.get(life);
+            let heirs = self.joined.iter().filter(|(heir, _)| heir > life && self.places.get(heir) == place);
+            if !replayed.contains(&(*life, row, version))
+                && place.is_some()
+                && let Some(at) = heirs.map(|(_, at)| *at).min()
+            {
+                inherited.push((row, version, at));
             }
         }
-        (stale, bounded)
+        for (row, version, at) in inherited {
+            self.inherited += 1;
+            self.floor(row).add(at, version);
+        }
     }
 
-    fn judge(&self, life: Life, read: &Read) -> Result<Verdict, Stale> {
+    /// Judges all reads by all that is known.
+    pub(crate) fn judge_all(&self) -> Judgement {
+        let mut all = Judgement::default();
+        for (life, read) in &self.reads {
+            match self.judge(*life, read) {
+                Ok(verdict) => {
+                    all.bounded.extend(verdict.bounded);
+                    all.demoted.extend(verdict.demoted);
+                }
+                Err(found) => all.stale.push(*found),
+            }
+        }
+        all
+    }
+
+    fn judge(&self, life: Life, read: &Read) -> Result<Verdict, Box<Stale>> {
         let mut verdict = Verdict::default();
         for &(row, version) in &read.snapshot.rows {
-            let broken = |expected, why| Stale { life, read: read.clone(), row, version, expected, why };
+            let broken = |expected, why| Box::new(Stale { life, read: read.clone(), row, version, expected, why });
             let own = self.own.get(&(life, row)).map_or(0, |floor| floor.at(read.begin));
             if version < own {
                 return Err(broken(own, "older than a write of the same instance that had returned"));
@@ -208,6 +267,10 @@ impl Book {
             let place = usize::try_from(row).expect("a row's number");
             let expected = self.everywhere[place].at(read.begin);
             if version >= expected {
+                continue;
+            }
+            if let Some(after) = self.since_demotion(life, read.begin) {
+                verdict.demoted = verdict.demoted.max(Some(after));
                 continue;
             }
             // What memory serves in an outage, this very process has loaded; anything else comes from Redis.
@@ -224,6 +287,12 @@ impl Book {
             verdict.bounded = verdict.bounded.max(Some(age));
         }
         Ok(verdict)
+    }
+
+    /// How long ago the primary was demoted, if the reader need not have noticed.
+    fn since_demotion(&self, life: Life, at: Nanos) -> Option<Nanos> {
+        let since = self.demotions.iter().filter_map(|&demoted| at.checked_sub(demoted)).min()?;
+        (since < GRACE + self.stalled(life, (at - since, at))).then_some(since)
     }
 
     /// For how much of this time the process did not run.
@@ -326,107 +395,5 @@ impl Book {
             }
         }
         lines
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fact::{Method, Snapshot};
-
-    const S: Nanos = 1_000_000_000;
-
-    fn write(version: i64, end: Nanos, outcome: Told) -> Fact {
-        let commit = Commit { row: 1, version, kind: Kind::Plain, begin: end - 3, at: end - 2, end: end - 1 };
-        Fact::Write(Write { commit, begin: end - 4, end, outcome })
-    }
-
-    fn read(version: i64, begin: Nanos, loaded: Nanos, degraded: bool) -> Read {
-        let snapshot = Snapshot {
-            rows: vec![(1, version)],
-            life: 9,
-            begin: loaded,
-            end: loaded + 1,
-            degraded,
-            padding: String::new(),
-        };
-        Read { method: Method::Row, begin, end: begin + 1, degraded, snapshot }
-    }
-
-    fn is_stale(book: &Book, life: Life, read: &Read) -> bool {
-        book.judge(life, read).is_err()
-    }
-
-    #[test]
-    fn a_read_is_stale_only_if_the_invalidation_had_returned_before_it_began() {
-        let mut book = Book::new(Degraded::Memory);
-        book.note(1, write(2, 10 * S, Told::Applied));
-        assert!(is_stale(&book, 2, &read(1, 10 * S + 1, 9 * S, false)));
-        assert!(!is_stale(&book, 2, &read(1, 10 * S, 9 * S, false)), "it had begun before");
-        assert!(!is_stale(&book, 2, &read(2, 11 * S, 9 * S, false)));
-    }
-
-    #[test]
-    fn facts_may_come_in_any_order() {
-        let mut book = Book::new(Degraded::Memory);
-        book.note(1, write(4, 20 * S, Told::Applied));
-        book.note(1, write(3, 30 * S, Told::Applied));
-        book.note(1, write(2, 10 * S, Told::Applied));
-        for (at, floor) in [(5, 0), (15, 2), (25, 4), (35, 4)] {
-            assert_eq!(book.everywhere[1].at(at * S), floor, "at {at}");
-        }
-    }
-
-    #[test]
-    fn what_is_journaled_counts_in_its_own_instance_at_once_and_elsewhere_after_the_replay() {
-        let mut book = Book::new(Degraded::Memory);
-        book.note(1, write(2, 10 * S, Told::Journaled));
-        assert!(is_stale(&book, 1, &read(1, 11 * S, 9 * S, true)));
-        assert!(!is_stale(&book, 2, &read(1, 11 * S, 9 * S, false)));
-        book.note(1, Fact::InForce { row: 1, version: 2, at: 12 * S });
-        assert!(is_stale(&book, 2, &read(1, 13 * S, 9 * S, false)));
-    }
-
-    #[test]
-    fn in_degraded_mode_the_bound_counts_or_nothing_is_stale() {
-        for (mode, is_bounded) in [(Degraded::Memory, true), (Degraded::Bypass, false)] {
-            let mut book = Book::new(mode);
-            book.note(1, write(2, 10 * S, Told::Applied));
-            assert_eq!(is_stale(&book, 9, &read(1, 11 * S, 10 * S - 1, true)), !is_bounded);
-            assert!(is_stale(&book, 2, &read(1, 11 * S, 10 * S - 1, true)), "loaded by another process");
-            assert!(is_stale(&book, 9, &read(1, 13 * S, 10 * S - 1, true)), "beyond the bound");
-        }
-    }
-
-    #[test]
-    fn a_killed_writer_counts_only_if_it_held_and_nothing_was_lost() {
-        let commit = |kind| Commit { row: 1, version: 2, kind, begin: 9 * S, at: 10 * S, end: 10 * S };
-        for (kind, loss, expected) in [
-            (Kind::HeldOrRefused, None, true),
-            (Kind::HeldOrRefused, Some((9 * S + 1, 9 * S + 2)), false),
-            (Kind::HeldOrRefused, Some((11 * S, 12 * S)), true),
-            (Kind::Held, None, false),
-            (Kind::Plain, None, false),
-        ] {
-            let mut book = Book::new(Degraded::Memory);
-            if let Some((from, to)) = loss {
-                book.lost(from, to);
-            }
-            book.note(1, Fact::Commit(commit(kind)));
-            book.find_killed_writers(|life| life == 1);
-            assert_eq!(is_stale(&book, 2, &read(1, 11 * S, 9 * S, false)), expected, "{kind:?} {loss:?}");
-        }
-    }
-
-    #[test]
-    fn a_slow_call_is_slow_beyond_its_load_and_its_stops() {
-        let mut book = Book::new(Degraded::Memory);
-        let mut slow = read(1, 10 * S, 10 * S + S / 10, false);
-        slow.end = 12 * S;
-        slow.snapshot.end = 11 * S;
-        book.note(1, Fact::Read(slow));
-        book.note(1, Fact::Stall(10 * S + S / 2, 11 * S + S / 2));
-        // Two seconds, of which 0.9 were the load, and half a second after it the process was stopped.
-        assert_eq!(book.slowest()[0].beyond, S * 6 / 10);
     }
 }

@@ -10,6 +10,14 @@ pub(crate) type Life = u32;
 /// Something that happened in an instance.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Fact {
+    /// The instance in this place has begun to work.
+    Began {
+        place: usize,
+    },
+    /// It has joined Redis for the first time: what an earlier life has left in the journal's file is in force.
+    Joined {
+        at: Nanos,
+    },
     Read(Read),
     Commit(Commit),
     Write(Write),

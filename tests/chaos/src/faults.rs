@@ -7,13 +7,13 @@ use std::{collections::BTreeMap, time::Duration};
 use fastrand::Rng;
 
 use crate::{
-    checker::Book,
+    checker::{Book, GRACE},
     clock::{Nanos, nanos, now},
     world::{LinkState, World},
 };
 
 /// The kinds of faults, as the table calls them.
-pub(crate) const NAMES: [&str; 14] = [
+pub(crate) const NAMES: [&str; 15] = [
     "kill",
     "kill-held",
     "kill-unheld",
@@ -28,6 +28,7 @@ pub(crate) const NAMES: [&str; 14] = [
     "full",
     "old-dump",
     "promote",
+    "demote",
 ];
 
 /// What ends a fault, or is its next step.
@@ -87,7 +88,7 @@ impl Faults {
         self.bury(world);
         while let Some(due) = self.active.iter().position(|active| active.until <= now()) {
             let active = self.active.swap_remove(due);
-            self.undo(active, world, book);
+            self.undo(&active, world, book);
         }
         if now() >= self.next {
             self.next = now() + self.rng.u64(50_000_000..900_000_000);
@@ -99,7 +100,7 @@ impl Faults {
     /// Ends all of them, and begins no more.
     pub(crate) fn heal(&mut self, world: &mut World, book: &mut Book) {
         while let Some(active) = self.active.pop() {
-            self.undo(active, world, book);
+            self.undo(&active, world, book);
         }
         self.bury(world);
     }
@@ -170,7 +171,7 @@ impl Faults {
     fn break_redis(&mut self, name: &'static str, world: &mut World, book: &mut Book) -> bool {
         let is_busy =
             |undo: &Undo| matches!(undo, Undo::StartRedis | Undo::ContinueRedis | Undo::Memory | Undo::KillForDump);
-        if self.active.iter().any(|active| is_busy(&active.undo)) || (name == "promote" && !world.has_replica()) {
+        if self.active.iter().any(|active| is_busy(&active.undo)) || (name.ends_with("mote") && !world.has_replica()) {
             return false;
         }
         self.log.push((now(), format!("{name} begins")));
@@ -192,18 +193,23 @@ impl Faults {
             }
             "evict" => {
                 let room = memory(world) - self.rng.u64(0..80_000);
-                self.limit_memory(world, "allkeys-lru", &room.to_string());
+                limit_memory(world, "allkeys-lru", &room.to_string());
                 self.last(name, 500..3_000, Undo::Memory);
             }
             "full" => {
                 world.redis_goes();
                 let policy = if self.rng.bool() { "allkeys-lru" } else { "noeviction" };
-                self.limit_memory(world, policy, "1mb");
+                limit_memory(world, policy, "1mb");
                 self.last(name, 100..1_500, Undo::Memory);
             }
             "old-dump" => {
                 world.primary.save();
                 self.last(name, 300..3_000, Undo::KillForDump);
+            }
+            "demote" => {
+                world.demote(|| self.rng.bool());
+                book.demoted(from);
+                book.lost(from - 1_000_000_000, now() + GRACE);
             }
             _ => {
                 world.promote(self.rng.bool());
@@ -215,18 +221,13 @@ impl Faults {
         true
     }
 
-    fn limit_memory(&mut self, world: &World, policy: &str, limit: &str) {
-        world.redis(&["CONFIG", "SET", "maxmemory-policy", policy]);
-        world.redis(&["CONFIG", "SET", "maxmemory", limit]);
-    }
-
     fn last(&mut self, name: &'static str, millis: std::ops::Range<u64>, undo: Undo) {
         let lasts = Duration::from_millis(self.rng.u64(millis));
         let since = now();
         self.active.push(Active { name, since, until: since + nanos(lasts), undo });
     }
 
-    fn undo(&mut self, active: Active, world: &mut World, book: &mut Book) {
+    fn undo(&mut self, active: &Active, world: &mut World, book: &mut Book) {
         match active.undo {
             Undo::StartInstance(place) => world.start_instance(place),
             Undo::Continue(place) => world.continue_instance(place),
@@ -256,6 +257,11 @@ impl Faults {
         }
         self.log.push((now(), format!("{} ends", active.name)));
     }
+}
+
+fn limit_memory(world: &World, policy: &str, limit: &str) {
+    world.redis(&["CONFIG", "SET", "maxmemory-policy", policy]);
+    world.redis(&["CONFIG", "SET", "maxmemory", limit]);
 }
 
 fn memory(world: &World) -> u64 {

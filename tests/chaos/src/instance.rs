@@ -6,6 +6,7 @@
 use std::{
     collections::HashMap,
     io::{BufWriter, Write as _},
+    path::PathBuf,
     process::ExitCode,
     sync::{
         Arc, Mutex, PoisonError,
@@ -18,7 +19,10 @@ use std::{
 
 use rustix::process::{Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
-use staleproof::{Cache, Event, Outcome, Target};
+use staleproof::{
+    Cache, Event, Outcome, Target,
+    redis::{RedisConfig, RedisStore},
+};
 use tokio::time::sleep;
 
 use crate::{
@@ -37,7 +41,10 @@ const WRITERS: usize = 3;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Setup {
     pub(crate) life: Life,
+    pub(crate) place: usize,
     pub(crate) redis: String,
+    /// Belongs to the place, so that the next life replays what this one has left.
+    pub(crate) journal: PathBuf,
     pub(crate) database: String,
     pub(crate) degraded: Degraded,
     pub(crate) broken: Option<Broken>,
@@ -185,8 +192,11 @@ async fn run(setup: Setup, teller: Teller) {
         Degraded::Bypass => staleproof::Degraded::Bypass,
     };
     let db = service::open(&setup.database).await.expect("the database is there");
-    let cache = Cache::builder().namespace("chaos").redis(setup.redis).degraded(degraded).connect().await;
-    let cache = cache.expect("a Redis that is away is no error");
+    let config = RedisConfig::new(setup.redis).namespace("chaos").journal_file(setup.journal);
+    let store = RedisStore::connect(config).await.expect("a Redis that is away is no error");
+    let cache = Cache::builder().namespace("chaos").store(Arc::new(store)).degraded(degraded).build();
+    let cache = cache.expect("the settings are good");
+    teller.tell(Fact::Began { place: setup.place });
     let service = Service { db, cache, life: setup.life, teller };
     let instance = Arc::new(Instance {
         service,
@@ -197,6 +207,7 @@ async fn run(setup: Setup, teller: Teller) {
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(Arc::clone(&instance).follow_events());
     tasks.spawn(Arc::clone(&instance).count());
+    tokio::spawn(Arc::clone(&instance).await_joining());
     tasks.spawn(watch_the_runtime(instance.service.teller.clone()));
     for _ in 0..READERS {
         tasks.spawn(Arc::clone(&instance).read());
@@ -307,12 +318,21 @@ impl Instance {
         }
     }
 
+    async fn await_joining(self: Arc<Self>) {
+        self.await_link().await;
+        self.service.teller.tell(Fact::Joined { at: now() });
+    }
+
     /// The link is up only when nothing is left to replay.
     async fn await_replay(self: Arc<Self>, commit: Commit) {
+        self.await_link().await;
+        self.service.teller.tell(Fact::InForce { row: commit.row, version: commit.version, at: now() });
+    }
+
+    async fn await_link(&self) {
         while self.service.is_degraded() {
             sleep(Duration::from_millis(5)).await;
         }
-        self.service.teller.tell(Fact::InForce { row: commit.row, version: commit.version, at: now() });
     }
 
     async fn count(self: Arc<Self>) {

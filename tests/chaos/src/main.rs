@@ -53,7 +53,7 @@ struct Options {
     /// Breaks the cache on purpose: the run has to fail.
     #[arg(long, value_enum)]
     broken: Option<Broken>,
-    /// A PostgreSQL, whose table `chaos_rows` is replaced; without it, a temporary SQLite.
+    /// The URL of a database server, whose table `chaos_rows` is replaced. Without it, a temporary file.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database: Option<String>,
 }

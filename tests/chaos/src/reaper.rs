@@ -19,6 +19,7 @@ pub(crate) const ROLE: &str = "__reaper";
 pub(crate) struct Reaper(ChildStdin);
 
 impl Reaper {
+    #[allow(clippy::zombie_processes, reason = "it ends after this process")]
     pub(crate) fn start() -> Self {
         let mut command = Command::new(std::env::current_exe().expect("a program has a path"));
         command.arg(ROLE).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);

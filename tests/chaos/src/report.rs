@@ -4,7 +4,7 @@ use std::{collections::HashMap, process::ExitCode};
 
 use crate::{
     MAX_TTL,
-    checker::{Book, SLOW, Stale},
+    checker::{Book, Judgement, SLOW, Stale},
     clock::{Nanos, millis, nanos},
     fact::{Counters, Fact, Life, Told},
     faults::Faults,
@@ -89,7 +89,8 @@ pub(crate) struct Report<'a> {
 impl Report<'_> {
     /// Prints everything. Success if no promise was broken.
     pub(crate) fn print(&self) -> ExitCode {
-        let (stale, bounded) = self.book.judge_all();
+        let judgement = self.book.judge_all();
+        let stale = &judgement.stale;
         let slowest = self.book.slowest();
         let too_slow = slowest.iter().filter(|slow| slow.beyond > SLOW).count();
         let (recoveries, overdue) = self.recoveries();
@@ -111,7 +112,7 @@ impl Report<'_> {
             self.print_faults(from.saturating_sub(500_000_000), to);
         }
         overdue.iter().take(SHOWN).for_each(|overdue| println!("OVERDUE: {overdue}"));
-        self.print_table(&bounded);
+        self.print_table(&judgement);
         for slow in slowest.iter().take(3) {
             row(
                 "slow",
@@ -134,7 +135,8 @@ impl Report<'_> {
         if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    fn print_table(&self, bounded: &[Nanos]) {
+    fn print_table(&self, judgement: &Judgement) {
+        let bounded = &judgement.bounded;
         let (book, total) = (self.book, self.tally.total());
         println!("\nby kind");
         let count = |told| book.writes.iter().filter(|(_, write)| write.outcome == told).count();
@@ -163,12 +165,18 @@ impl Report<'_> {
         for (name, count) in &self.faults.count {
             row(&format!("fault {name}"), count);
         }
+        row("journaled by the killed, replayed", format!("{} by the next in their places", book.inherited));
         row("keys evicted", self.faults.evicted);
         let worst = bounded.iter().max().map_or(0, |worst| *worst);
         let bound = MAX_TTL.as_millis();
         row(
             "old values within the degraded bound",
             format!("{}, loaded at most {:.0} ms before (max_ttl {bound} ms)", bounded.len(), millis(worst)),
+        );
+        let last = judgement.demoted.iter().max().map_or(0, |last| *last);
+        row(
+            "old values right after a demotion",
+            format!("{}, the last one {:.0} ms after", judgement.demoted.len(), millis(last)),
         );
     }
 
@@ -220,7 +228,9 @@ impl Report<'_> {
         let faults = self.faults.log.iter().filter(|(at, _)| (from..=stale.read.end).contains(at));
         lines.extend(faults.map(|(at, what)| (*at, format!("FAULT {what}"))));
         lines.sort();
-        lines.iter().for_each(|(at, what)| println!("  {} {what}", self.at(*at)));
+        for (at, what) in &lines {
+            println!("  {} {what}", self.at(*at));
+        }
     }
 
     fn print_faults(&self, from: Nanos, to: Nanos) {

@@ -52,6 +52,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     while let Ok((life, fact)) = told.recv() {
         tally.note(&mut book, life, fact);
     }
+    book.find_inherited();
     book.find_killed_writers(|life| !alive.contains(&life));
     Report { seed, began, book: &book, tally: &tally, faults: &faults, reach: &reach }.print()
 }

@@ -70,8 +70,15 @@ impl World {
         let primary = server(&mut reaper, None)?;
         let replica = server(&mut reaper, Some(&primary))?;
         let (facts, told) = channel();
-        let setup =
-            Setup { life: 0, redis: String::new(), database, degraded: options.degraded, broken: options.broken };
+        let setup = Setup {
+            life: 0,
+            place: 0,
+            redis: String::new(),
+            journal: PathBuf::new(),
+            database,
+            degraded: options.degraded,
+            broken: options.broken,
+        };
         let places = (0..options.instances).map(|_| Place::behind(&primary)).collect();
         let mut world = Self {
             places,
@@ -93,6 +100,8 @@ impl World {
 
     pub(crate) fn start_instance(&mut self, place: usize) {
         self.setup.life += 1;
+        self.setup.place = place;
+        self.setup.journal = self.folder.join(format!("journal-{place}"));
         let place = &mut self.places[place];
         let setup = Setup { redis: format!("redis://127.0.0.1:{}", place.proxy.port()), ..self.setup.clone() };
         place.instance = Some(Instance::start(&setup, &self.facts, &mut self.reaper));
@@ -158,7 +167,7 @@ impl World {
         self.replica.cli(&["INFO", "replication"]).contains("master_link_status:up")
     }
 
-    /// The primary is killed or stops answering, and the replica takes its place.
+    /// The replica takes the primary's place, which dies or hangs; all links are led to it.
     pub(crate) fn promote(&mut self, kills: bool) {
         self.redis_goes();
         self.all_cut = true;
@@ -168,8 +177,7 @@ impl World {
         } else {
             self.primary.stop();
         }
-        assert_eq!(self.replica.cli(&["REPLICAOF", "NO", "ONE"]), "+OK", "a replica can be promoted");
-        std::mem::swap(&mut self.primary, &mut self.replica);
+        self.switch();
         self.all_cut = false;
         for place in &self.places {
             place.proxy.redirect(self.primary.address());
@@ -180,6 +188,28 @@ impl World {
             self.reaper.forget(pid);
         }
         self.replica = server(&mut self.reaper, Some(&self.primary)).expect("there was one before");
+    }
+
+    /// The replica takes the primary's place, which becomes its replica. Only the links of `told` are closed; the others still
+    /// lead to a server that answers reads.
+    pub(crate) fn demote(&mut self, mut told: impl FnMut() -> bool) {
+        self.redis_goes();
+        // First, so that there are never two that take writes.
+        self.redis(&["REPLICAOF", "127.0.0.1", &self.replica.port().to_string()]);
+        self.switch();
+        for place in &self.places {
+            if told() {
+                place.proxy.redirect(self.primary.address());
+            } else {
+                place.proxy.lead(self.primary.address());
+            }
+        }
+        self.redis_is_good = true;
+    }
+
+    fn switch(&mut self) {
+        assert_eq!(self.replica.cli(&["REPLICAOF", "NO", "ONE"]), "+OK", "a replica can be promoted");
+        std::mem::swap(&mut self.primary, &mut self.replica);
     }
 
     /// Notes from where Redis has become reachable.

@@ -61,6 +61,12 @@ impl Proxy {
         self.state.set(Mode::close_all);
     }
 
+    /// New connections lead to another address; those that are open stay where they are, as after a failover that only new
+    /// connections hear of.
+    pub fn lead(&self, to: SocketAddr) {
+        *self.state.to.lock().expect("no thread of the proxy panics") = to;
+    }
+
     /// Passes nothing on from now on; connections stay open.
     pub fn freeze(&self) {
         self.state.set(|mode| mode.is_frozen = true);

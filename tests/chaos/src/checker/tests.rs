@@ -1,0 +1,98 @@
+use super::*;
+use crate::fact::{Method, Snapshot};
+
+const S: Nanos = 1_000_000_000;
+
+fn write(version: i64, end: Nanos, outcome: Told) -> Fact {
+    let commit = Commit { row: 1, version, kind: Kind::Plain, begin: end - 3, at: end - 2, end: end - 1 };
+    Fact::Write(Write { commit, begin: end - 4, end, outcome })
+}
+
+fn read(version: i64, begin: Nanos, loaded: Nanos, degraded: bool) -> Read {
+    let snapshot = Snapshot {
+        rows: vec![(1, version)],
+        life: 9,
+        begin: loaded,
+        end: loaded + 1,
+        degraded,
+        padding: String::new(),
+    };
+    Read { method: Method::Row, begin, end: begin + 1, degraded, snapshot }
+}
+
+fn is_stale(book: &Book, life: Life, read: &Read) -> bool {
+    book.judge(life, read).is_err()
+}
+
+#[test]
+fn a_read_is_stale_only_if_the_invalidation_had_returned_before_it_began() {
+    let mut book = Book::new(Degraded::Memory);
+    book.note(1, write(2, 10 * S, Told::Applied));
+    assert!(is_stale(&book, 2, &read(1, 10 * S + 1, 9 * S, false)));
+    assert!(!is_stale(&book, 2, &read(1, 10 * S, 9 * S, false)), "it had begun before");
+    assert!(!is_stale(&book, 2, &read(2, 11 * S, 9 * S, false)));
+}
+
+#[test]
+fn facts_may_come_in_any_order() {
+    let mut book = Book::new(Degraded::Memory);
+    book.note(1, write(4, 20 * S, Told::Applied));
+    book.note(1, write(3, 30 * S, Told::Applied));
+    book.note(1, write(2, 10 * S, Told::Applied));
+    for (at, floor) in [(5, 0), (15, 2), (25, 4), (35, 4)] {
+        assert_eq!(book.everywhere[1].at(at * S), floor, "at {at}");
+    }
+}
+
+#[test]
+fn what_is_journaled_counts_in_its_own_instance_at_once_and_elsewhere_after_the_replay() {
+    let mut book = Book::new(Degraded::Memory);
+    book.note(1, write(2, 10 * S, Told::Journaled));
+    assert!(is_stale(&book, 1, &read(1, 11 * S, 9 * S, true)));
+    assert!(!is_stale(&book, 2, &read(1, 11 * S, 9 * S, false)));
+    book.note(1, Fact::InForce { row: 1, version: 2, at: 12 * S });
+    assert!(is_stale(&book, 2, &read(1, 13 * S, 9 * S, false)));
+}
+
+#[test]
+fn in_degraded_mode_the_bound_counts_or_nothing_is_stale() {
+    for (mode, is_bounded) in [(Degraded::Memory, true), (Degraded::Bypass, false)] {
+        let mut book = Book::new(mode);
+        book.note(1, write(2, 10 * S, Told::Applied));
+        assert_eq!(is_stale(&book, 9, &read(1, 11 * S, 10 * S - 1, true)), !is_bounded);
+        assert!(is_stale(&book, 2, &read(1, 11 * S, 10 * S - 1, true)), "loaded by another process");
+        assert!(is_stale(&book, 9, &read(1, 13 * S, 10 * S - 1, true)), "beyond the bound");
+    }
+}
+
+#[test]
+fn a_killed_writer_counts_only_if_it_held_and_nothing_was_lost() {
+    let commit = |kind| Commit { row: 1, version: 2, kind, begin: 9 * S, at: 10 * S, end: 10 * S };
+    for (kind, loss, expected) in [
+        (Kind::HeldOrRefused, None, true),
+        (Kind::HeldOrRefused, Some((9 * S + 1, 9 * S + 2)), false),
+        (Kind::HeldOrRefused, Some((11 * S, 12 * S)), true),
+        (Kind::Held, None, false),
+        (Kind::Plain, None, false),
+    ] {
+        let mut book = Book::new(Degraded::Memory);
+        if let Some((from, to)) = loss {
+            book.lost(from, to);
+        }
+        book.note(1, Fact::Commit(commit(kind)));
+        book.find_killed_writers(|life| life == 1);
+        assert_eq!(is_stale(&book, 2, &read(1, 11 * S, 9 * S, false)), expected, "{kind:?} {loss:?}");
+    }
+}
+
+#[test]
+fn a_slow_call_is_slow_beyond_its_load_and_its_stops() {
+    let mut book = Book::new(Degraded::Memory);
+    let mut slow = read(1, 10 * S, 10 * S + S / 10, false);
+    slow.end = 12 * S;
+    slow.snapshot.end = 11 * S;
+    book.note(1, Fact::Read(slow));
+    book.note(1, Fact::Stall(10 * S + S / 2, 11 * S + S / 2));
+    // Two seconds, of which 0.9 were the load, and half a second after it the process was stopped.
+    assert_eq!(book.slowest()[0].beyond, S * 6 / 10);
+}
