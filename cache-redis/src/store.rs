@@ -34,6 +34,9 @@ use crate::{
 /// How often an ACQUIRE fences and asks again before it gives up.
 const FENCES: usize = 3;
 
+/// How long tokens live under which nothing is stored yet, and at least: what loads take, and by far.
+const YOUNG: Duration = Duration::from_secs(10 * 60);
+
 /// Redis takes 512 MB by default, which is far beyond what a bounded call can carry.
 const LARGEST: usize = (512 << 20) - HEAD;
 
@@ -104,7 +107,7 @@ impl RedisStore {
         if matches!(purpose, Purpose::Refresh(_)) {
             self.names.write_beside(&mut command, key);
         }
-        command.arg(incarnation).arg(self.nonces.next()).arg(millis(lasts)).arg(millis(self.token_ttl));
+        command.arg(incarnation).arg(self.nonces.next()).arg(millis(lasts)).arg(millis(YOUNG.min(self.token_ttl)));
         command.arg(known.as_ref().map_or(&[][..], |id| &id.0));
         command
     }
@@ -133,7 +136,8 @@ impl RedisStore {
         }
         command.arg(&entry::head(b'L', lease));
         entry::write_value(&mut command, lease, payload);
-        command.arg(millis(ttl.min(MAX_TTL)));
+        let ttl = ttl.min(MAX_TTL);
+        command.arg(millis(ttl)).arg(millis((2 * ttl).max(YOUNG).min(self.token_ttl)));
         if let Some(id) = lease.replaces {
             command.arg(&id.0);
         }
