@@ -17,7 +17,7 @@ use cache_core::{
     store::{Acquired, Filled, HolderId, Lease, LeaseId, Link as Status, Payload, Purpose, Read, StoreError},
 };
 use redis::{Cmd, Value};
-use tokio::{sync::watch, task::AbortHandle};
+use tokio::sync::watch;
 
 use crate::{
     config::RedisConfig,
@@ -26,7 +26,7 @@ use crate::{
     error::{ConnectError, NotBytes, TooLarge, UnexpectedReply},
     invalidate,
     journal::{Item, JournalFile},
-    link::Link,
+    link::{Keeper, Link},
     name::Names,
     script::SCRIPTS,
 };
@@ -48,6 +48,8 @@ const LARGEST: usize = (512 << 20) - HEAD;
 /// It reconnects by itself. While it is out of reach, calls fail at once, and invalidations are queued; they are
 /// replayed before anything is read again. Dropping the store closes the connection.
 ///
+/// It may outlive the runtime that it was connected on: the first call on another one reconnects there.
+///
 /// ```no_run
 /// # async fn example() -> Result<(), cache_redis::ConnectError> {
 /// use cache_redis::{RedisConfig, RedisStore};
@@ -61,7 +63,7 @@ pub struct RedisStore {
     names: Names,
     nonces: Nonces,
     token_ttl: Duration,
-    keeper: AbortHandle,
+    keeper: Keeper,
 }
 
 impl RedisStore {
@@ -90,8 +92,7 @@ impl RedisStore {
             }
             Err(error) => return Err(error),
         }
-        let kept = Arc::clone(&link);
-        let keeper = tokio::spawn(async move { kept.keep().await }).abort_handle();
+        let keeper = Keeper::new(Arc::clone(&link));
         Ok(Self { link, names, nonces: Nonces::default(), token_ttl: config.token_ttl, keeper })
     }
 
@@ -144,8 +145,18 @@ impl RedisStore {
         command
     }
 
+    /// The link, with a task that keeps it: the one before may have ended with its runtime.
+    fn kept(&self) -> &Link {
+        self.keeper.ensure();
+        &self.link
+    }
+
+    fn session(&self) -> Result<Arc<Session>, StoreError> {
+        self.kept().session()
+    }
+
     async fn call(&self, command: &Cmd) -> Result<Value, StoreError> {
-        let session = self.link.session()?;
+        let session = self.session()?;
         self.link.call(&session, command).await
     }
 }
@@ -157,7 +168,7 @@ impl Store for RedisStore {
     }
 
     async fn read(&self, key: &Key) -> Result<Read, StoreError> {
-        let session = self.link.session()?;
+        let session = self.session()?;
         let mut command = Cmd::with_capacity(2 + Names::token_count(key), 16 + self.names.size(key));
         command.arg("MGET");
         self.names.write_entry(&mut command, key);
@@ -170,7 +181,7 @@ impl Store for RedisStore {
 
     async fn acquire(&self, key: &Key, purpose: Purpose, lasts: Duration) -> Result<Acquired, StoreError> {
         for _ in 0..FENCES {
-            let session = self.link.session()?;
+            let session = self.session()?;
             let command = self.acquire_command(session.incarnation(), key, purpose, lasts);
             let Value::BulkString(answer) = self.link.call(&session, &command).await? else {
                 return Err(unexpected());
@@ -214,13 +225,13 @@ impl Store for RedisStore {
         if targets.is_empty() {
             return Ok(Outcome::Applied);
         }
-        Ok(self.link.invalidate(Item::of(targets, None)).await)
+        Ok(self.kept().invalidate(Item::of(targets, None)).await)
     }
 
     async fn hold(&self, targets: &[Target], holder: HolderId, lasts: Duration) -> Result<(), StoreError> {
         let commands = invalidate::hold(&self.names, targets, holder, lasts.min(MAX_TTL));
         let commands = commands.map_err(|error| StoreError::Failed(Box::new(error)))?;
-        let session = self.link.session()?;
+        let session = self.session()?;
         self.link.call_all(&session, &commands).await
     }
 
@@ -228,17 +239,11 @@ impl Store for RedisStore {
         if targets.is_empty() {
             return Ok(Outcome::Applied);
         }
-        Ok(self.link.invalidate(Item::of(targets, Some(holder))).await)
+        Ok(self.kept().invalidate(Item::of(targets, Some(holder))).await)
     }
 
     fn link(&self) -> Option<watch::Receiver<Status>> {
-        Some(self.link.status())
-    }
-}
-
-impl Drop for RedisStore {
-    fn drop(&mut self) {
-        self.keeper.abort();
+        Some(self.kept().status())
     }
 }
 
