@@ -16,6 +16,7 @@ mod name;
 mod ring;
 mod script;
 mod store;
+mod writes;
 
 pub use config::{OnFailover, RedisConfig};
 pub use error::ConnectError;

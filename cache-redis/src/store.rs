@@ -29,6 +29,7 @@ use crate::{
     link::{Keeper, Link},
     name::Names,
     script::SCRIPTS,
+    writes::Writes,
 };
 
 /// How often an ACQUIRE fences and asks again before it gives up.
@@ -64,6 +65,7 @@ pub struct RedisStore {
     nonces: Nonces,
     token_ttl: Duration,
     keeper: Keeper,
+    writes: Writes,
 }
 
 impl RedisStore {
@@ -93,7 +95,14 @@ impl RedisStore {
             Err(error) => return Err(error),
         }
         let keeper = Keeper::new(Arc::clone(&link));
-        Ok(Self { link, names, nonces: Nonces::default(), token_ttl: config.token_ttl, keeper })
+        Ok(Self {
+            link,
+            names,
+            nonces: Nonces::default(),
+            token_ttl: config.token_ttl,
+            keeper,
+            writes: Writes::default(),
+        })
     }
 
     fn acquire_command(&self, incarnation: &Incarnation, key: &Key, purpose: Purpose, lasts: Duration) -> Cmd {
@@ -155,6 +164,12 @@ impl RedisStore {
         self.kept().session()
     }
 
+    /// A call that stores something, and that a server may refuse which takes others.
+    async fn write(&self, session: &Arc<Session>, command: &Cmd) -> Result<Value, StoreError> {
+        let result = self.link.call(session, command).await;
+        result.inspect_err(|error| self.writes.failed(self.link.at(), error))
+    }
+
     async fn call(&self, command: &Cmd) -> Result<Value, StoreError> {
         let session = self.session()?;
         self.link.call(&session, command).await
@@ -183,14 +198,18 @@ impl Store for RedisStore {
         for _ in 0..FENCES {
             let session = self.session()?;
             let command = self.acquire_command(session.incarnation(), key, purpose, lasts);
-            let Value::BulkString(answer) = self.link.call(&session, &command).await? else {
+            let Value::BulkString(answer) = self.write(&session, &command).await? else {
                 return Err(unexpected());
             };
             if answer == b"F" {
                 self.link.fence(&session).await?;
                 continue;
             }
-            return acquired(answer, purpose);
+            let acquired = acquired(answer, purpose)?;
+            if matches!(acquired, Acquired::Lease(_)) {
+                self.writes.work(self.link.at());
+            }
+            return Ok(acquired);
         }
         // Others keep bringing back a root of another incarnation: two servers that take themselves for the primary.
         Err(StoreError::Unavailable)
@@ -210,8 +229,12 @@ impl Store for RedisStore {
             return Err(StoreError::Failed(Box::new(TooLarge(payload.len()))));
         }
         let command = self.fill_command(key, lease, &payload, ttl);
-        match self.call(&command).await? {
-            Value::Int(1) => Ok(Filled::Stored),
+        let session = self.session()?;
+        match self.write(&session, &command).await? {
+            Value::Int(1) => {
+                self.writes.work(self.link.at());
+                Ok(Filled::Stored)
+            }
             Value::Int(0) => Ok(Filled::Refused),
             _ => Err(unexpected()),
         }

@@ -369,3 +369,34 @@ async fn full_memory_refuses_loads_but_never_an_invalidation() {
     drop(ground.another().await);
     assert_eq!(server.cli(&["EXISTS", &root]), ":0", "a fence works too");
 }
+
+#[tokio::test]
+async fn writes_that_are_refused_are_told_once_and_once_when_they_work_again() {
+    let Some(server) = RedisServer::own() else { return };
+    let log = Log::default();
+    let _logging = tracing::subscriber::set_default(log.clone());
+    let ground = Ground::on(&server).await;
+    for _ in 0..2 {
+        let (refusals, recoveries) = (log.count("WARN"), log.count("stores again"));
+        server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+        for owner in 0..20 {
+            assert!(ground.store.acquire(&page(owner, 1), LOAD, LEASE).await.is_err());
+            assert_eq!(hit(&ground.store, &page(owner, 1)).await, None, "reads are answered");
+        }
+        assert_eq!(log.count("WARN") - refusals, 1, "{}", log.text());
+        assert!(log.text().contains("refuses to store"), "{}", log.text());
+        server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        while log.count("stores again") == recoveries {
+            assert!(tokio::time::Instant::now() < deadline, "{}", log.text());
+            let lease = lease(&ground.store, &page(7, 1)).await;
+            ground.store.release(&page(7, 1), &lease).await.expect("Redis answers");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        for owner in 0..20 {
+            fill(&ground.store, &page(owner, 2), "one").await;
+            invalidate(&ground.store, page(owner, 2).into_entry()).await;
+        }
+        assert_eq!(log.count("stores again") - recoveries, 1, "{}", log.text());
+    }
+}
