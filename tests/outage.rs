@@ -64,6 +64,41 @@ async fn absent_at_the_start_is_joined_when_it_comes() {
     assert_eq!(other.source.loads(), 0, "what one instance stored is a hit in the other");
 }
 
+#[test]
+fn a_cache_that_outlives_its_runtime_is_used_on_the_next() {
+    let redis = RedisServer::start();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let first = runtime();
+    let (cache, service) = first.block_on(async {
+        let cache = connect(&redis.url(), &unique("runtimes")).await;
+        let service = Service::new(cache.clone(), &Source::new());
+        service.page(1, "a").await;
+        (cache, service)
+    });
+    drop(first);
+    runtime().block_on(async {
+        let mut events = cache.events();
+        assert_eq!(service.page(1, "a").await, 1, "from the source, over a connection that has died");
+        assert!(becomes(&cache, is_connected).await < BACK);
+        for expected in ["Degraded", "Recovered"] {
+            let told = async {
+                loop {
+                    let event = events.next().await.expect("the cache is there");
+                    if format!("{event:?}").starts_with(expected) {
+                        return;
+                    }
+                }
+            };
+            tokio::time::timeout(BACK, told).await.unwrap_or_else(|_| panic!("{expected} was not told"));
+        }
+        let loads = service.source.loads();
+        service.page(1, "a").await;
+        service.page(1, "a").await;
+        assert!(service.source.loads() <= loads + 1, "hits again");
+        assert_eq!(cache.clear().await, Outcome::Applied);
+    });
+}
+
 #[tokio::test]
 async fn required_and_absent_is_an_error() {
     let redis = RedisServer::reserve();

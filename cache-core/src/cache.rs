@@ -8,6 +8,7 @@ mod call;
 mod hold;
 mod invalidate;
 mod lead;
+mod link;
 mod look;
 mod verify;
 
@@ -93,6 +94,7 @@ pub(crate) struct Inner {
     flights: Arc<Flights>,
     ledger: Ledger,
     announcer: Announcer,
+    watch: link::LinkWatch,
     load_timeout: Duration,
     verify: f64,
     clock: Clock,

@@ -92,6 +92,11 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Adds one, and tells whether it is the first.
+    pub(crate) fn is_first(&self) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
     fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

@@ -13,7 +13,7 @@ use url::Url;
 
 use crate::error::ConnectError;
 
-/// Tokens live twice as long as the longest entry, and are extended before half of that is over.
+/// Twice the longest entry's life: longer than any token needs.
 const TOKEN_TTL: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
 /// What the data of another server are worth, after a failover.
@@ -155,8 +155,8 @@ impl RedisConfig {
         self
     }
 
-    /// How long the tokens of nodes and tags live after their last use by a load; 48 h by default. Shorter than the
-    /// entries' TTL, it costs misses.
+    /// The longest that the tokens of nodes and tags live after the last fill; 48 h by default. They live for up to twice
+    /// the TTL of what is filled below them, and for 10 minutes at least. Shorter than the entries' TTL, this costs misses.
     #[must_use]
     pub fn token_ttl(mut self, ttl: Duration) -> Self {
         self.token_ttl = ttl;

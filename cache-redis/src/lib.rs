@@ -17,6 +17,7 @@ mod ring;
 mod script;
 mod store;
 mod wire;
+mod writes;
 
 pub use config::{OnFailover, RedisConfig};
 pub use error::ConnectError;

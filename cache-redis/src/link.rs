@@ -7,13 +7,16 @@
 //! - An acknowledgement counts only while its session is the one in use: it is in the ring before another can be joined.
 
 mod join;
+mod keeper;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use self::keeper::Keeper;
 
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant as StdInstant},
 };
@@ -79,6 +82,8 @@ pub(crate) struct Link {
     lost: Notify,
     /// How many connections in a row were soon lost.
     flaps: AtomicU32,
+    /// Whether a task keeps it.
+    is_kept: AtomicBool,
 }
 
 impl Link {
@@ -107,6 +112,7 @@ impl Link {
             status: watch::Sender::new(status),
             lost: Notify::new(),
             flaps: AtomicU32::new(0),
+            is_kept: AtomicBool::new(false),
         }
     }
 

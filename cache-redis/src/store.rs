@@ -18,7 +18,7 @@ use cache_core::{
     store::{Acquired, Filled, HolderId, Lease, LeaseId, Link as Status, Payload, Purpose, Read, StoreError},
 };
 use redis::{Cmd, Value};
-use tokio::{sync::watch, task::AbortHandle};
+use tokio::sync::watch;
 
 use crate::{
     config::RedisConfig,
@@ -27,13 +27,17 @@ use crate::{
     error::{ConnectError, NotBytes, TooLarge, UnexpectedReply},
     invalidate,
     journal::{Item, JournalFile},
-    link::Link,
+    link::{Keeper, Link},
     name::Names,
     script::SCRIPTS,
+    writes::Writes,
 };
 
 /// How often an ACQUIRE fences and asks again before it gives up.
 const FENCES: usize = 3;
+
+/// How long tokens live under which nothing is stored yet, and at least: what loads take, and by far.
+const YOUNG: Duration = Duration::from_secs(10 * 60);
 
 /// Redis takes 512 MB by default, which is far beyond what a bounded call can carry.
 const LARGEST: usize = (512 << 20) - HEAD;
@@ -45,6 +49,8 @@ const LARGEST: usize = (512 << 20) - HEAD;
 ///
 /// It reconnects by itself. While it is out of reach, calls fail at once, and invalidations are queued; they are
 /// replayed before anything is read again. Dropping the store closes the connection.
+///
+/// It may outlive the runtime that it was connected on: the first call on another one reconnects there.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), cache_redis::ConnectError> {
@@ -59,7 +65,8 @@ pub struct RedisStore {
     names: Names,
     nonces: Nonces,
     token_ttl: Duration,
-    keeper: AbortHandle,
+    keeper: Keeper,
+    writes: Writes,
 }
 
 impl RedisStore {
@@ -88,9 +95,15 @@ impl RedisStore {
             }
             Err(error) => return Err(error),
         }
-        let kept = Arc::clone(&link);
-        let keeper = tokio::spawn(async move { kept.keep().await }).abort_handle();
-        Ok(Self { link, names, nonces: Nonces::default(), token_ttl: config.token_ttl, keeper })
+        let keeper = Keeper::new(Arc::clone(&link));
+        Ok(Self {
+            link,
+            names,
+            nonces: Nonces::default(),
+            token_ttl: config.token_ttl,
+            keeper,
+            writes: Writes::default(),
+        })
     }
 
     fn acquire_command(&self, incarnation: &Incarnation, key: &Key, purpose: Purpose, lasts: Duration) -> Cmd {
@@ -105,7 +118,7 @@ impl RedisStore {
         if matches!(purpose, Purpose::Refresh(_)) {
             self.names.write_beside(&mut command, key);
         }
-        command.arg(incarnation).arg(self.nonces.next()).arg(millis(lasts)).arg(millis(self.token_ttl));
+        command.arg(incarnation).arg(self.nonces.next()).arg(millis(lasts)).arg(millis(YOUNG.min(self.token_ttl)));
         command.arg(known.as_ref().map_or(&[][..], |id| &id.0));
         command
     }
@@ -134,15 +147,32 @@ impl RedisStore {
         }
         command.arg(&entry::head(b'L', lease));
         entry::write_value(&mut command, lease, payload);
-        command.arg(millis(ttl.min(MAX_TTL)));
+        let ttl = ttl.min(MAX_TTL);
+        command.arg(millis(ttl)).arg(millis((2 * ttl).max(YOUNG).min(self.token_ttl)));
         if let Some(id) = lease.replaces {
             command.arg(&id.0);
         }
         command
     }
 
+    /// The link, with a task that keeps it: the one before may have ended with its runtime.
+    fn kept(&self) -> &Link {
+        self.keeper.ensure();
+        &self.link
+    }
+
+    fn session(&self) -> Result<Arc<Session>, StoreError> {
+        self.kept().session()
+    }
+
+    /// A call that stores something, and that a server may refuse which takes others.
+    async fn write(&self, session: &Arc<Session>, command: &Cmd) -> Result<Value, StoreError> {
+        let result = self.link.call(session, command).await;
+        result.inspect_err(|error| self.writes.failed(self.link.at(), error))
+    }
+
     async fn call(&self, command: &Cmd) -> Result<Value, StoreError> {
-        let session = self.link.session()?;
+        let session = self.session()?;
         self.link.call(&session, command).await
     }
 }
@@ -154,7 +184,7 @@ impl Store for RedisStore {
     }
 
     async fn read(&self, key: &Key) -> Result<Read, StoreError> {
-        let session = self.link.session()?;
+        let session = self.session()?;
         let mut command = Cmd::with_capacity(2 + Names::token_count(key), 16 + self.names.size(key));
         command.arg("MGET");
         self.names.write_entry(&mut command, key);
@@ -167,16 +197,20 @@ impl Store for RedisStore {
 
     async fn acquire(&self, key: &Key, purpose: Purpose, lasts: Duration) -> Result<Acquired, StoreError> {
         for _ in 0..FENCES {
-            let session = self.link.session()?;
+            let session = self.session()?;
             let command = self.acquire_command(session.incarnation(), key, purpose, lasts);
-            let Value::BulkString(answer) = self.link.call(&session, &command).await? else {
+            let Value::BulkString(answer) = self.write(&session, &command).await? else {
                 return Err(unexpected());
             };
             if answer == b"F" {
                 self.link.fence(&session).await?;
                 continue;
             }
-            return acquired(answer, purpose);
+            let acquired = acquired(answer, purpose)?;
+            if matches!(acquired, Acquired::Lease(_)) {
+                self.writes.work(self.link.at());
+            }
+            return Ok(acquired);
         }
         // Others keep bringing back a root of another incarnation: two servers that take themselves for the primary.
         Err(StoreError::Unavailable)
@@ -196,8 +230,12 @@ impl Store for RedisStore {
             return Err(StoreError::Failed(Box::new(TooLarge(payload.len()))));
         }
         let command = self.fill_command(key, lease, &payload, ttl);
-        match self.call(&command).await? {
-            Value::Int(1) => Ok(Filled::Stored),
+        let session = self.session()?;
+        match self.write(&session, &command).await? {
+            Value::Int(1) => {
+                self.writes.work(self.link.at());
+                Ok(Filled::Stored)
+            }
             Value::Int(0) => Ok(Filled::Refused),
             _ => Err(unexpected()),
         }
@@ -211,13 +249,13 @@ impl Store for RedisStore {
         if targets.is_empty() {
             return Ok(Outcome::Applied);
         }
-        Ok(self.link.invalidate(Item::of(targets, None)).await)
+        Ok(self.kept().invalidate(Item::of(targets, None)).await)
     }
 
     async fn hold(&self, targets: &[Target], holder: HolderId, lasts: Duration) -> Result<(), StoreError> {
         let commands = invalidate::hold(&self.names, targets, holder, lasts.min(MAX_TTL));
         let commands = commands.map_err(|error| StoreError::Failed(Box::new(error)))?;
-        let session = self.link.session()?;
+        let session = self.session()?;
         self.link.call_all(&session, &commands).await
     }
 
@@ -225,17 +263,11 @@ impl Store for RedisStore {
         if targets.is_empty() {
             return Ok(Outcome::Applied);
         }
-        Ok(self.link.invalidate(Item::of(targets, Some(holder))).await)
+        Ok(self.kept().invalidate(Item::of(targets, Some(holder))).await)
     }
 
     fn link(&self) -> Option<watch::Receiver<Status>> {
-        Some(self.link.status())
-    }
-}
-
-impl Drop for RedisStore {
-    fn drop(&mut self) {
-        self.keeper.abort();
+        Some(self.kept().status())
     }
 }
 

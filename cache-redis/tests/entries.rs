@@ -252,24 +252,83 @@ async fn a_fill_that_is_sent_twice_answers_the_same() {
     assert_eq!(hit(store, &key).await.as_deref(), Some("two"));
 }
 
+const MINUTE: i64 = 60_000;
+
+impl Ground {
+    /// For how many milliseconds each of the tokens of `page(7, 1)` still lives.
+    fn tokens_left(&self) -> [i64; 3] {
+        ["page#g", "page:7#g", "#tag:owner:7#g"].map(|name| self.left(name))
+    }
+
+    fn left(&self, name: &str) -> i64 {
+        self.cli(&["PTTL", &self.name(name)])[1..].parse().expect("a number")
+    }
+}
+
+async fn fill_for(store: &RedisStore, key: &Key, lease: &Lease, ttl: Duration) {
+    assert_eq!(store.fill(key, lease, bytes("one"), ttl).await.expect("Redis answers"), Filled::Stored);
+}
+
 #[tokio::test]
 async fn tokens_outlive_what_is_below_them() {
     let ground = Ground::shared().await;
     let (store, key) = (&ground.store, page(7, 1));
-    let day = 24 * 60 * 60;
-    let left = |name: &str| ground.cli(&["TTL", &ground.name(name)])[1..].parse::<i64>().unwrap();
-    fill(store, &key, "one").await;
-    for name in ["page#g", "page:7#g", "#tag:owner:7#g"] {
-        assert!(left(name) > day + 60 * 60, "{name}");
-        ground.cli(&["EXPIRE", &ground.name(name), "3600"]);
-    }
-    assert_eq!(ground.cli(&["TTL", &ground.name("#root")]), ":-1");
-    refresh(store, &key, stored(store, &key).await.id).await;
+    let first = lease(store, &key).await;
+    assert!(ground.tokens_left().iter().all(|left| (9 * MINUTE..=10 * MINUTE).contains(left)), "a load's life");
+    fill_for(store, &key, &first, Duration::from_secs(3600)).await;
+    assert!(ground.tokens_left().iter().all(|left| (119 * MINUTE..=120 * MINUTE).contains(left)), "twice the TTL");
+    assert_eq!(ground.left("#root"), -1);
+
+    // A shorter one shortens nothing.
+    let short = lease(store, &page(7, 2)).await;
+    fill_for(store, &page(7, 2), &short, Duration::from_secs(1)).await;
+    assert!(ground.tokens_left().iter().all(|left| *left > 119 * MINUTE));
+
+    // Loads, and values that are replaced, extend what is about to end.
+    let expire =
+        || ["page#g", "page:7#g", "#tag:owner:7#g"].map(|at| ground.cli(&["PEXPIRE", &ground.name(at), "9000"]));
+    expire();
+    let refreshing = refresh(store, &key, stored(store, &key).await.id).await;
+    assert!(ground.tokens_left().iter().all(|left| (9 * MINUTE..=10 * MINUTE).contains(left)));
+    fill_for(store, &key, &refreshing, Duration::from_secs(1 << 40)).await;
+    let day = 24 * 60 * MINUTE;
+    assert!(ground.tokens_left().iter().all(|left| (2 * day - MINUTE..=2 * day).contains(left)), "twice the longest");
+    expire();
+    let third = lease(store, &page(7, 3)).await;
+    assert!(ground.tokens_left().iter().all(|left| *left > 9 * MINUTE));
+    fill_for(store, &page(7, 3), &third, Duration::from_secs(3600)).await;
+    assert!(ground.tokens_left().iter().all(|left| *left > 119 * MINUTE));
     assert_eq!(hit(store, &key).await.as_deref(), Some("one"), "extended, not replaced");
-    fill(store, &page(7, 2), "two").await;
-    for name in ["page#g", "page:7#g", "#tag:owner:7#g"] {
-        assert!(left(name) > day + 60 * 60, "{name}");
+}
+
+#[tokio::test]
+async fn tokens_of_short_lived_entries_go_soon() {
+    let ground = Ground::shared().await;
+    for owner in 0..1_000 {
+        let (key, ttl) = (page(owner, 1), Duration::from_secs(1));
+        let lease = lease(&ground.store, &key).await;
+        fill_for(&ground.store, &key, &lease, ttl).await;
     }
+    let longest = ground.cli(&[
+        "EVAL",
+        "local longest = 0 for owner = 0, 999 do for _, name in ipairs({'page:' .. owner, '#tag:owner:' .. owner}) do \
+         local left = redis.call('PTTL', ARGV[1] .. name .. '#g') if left < 0 then return left end \
+         longest = math.max(longest, left) end end return longest",
+        "0",
+        &ground.name(""),
+    ]);
+    let longest: i64 = longest[1..].parse().expect("a number");
+    assert!((1..=10 * MINUTE + 1_000).contains(&longest), "{longest} ms");
+}
+
+#[tokio::test]
+async fn a_quarantine_ends_by_its_own_term_whatever_is_filled_beside_it() {
+    let ground = Ground::shared().await;
+    let (store, key) = (&ground.store, page(7, 1));
+    let lease = lease(store, &key).await;
+    ground.cli(&["SET", &ground.name("#tag:owner:7#g"), "Qsomebody;", "PX", "60000"]);
+    assert_eq!(store.fill(&key, &lease, bytes("late"), TTL).await.unwrap(), Filled::Refused);
+    assert!(ground.left("#tag:owner:7#g") <= MINUTE);
 }
 
 #[tokio::test]
@@ -309,4 +368,35 @@ async fn full_memory_refuses_loads_but_never_an_invalidation() {
     server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
     drop(ground.another().await);
     assert_eq!(server.cli(&["EXISTS", &root]), ":0", "a fence works too");
+}
+
+#[tokio::test]
+async fn writes_that_are_refused_are_told_once_and_once_when_they_work_again() {
+    let Some(server) = RedisServer::own() else { return };
+    let log = Log::default();
+    let _logging = tracing::subscriber::set_default(log.clone());
+    let ground = Ground::on(&server).await;
+    for _ in 0..2 {
+        let (refusals, recoveries) = (log.count("WARN"), log.count("stores again"));
+        server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+        for owner in 0..20 {
+            assert!(ground.store.acquire(&page(owner, 1), LOAD, LEASE).await.is_err());
+            assert_eq!(hit(&ground.store, &page(owner, 1)).await, None, "reads are answered");
+        }
+        assert_eq!(log.count("WARN") - refusals, 1, "{}", log.text());
+        assert!(log.text().contains("refuses to store"), "{}", log.text());
+        server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        while log.count("stores again") == recoveries {
+            assert!(tokio::time::Instant::now() < deadline, "{}", log.text());
+            let lease = lease(&ground.store, &page(7, 1)).await;
+            ground.store.release(&page(7, 1), &lease).await.expect("Redis answers");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        for owner in 0..20 {
+            fill(&ground.store, &page(owner, 2), "one").await;
+            invalidate(&ground.store, page(owner, 2).into_entry()).await;
+        }
+        assert_eq!(log.count("stores again") - recoveries, 1, "{}", log.text());
+    }
 }

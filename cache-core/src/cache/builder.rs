@@ -7,20 +7,20 @@ use std::{
     time::Duration,
 };
 
-use super::{Cache, Inner};
+use super::{Cache, Inner, link::LinkWatch};
 use crate::{
     clock::Clock,
     codec::{Codec, Values},
     connect::{ConnectSpec, connector},
     degraded::{Degraded, StandIn},
     error::BuildError,
-    events::{Announcer, Event},
+    events::Announcer,
     flight::Flights,
     key::Key,
     memory::MemoryStore,
     registry,
     stats::Ledger,
-    store::{Lease, Link, Store},
+    store::{Lease, Store},
 };
 
 /// Settings of a cache, one by one.
@@ -217,11 +217,12 @@ impl CacheBuilder {
             values: self.values,
             ledger: Ledger::default(),
             announcer: Announcer::new(),
+            watch: LinkWatch::new(Weak::clone(inner)),
             load_timeout: self.load_timeout,
             verify: self.verify,
             clock: self.clock,
         });
-        follow_link(&inner);
+        inner.watch.ensure(&inner.store);
         Cache { inner }
     }
 }
@@ -260,33 +261,4 @@ fn give_back(store: Arc<dyn Store>, key: Key, lease: Lease) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(release);
     }
-}
-
-/// Tells listeners and the log when the store goes out of reach and when it is back.
-fn follow_link(inner: &Arc<Inner>) {
-    let (Some(mut link), Ok(runtime)) = (inner.store.link(), tokio::runtime::Handle::try_current()) else { return };
-    let inner = Arc::downgrade(inner);
-    runtime.spawn(async move {
-        let mut down = None;
-        loop {
-            let now = *link.borrow_and_update();
-            let Some(inner) = inner.upgrade() else { return };
-            match (now, down) {
-                (Link::Down { since, .. }, None) => {
-                    down = Some(since);
-                    inner.announcer.announce(|| Event::Degraded);
-                }
-                (Link::Up, Some(since)) => {
-                    down = None;
-                    inner.stand_in.end();
-                    inner.announcer.announce(|| Event::Recovered { after: since.elapsed() });
-                }
-                _ => {}
-            }
-            drop(inner);
-            if link.changed().await.is_err() {
-                return;
-            }
-        }
-    });
 }

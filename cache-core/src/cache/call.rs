@@ -216,7 +216,11 @@ impl<'a> Call<'a> {
 impl Inner {
     /// The store that answers now, and whether it is the stand-in.
     pub(super) fn store_in_charge(&self) -> (Arc<dyn Store>, bool) {
-        match self.store.link().map(|link| *link.borrow()) {
+        let link = self.store.link().map(|link| *link.borrow());
+        if link.is_some() {
+            self.watch.ensure(&self.store);
+        }
+        match link {
             Some(Link::Down { since, .. }) => (self.stand_in.during(since), true),
             None | Some(Link::Up) => (Arc::clone(&self.store), false),
         }

@@ -151,8 +151,13 @@ impl Call<'_> {
         match self.inner.values.encode(value.map(|value| &**value), meta, self.policy.version) {
             Ok(bytes) => Some(Payload::Bytes(bytes)),
             Err(error) => {
-                self.counters.unencodable.add(1);
-                tracing::warn!(function = self.key.prefix(), %error, "a loaded value cannot be stored");
+                let function = self.key.prefix();
+                // Once per function: it would be every call's.
+                if self.counters.unencodable.is_first() {
+                    tracing::warn!(function, %error, "a loaded value cannot be stored");
+                } else {
+                    tracing::debug!(function, %error, "a loaded value cannot be stored");
+                }
                 None
             }
         }

@@ -192,20 +192,11 @@ impl Link {
         if mutant::is(Mutant::NoJournalGate) {
             return Ok(0);
         }
-        let items = self.gate().journal.take();
-        let result = self.apply(session, &items).await;
-        let mut gate = self.gate();
-        match result {
-            Ok(()) => {
-                gate.ring.add(&items, Instant::now());
-                Ok(items.len())
-            }
-            Err(error) => {
-                // The file has them already.
-                gate.journal.add(items);
-                Err(error)
-            }
-        }
+        let mut replay = Replay { link: self, items: self.gate().journal.take() };
+        self.apply(session, &replay.items).await?;
+        let items = std::mem::take(&mut replay.items);
+        self.gate().ring.add(&items, Instant::now());
+        Ok(items.len())
     }
 
     async fn apply(&self, session: &Arc<Session>, items: &[Item]) -> Result<(), CallError> {
@@ -234,6 +225,22 @@ impl Link {
     async fn clear_file(&self) {
         if let Some(file) = &self.file {
             file.clear(|| Some(self.gate()).filter(|gate| gate.journal.is_empty())).await;
+        }
+    }
+}
+
+/// What was taken out of the journal. Unless it is acknowledged it goes back, also where the replay is dropped midway: a
+/// keeper ends with its runtime, and its successor must not open the gate without it.
+struct Replay<'a> {
+    link: &'a Link,
+    items: Vec<Item>,
+}
+
+impl Drop for Replay<'_> {
+    fn drop(&mut self) {
+        if !self.items.is_empty() {
+            // The file has them already.
+            self.link.gate().journal.add(std::mem::take(&mut self.items));
         }
     }
 }

@@ -63,3 +63,17 @@ async fn what_is_replayed_is_remembered_for_the_next_server() {
     assert_eq!(link.gate().ring.items(), items());
     assert!(link.gate().journal.is_empty());
 }
+
+#[tokio::test]
+async fn a_replay_that_is_dropped_midway_loses_nothing() {
+    let link = link();
+    assert_eq!(link.invalidate(items()).await, Outcome::Journaled);
+    let session = Arc::new(Session::open(&link.address, link.connect_timeout).await.expect("Redis is there"));
+    {
+        let mut replay = std::pin::pin!(link.replay(&session));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(replay.as_mut().poll(&mut context).is_pending(), "it waits for Redis");
+        assert!(link.gate().journal.is_empty(), "taken out");
+    }
+    assert_eq!(link.gate().journal.take(), items());
+}

@@ -1,6 +1,7 @@
--- Takes the right to load an entry. Creates the tokens that are missing.
+-- Takes the right to load an entry. Creates the tokens that are missing, for about as long as a load may take: the fill is
+-- what makes them live as long as the value.
 -- KEYS  entry, root, token…
--- ARGV  incarnation, nonce, ms that the lease lasts, ms that tokens live, id of a value to disregard (or '')
+-- ARGV  incarnation, nonce, ms that the lease lasts, ms that tokens live at first, id of a value to disregard (or '')
 -- Answers 'F' (fence first), 'Q' (quarantined), the value, 'W' stamp id (another lease), or the lease: 'L' stamp id.
 local tokens = tokens_at(2, #KEYS)
 if is_foreign(tokens[1], ARGV[1]) then return 'F' end
@@ -19,9 +20,7 @@ for i = 2, #tokens do
   if created[key] then
     -- A tag that is named twice.
     tokens[i] = created[key]
-  elseif is_token(tokens[i]) then
-    extend(key, lifetime)
-  else
+  elseif not is_token(tokens[i]) then
     tokens[i] = 'T' .. id(i)
     created[key] = tokens[i]
     redis.call('SET', key, tokens[i], 'PX', lifetime)
@@ -35,4 +34,6 @@ if string.sub(head, 2, 33) == stamp then
 end
 local lease = 'L' .. stamp .. id('lease')
 redis.call('SET', KEYS[1], lease, 'PX', ARGV[3])
+-- Not earlier: what comes first in a script decides whether Redis takes the rest where memory is full.
+extend(3, #KEYS, lifetime)
 return lease

@@ -1,6 +1,6 @@
 -- Stores a value under its lease, if nothing has invalidated the lease.
 -- KEYS  entry, root, token…
--- ARGV  the lease, the value, ms that it lives
+-- ARGV  the lease, the value, ms that it lives, ms that its tokens live
 -- Answers 1 (stored) or 0 (refused).
 local head = head_of(KEYS[1])
 -- Sent again after it had worked.
@@ -13,4 +13,6 @@ if stamp_of(tokens_at(2, #KEYS)) ~= string.sub(ARGV[1], 2, 33) then
   return 0
 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+-- By the stamp they are tokens, and none is a quarantine. After the value: no token lives longer for one that was refused.
+extend(3, #KEYS, tonumber(ARGV[4]))
 return 1

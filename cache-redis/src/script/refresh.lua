@@ -1,6 +1,6 @@
 -- Takes the right to replace a value that is still good, by a lease beside it.
 -- KEYS  entry, root, token…, the place beside the entry
--- ARGV  incarnation, nonce, ms that the lease lasts, ms that tokens live, id of the value
+-- ARGV  incarnation, nonce, ms that the lease lasts, ms that tokens live at least, id of the value
 -- Answers 'F' (fence first), 'Q' (quarantined), 'G' (the value is gone), 'W' stamp id (another lease), or the lease.
 local beside = KEYS[#KEYS]
 local tokens = tokens_at(2, #KEYS - 1)
@@ -13,7 +13,7 @@ if not is_value(head) or string.sub(head, 2, 33) ~= stamp or string.sub(head, 34
 local other = head_of(beside)
 if is_lease(other) and string.sub(other, 2, 33) == stamp then return 'W' .. string.sub(other, 2) end
 
-for i = 3, #KEYS - 1 do extend(KEYS[i], tonumber(ARGV[4])) end
 local lease = 'L' .. stamp .. ids(ARGV[2])('lease')
 redis.call('SET', beside, lease, 'PX', ARGV[3])
+extend(3, #KEYS - 1, tonumber(ARGV[4]))
 return lease

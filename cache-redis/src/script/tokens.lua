@@ -67,10 +67,11 @@ local function ids(nonce)
   end
 end
 
--- A token outlives what is stored under it. Extending it only when a third of its life is gone keeps that from being a
--- write for every load.
-local function extend(key, lifetime)
-  if redis.call('PTTL', key) < lifetime * 2 / 3 then
-    redis.call('PEXPIRE', key, lifetime)
+-- Makes the tokens KEYS[first..last] live for as long as this, never shorter. Doing so only when a third of that is gone
+-- keeps it from being a write for every load; what is left is still longer than the half for which a value is stored.
+local function extend(first, last, lifetime)
+  for i = first, last do
+    local left = redis.call('PTTL', KEYS[i])
+    if left >= 0 and left < lifetime * 2 / 3 then redis.call('PEXPIRE', KEYS[i], lifetime) end
   end
 end
