@@ -458,3 +458,18 @@ async fn events_tell_what_happened_in_order() {
         assert!(matches!(events.next().await, Some(Event::Invalidated { outcome: Outcome::Applied, .. })));
     }
 }
+
+#[tokio::test]
+async fn settings_out_of_range_panic_in_no_call() {
+    let store: Arc<dyn Store> = Arc::new(BytesOnly(MemoryStore::new(1 << 20)));
+    let cache = Cache::builder().store(store).load_timeout(Duration::MAX).build().expect("long, but a timeout");
+    let policy = Policy::new(Duration::MAX).stale_if_error(Duration::MAX).negative_ttl(Duration::MAX);
+    for (row, number) in [f64::NAN, f64::INFINITY, -1.0, 2.0].into_iter().enumerate() {
+        let policy = policy.jitter(number).refresh_ahead(number).verify(number);
+        for _ in 0..3 {
+            let key = Key::new("odd").arg(&(row as u64));
+            let value = cache.get_or_load(&key, &policy, async || Ok::<_, Infallible>(7)).await;
+            assert_eq!(value, Ok(7), "{number}");
+        }
+    }
+}

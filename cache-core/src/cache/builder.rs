@@ -18,6 +18,7 @@ use crate::{
     flight::Flights,
     key::Key,
     memory::MemoryStore,
+    policy::MAX_TTL,
     registry,
     stats::Ledger,
     store::{Lease, Store},
@@ -218,7 +219,8 @@ impl CacheBuilder {
             ledger: Ledger::default(),
             announcer: Announcer::new(),
             watch: LinkWatch::new(Weak::clone(inner)),
-            load_timeout: self.load_timeout,
+            // More is as good as for ever, and a time so far off cannot be told.
+            load_timeout: self.load_timeout.min(MAX_TTL),
             verify: self.verify,
             clock: self.clock,
         });
