@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use cache_core::{
-    Cache, Event, Key, ManualClock, MemoryStore, Policy, Store, Target,
+    BuildError, Cache, Event, Key, ManualClock, MemoryStore, Policy, Store, Target,
     cache::Loaded,
     clock::Clock,
     store::{Acquired, Filled, HolderId, Lease, Outcome, Payload, Purpose, Read, StoreError},
@@ -471,5 +471,18 @@ async fn settings_out_of_range_panic_in_no_call() {
             let value = cache.get_or_load(&key, &policy, async || Ok::<_, Infallible>(7)).await;
             assert_eq!(value, Ok(7), "{number}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_journal_file_without_a_url_is_an_error() {
+    let own = || Cache::builder().store(Arc::new(BytesOnly(MemoryStore::new(1 << 20))));
+    for error in [
+        Cache::builder().journal_file("journal").build().expect_err("memory has no journal"),
+        Cache::builder().journal_file("journal").connect().await.expect_err("no URL"),
+        own().journal_file("journal").build().expect_err("a store of one's own keeps its own"),
+    ] {
+        assert!(matches!(error, BuildError::Setting(_)), "{error:?}");
+        assert!(error.to_string().contains("journal file"), "{error}");
     }
 }
