@@ -100,6 +100,25 @@ fn a_cache_that_outlives_its_runtime_is_used_on_the_next() {
 }
 
 #[tokio::test]
+async fn a_journal_file_is_written_in_an_outage_and_read_by_the_next_process() {
+    let mut redis = RedisServer::reserve();
+    let (namespace, path) = (unique("journal"), std::env::temp_dir().join(unique("staleproof-journal")));
+    let open = || Cache::builder().namespace(&namespace).redis(redis.url()).journal_file(&path).connect();
+    let queued = |cache: &Cache| match cache.health() {
+        Health::Degraded { journal, .. } => journal,
+        other => panic!("{other:?}"),
+    };
+    let cache = open().await.expect("a Redis that is away is no error");
+    assert_eq!(cache.invalidate([Key::new("paged").into_node()]).await, Outcome::Journaled);
+    drop(cache);
+    let next = open().await.expect("a Redis that is away is no error");
+    assert_eq!(queued(&next), 1, "as the file says");
+    redis.restart();
+    becomes(&next, is_connected).await;
+    std::fs::remove_file(&path).expect("it is there");
+}
+
+#[tokio::test]
 async fn required_and_absent_is_an_error() {
     let redis = RedisServer::reserve();
     let error = Cache::builder().redis(redis.url()).require_redis().connect().await.expect_err("it is not there");

@@ -3,7 +3,7 @@
 //! The core names no backend. A backend crate submits a [`Connector`] to the `inventory` registry, and being linked into the program is
 //! enough to be found.
 
-use std::{error::Error, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{error::Error, future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use crate::store::Store;
 
@@ -19,12 +19,8 @@ pub struct ConnectSpec {
     pub call_timeout: Option<Duration>,
     /// A store that cannot be reached is an error rather than a start in degraded mode.
     pub require: bool,
-}
-
-impl ConnectSpec {
-    pub(crate) fn new(url: String, namespace: String, call_timeout: Option<Duration>, require: bool) -> Self {
-        Self { url, namespace, call_timeout, require }
-    }
+    /// Where invalidations are kept, too, that the store has not acknowledged.
+    pub journal_file: Option<PathBuf>,
 }
 
 /// What a connector answers.

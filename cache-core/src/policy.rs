@@ -49,18 +49,19 @@ impl Policy {
     }
 
     /// Shortens each stored TTL by up to this share (0 to 1), at random, so that entries of one moment do not expire in one moment.
+    /// What lies outside is cut to it, and no number is 0.
     #[must_use]
     pub const fn jitter(mut self, share: f64) -> Self {
-        self.jitter = share;
+        self.jitter = share_of(share);
         self
     }
 
     /// Refreshes early, by one caller, with a probability that rises towards the end of the TTL, while the others keep the current
     /// value: `XFetch` of Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede Prevention" (VLDB
-    /// 2015). `beta` over 1 refreshes earlier.
+    /// 2015). `beta` over 1 refreshes earlier; what is not over 0 is off.
     #[must_use]
     pub const fn refresh_ahead(mut self, beta: f64) -> Self {
-        self.refresh_ahead = Some(beta);
+        self.refresh_ahead = if beta > 0.0 { Some(beta) } else { None };
         self
     }
 
@@ -82,14 +83,14 @@ impl Policy {
     /// invalidation. Off by default, or as the cache says.
     #[must_use]
     pub const fn verify(mut self, share: f64) -> Self {
-        self.verify = Some(share);
+        self.verify = Some(share_of(share));
         self
     }
 
     /// How long a value loaded now is fresh, and how long it is kept: longer where it may serve after a failed load.
     pub(crate) fn lifetimes(&self, absent: bool) -> (Duration, Duration) {
         let ttl = if absent { self.negative_ttl.unwrap_or(self.ttl) } else { self.ttl };
-        let keep = 1.0 - self.jitter.clamp(0.0, 1.0) * fastrand::f64();
+        let keep = 1.0 - self.jitter * fastrand::f64();
         let fresh = ttl.min(MAX_TTL).mul_f64(keep).max(MIN_TTL);
         (fresh, fresh.saturating_add(self.stale_if_error).min(MAX_TTL))
     }
@@ -100,6 +101,11 @@ impl Policy {
         self.refresh_ahead
             .is_some_and(|beta| load_time.as_secs_f64() * beta * -(1.0 - fastrand::f64()).ln() >= left.as_secs_f64())
     }
+}
+
+/// A share within its range, so that no policy can make a cached call panic.
+const fn share_of(share: f64) -> f64 {
+    if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) }
 }
 
 #[cfg(test)]
@@ -114,6 +120,26 @@ mod tests {
             assert!((Duration::from_secs(80)..=Duration::from_secs(100)).contains(&fresh), "{fresh:?}");
             assert_eq!(fresh, kept);
         }
+    }
+
+    #[test]
+    fn numbers_out_of_range_do_what_is_next_to_them_and_nothing_panics() {
+        let ttl = Duration::from_secs(100);
+        for number in [f64::NAN, -1.0, -0.0, 0.0, 1.5, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE] {
+            let policy = Policy::new(ttl).jitter(number).refresh_ahead(number).verify(number);
+            let policy = policy.stale_if_error(Duration::MAX);
+            for _ in 0..100 {
+                let (fresh, kept) = policy.lifetimes(false);
+                assert!(fresh <= ttl && (number > 0.0 || fresh == ttl), "{number}: {fresh:?}");
+                assert_eq!(kept, MAX_TTL);
+                let early = policy.refreshes_early(Duration::from_secs(1), Duration::ZERO);
+                assert_eq!(early, number > 0.0, "{number}");
+                policy.refreshes_early(Duration::MAX, Duration::MAX);
+            }
+            assert!(policy.verify.is_some_and(|share| (0.0..=1.0).contains(&share)), "{number}");
+        }
+        let longest = Policy::new(Duration::MAX).negative_ttl(Duration::MAX).stale_if_error(Duration::MAX);
+        assert!(longest.lifetimes(true).0 <= MAX_TTL);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use cache_core::{
-    Cache, Event, Key, ManualClock, MemoryStore, Policy, Store, Target,
+    BuildError, Cache, Event, Key, ManualClock, MemoryStore, Policy, Store, Target,
     cache::Loaded,
     clock::Clock,
     store::{Acquired, Filled, HolderId, Lease, Outcome, Payload, Purpose, Read, StoreError},
@@ -456,5 +456,33 @@ async fn events_tell_what_happened_in_order() {
         assert_eq!(events.next().await, Some(Event::Filled { key: key.clone(), ttl: MINUTE }));
         assert_eq!(events.next().await, Some(Event::Hit { key }));
         assert!(matches!(events.next().await, Some(Event::Invalidated { outcome: Outcome::Applied, .. })));
+    }
+}
+
+#[tokio::test]
+async fn settings_out_of_range_panic_in_no_call() {
+    let store: Arc<dyn Store> = Arc::new(BytesOnly(MemoryStore::new(1 << 20)));
+    let cache = Cache::builder().store(store).load_timeout(Duration::MAX).build().expect("long, but a timeout");
+    let policy = Policy::new(Duration::MAX).stale_if_error(Duration::MAX).negative_ttl(Duration::MAX);
+    for (row, number) in [f64::NAN, f64::INFINITY, -1.0, 2.0].into_iter().enumerate() {
+        let policy = policy.jitter(number).refresh_ahead(number).verify(number);
+        for _ in 0..3 {
+            let key = Key::new("odd").arg(&(row as u64));
+            let value = cache.get_or_load(&key, &policy, async || Ok::<_, Infallible>(7)).await;
+            assert_eq!(value, Ok(7), "{number}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_journal_file_without_a_url_is_an_error() {
+    let own = || Cache::builder().store(Arc::new(BytesOnly(MemoryStore::new(1 << 20))));
+    for error in [
+        Cache::builder().journal_file("journal").build().expect_err("memory has no journal"),
+        Cache::builder().journal_file("journal").connect().await.expect_err("no URL"),
+        own().journal_file("journal").build().expect_err("a store of one's own keeps its own"),
+    ] {
+        assert!(matches!(error, BuildError::Setting(_)), "{error:?}");
+        assert!(error.to_string().contains("journal file"), "{error}");
     }
 }

@@ -22,6 +22,9 @@ fn connect(spec: ConnectSpec) -> Connecting {
         if spec.require {
             config = config.require();
         }
+        if let Some(path) = spec.journal_file {
+            config = config.journal_file(path);
+        }
         match RedisStore::connect(config).await {
             Ok(store) => Ok(Arc::new(store) as Arc<dyn Store>),
             Err(error) => Err(Box::new(error) as Box<dyn Error + Send + Sync>),

@@ -1,6 +1,6 @@
 //! The Redis store of staleproof: [`RedisStore`].
 //!
-//! It speaks to Redis 6 or newer and to Valkey, over TCP, TLS (feature `tls`) or a Unix socket. The rules that make
+//! It speaks to Redis 6.2 or later and to Valkey, over TCP, TLS (feature `tls`) or a Unix socket. The rules that make
 //! invalidations hold are those of [`cache_core::store`]; here they are Lua scripts over keys that can be read in
 //! `redis-cli`, and deleting any of these keys is a correct invalidation.
 

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future as _,
+    path::PathBuf,
     sync::{Arc, Weak},
     task::{Context, Waker},
     time::Duration,
@@ -18,6 +19,7 @@ use crate::{
     flight::Flights,
     key::Key,
     memory::MemoryStore,
+    policy::MAX_TTL,
     registry,
     stats::Ledger,
     store::{Lease, Store},
@@ -43,6 +45,7 @@ pub struct CacheBuilder {
     load_timeout: Duration,
     call_timeout: Option<Duration>,
     require: bool,
+    journal_file: Option<PathBuf>,
     verify: f64,
     clock: Clock,
 }
@@ -59,6 +62,7 @@ impl Default for CacheBuilder {
             load_timeout: Duration::from_secs(10),
             call_timeout: None,
             require: false,
+            journal_file: None,
             verify: 0.0,
             clock: Clock::System,
         }
@@ -150,6 +154,17 @@ impl CacheBuilder {
         self
     }
 
+    /// Also keeps in this file the invalidations that the store has not acknowledged, so that a crash during an outage loses none:
+    /// [`Outcome::Journaled`](crate::Outcome::Journaled) is returned when it is on the disk, and the next process on this file
+    /// replays it before it trusts the store. The file is for one instance at a time; it is made where there is none. By default
+    /// they are in memory only.
+    ///
+    /// It needs a store by a URL: memory is gone with its process.
+    pub fn journal_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.journal_file = Some(path.into());
+        self
+    }
+
     /// Builds an embedded cache, or one over [a store of your own](CacheBuilder::store).
     ///
     /// # Errors
@@ -159,6 +174,9 @@ impl CacheBuilder {
         self.check()?;
         if self.url.is_some() {
             return Err(BuildError::Setting("a cache with a URL is built by `connect().await`"));
+        }
+        if self.journal_file.is_some() {
+            return Err(BuildError::Setting("a journal file is for a store that is given by a URL"));
         }
         let store = self.store.clone().unwrap_or_else(|| self.memory());
         Ok(self.over(store))
@@ -185,7 +203,13 @@ impl CacheBuilder {
             };
             return Err(BuildError::UnknownScheme { scheme: scheme.to_owned() });
         };
-        let spec = ConnectSpec::new(url, self.namespace.clone(), self.call_timeout, self.require);
+        let spec = ConnectSpec {
+            url,
+            namespace: self.namespace.clone(),
+            call_timeout: self.call_timeout,
+            require: self.require,
+            journal_file: self.journal_file.take(),
+        };
         let store = (connector.connect)(spec).await.map_err(BuildError::Store)?;
         Ok(self.over(store))
     }
@@ -218,7 +242,8 @@ impl CacheBuilder {
             ledger: Ledger::default(),
             announcer: Announcer::new(),
             watch: LinkWatch::new(Weak::clone(inner)),
-            load_timeout: self.load_timeout,
+            // More is as good as for ever, and a time so far off cannot be told.
+            load_timeout: self.load_timeout.min(MAX_TTL),
             verify: self.verify,
             clock: self.clock,
         });
