@@ -269,12 +269,12 @@ impl Book {
             if version >= expected {
                 continue;
             }
-            if let Some(after) = self.since_demotion(life, read.begin) {
-                verdict.demoted = verdict.demoted.max(Some(after));
-                continue;
-            }
             // What memory serves in an outage, this very process has loaded; anything else comes from Redis.
             if !read.degraded || read.snapshot.life != life {
+                if let Some(after) = self.since_demotion(life, read.begin) {
+                    verdict.demoted = verdict.demoted.max(Some(after));
+                    continue;
+                }
                 return Err(broken(expected, "with Redis in reach"));
             }
             if self.degraded == Degraded::Bypass {

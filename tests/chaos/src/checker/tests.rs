@@ -96,3 +96,27 @@ fn a_slow_call_is_slow_beyond_its_load_and_its_stops() {
     // Two seconds, of which 0.9 were the load, and half a second after it the process was stopped.
     assert_eq!(book.slowest()[0].beyond, S * 6 / 10);
 }
+
+#[test]
+fn after_a_demotion_an_instance_has_a_second_to_notice() {
+    let mut book = Book::new(Degraded::Bypass);
+    book.note(1, write(2, 10 * S, Told::Applied));
+    book.demoted(11 * S);
+    assert!(is_stale(&book, 2, &read(1, 11 * S - 1, 9 * S, false)));
+    assert_eq!(book.judge(2, &read(1, 11 * S + S / 2, 9 * S, false)).expect("within").demoted, Some(S / 2));
+    assert!(is_stale(&book, 2, &read(1, 12 * S, 9 * S, false)));
+}
+
+#[test]
+fn what_a_killed_instance_had_journaled_counts_once_its_heir_has_joined() {
+    let mut book = Book::new(Degraded::Memory);
+    book.note(1, Fact::Began { place: 0 });
+    book.note(1, write(2, 10 * S, Told::Journaled));
+    book.note(2, Fact::Began { place: 1 });
+    book.note(2, Fact::Joined { at: 11 * S });
+    book.note(3, Fact::Began { place: 0 });
+    book.note(3, Fact::Joined { at: 13 * S });
+    book.find_inherited();
+    assert!(!is_stale(&book, 2, &read(1, 12 * S, 9 * S, false)), "the file is that of the place");
+    assert!(is_stale(&book, 2, &read(1, 14 * S, 9 * S, false)));
+}
