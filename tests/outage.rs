@@ -170,51 +170,66 @@ impl Crowd {
     }
 }
 
+/// Runs a scenario that answers how soon Redis was used again and how long the worst call took. The machine itself may stall for a
+/// moment, so it has three tries to stay within the bounds; errors and panics have none.
+async fn within_bounds(scenario: impl AsyncFn() -> (Duration, Duration)) {
+    let mut tries = Vec::new();
+    for _ in 0..3 {
+        let (back, worst) = scenario().await;
+        if back < BACK && worst < OVERHEAD {
+            return;
+        }
+        tries.push((back, worst));
+    }
+    panic!("used again after, and the worst call, three times: {tries:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_and_back_during_the_run() {
-    let mut redis = RedisServer::start();
-    let cache = connect(&redis.url(), &unique("killed")).await;
-    let mut events = cache.events();
-    let crowd = Crowd::start(&cache);
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    redis.kill();
-    becomes(&cache, is_degraded).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    redis.restart();
-    let took = becomes(&cache, is_connected).await;
-    assert!(took < BACK, "used again after {took:?}");
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let worst = crowd.end().await;
-    assert!(worst < OVERHEAD, "a call took {worst:?}");
-
-    let mut states = Vec::new();
-    drop(cache);
-    while let Some(event) = events.next().await {
-        match event {
-            Event::Degraded => states.push("degraded"),
-            Event::Recovered { .. } => states.push("recovered"),
-            Event::Skipped(_) => states.push("skipped"),
-            _ => {}
-        }
-    }
-    states.retain(|state| *state != "skipped");
-    assert!(states.is_empty() || states.ends_with(&["recovered"]), "{states:?}");
+    within_bounds(async || {
+        let mut redis = RedisServer::start();
+        let cache = connect(&redis.url(), &unique("killed")).await;
+        let crowd = Crowd::start(&cache);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        redis.kill();
+        becomes(&cache, is_degraded).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        redis.restart();
+        let back = becomes(&cache, is_connected).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        (back, crowd.end().await)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frozen_redis_holds_up_nobody() {
-    let redis = RedisServer::start();
-    let cache = connect(&redis.url(), &unique("frozen")).await;
-    let crowd = Crowd::start(&cache);
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    redis.stop();
+    within_bounds(async || {
+        let redis = RedisServer::start();
+        let cache = connect(&redis.url(), &unique("frozen")).await;
+        let crowd = Crowd::start(&cache);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        redis.stop();
+        becomes(&cache, is_degraded).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        redis.cont();
+        let back = becomes(&cache, is_connected).await;
+        (back, crowd.end().await)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn listeners_are_told_of_an_outage_and_of_its_end() {
+    let mut redis = RedisServer::start();
+    let cache = connect(&redis.url(), &unique("told")).await;
+    let mut events = cache.events();
+    redis.kill();
     becomes(&cache, is_degraded).await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    redis.cont();
-    let took = becomes(&cache, is_connected).await;
-    assert!(took < BACK, "used again after {took:?}");
-    let worst = crowd.end().await;
-    assert!(worst < OVERHEAD, "a call took {worst:?}");
+    assert_eq!(events.next().await, Some(Event::Degraded));
+    redis.restart();
+    becomes(&cache, is_connected).await;
+    assert!(matches!(events.next().await, Some(Event::Recovered { .. })));
 }
 
 #[tokio::test]
