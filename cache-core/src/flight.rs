@@ -7,6 +7,9 @@
 //!   store showed that flight's lease. Otherwise the load may have read its source before an invalidation that had
 //!   returned when the caller began, and the caller would be served what it must not see. Several flights of one key may
 //!   thus be under way.
+//! - Whoever joined for a lease takes only a value that was loaded under that lease. Where loads run side by side, after a
+//!   failure, one of them may have begun under an older lease that an invalidation has removed since, and may be the
+//!   first to end.
 //! - A leader that is dropped or panics hands over at once: one follower leads on, with the lease.
 //! - A leader whose load fails hands over too, because the error belongs to its own caller. Each failure in a row
 //!   doubles how many may load side by side, so that a thousand followers of a failing source neither wait in line one
@@ -101,7 +104,11 @@ struct Waiting {
 
 #[derive(Clone)]
 enum End {
-    Landed(Landed),
+    /// A value, and the lease that its load began under.
+    Landed {
+        value: Landed,
+        under: Option<LeaseId>,
+    },
     Dissolved,
 }
 
@@ -134,7 +141,9 @@ impl Flights {
         let flights = shard.entry(key.as_str().to_owned()).or_default();
         for flight in flights.iter().rev() {
             let is_fresh = flight.began > since || flight.carries(loading) || mutant::is(Mutant::JoinsOlderLoads);
-            if let Some(follower) = is_fresh.then(|| Follower::join(flight, self, has_stale)).flatten() {
+            // Who may join for the lease only takes what was loaded under it.
+            let only = loading.filter(|_| flight.began <= since && !mutant::is(Mutant::JoinsOlderLoads));
+            if let Some(follower) = is_fresh.then(|| Follower::join(flight, self, only, has_stale)).flatten() {
                 return Entered::Follower(follower);
             }
         }
@@ -154,7 +163,7 @@ impl Flights {
     pub(crate) fn join_lease(self: &Arc<Self>, key: &Key, lease: LeaseId, has_stale: bool) -> Option<Follower> {
         let shard = lock(self.shard(key.as_str()));
         let flight = shard.get(key.as_str())?.iter().find(|flight| flight.carries(Some(lease)))?;
-        Follower::join(flight, self, has_stale)
+        Follower::join(flight, self, Some(lease), has_stale)
     }
 
     fn forget(&self, flight: &Arc<Flight>) {
@@ -170,6 +179,18 @@ impl Flights {
     fn shard(&self, key: &str) -> &Mutex<HashMap<String, Vec<Arc<Flight>>>> {
         let hash = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0);
         &self.shards[hash]
+    }
+}
+
+impl End {
+    /// The value, if there is one for a follower that joined for this lease, or for any load of the flight.
+    fn value_for(&self, only: Option<LeaseId>) -> Option<Landed> {
+        match self {
+            Self::Landed { value, under } if only.is_none() || only == *under || mutant::is(Mutant::TakesAnyLease) => {
+                Some(Arc::clone(value))
+            }
+            _ => None,
+        }
     }
 }
 

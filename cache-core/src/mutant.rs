@@ -10,6 +10,8 @@
 pub enum Mutant {
     /// Single flight: any load that is under way may be joined.
     JoinsOlderLoads,
+    /// Single flight: whoever joined for a lease takes a value that was loaded under another.
+    TakesAnyLease,
     /// The memory store fills without its lease.
     MemoryFillsWithoutLease,
     /// The memory store does not look at tokens.

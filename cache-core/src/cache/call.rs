@@ -142,7 +142,7 @@ impl<'a> Call<'a> {
                 }
                 Ok(Acquired::Value(stored)) => match self.judge::<T>(stored) {
                     Found::Hit(hit) => {
-                        leader.land(Arc::new(hit.value.clone()));
+                        leader.land(Arc::new(hit.value.clone()), None);
                         return Turn::Take(hit.value);
                     }
                     Found::Need(other) => match other.want {

@@ -59,7 +59,7 @@ impl Call<'_> {
         self.loaded(took, result.is_ok());
         match result {
             Ok(Loaded { value, store }) => {
-                leader.land(Arc::new(value.clone()));
+                leader.land(Arc::new(value.clone()), lease.as_ref().map(|lease| lease.id));
                 if let Some(lease) = lease {
                     self.fill(&lease, value.as_ref(), store, took).await;
                     leader.let_go(lease.id);

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{End, Flight, Flights, Landed, Leader, Waiting};
+use super::{Flight, Flights, Landed, Leader, Waiting};
 use crate::{store::LeaseId, sync::lock};
 
 /// Waits for the flight's end, or for the lead.
@@ -16,6 +16,8 @@ pub(crate) struct Follower {
     flights: Arc<Flights>,
     seat: u64,
     failures: u32,
+    /// Joined for this lease: only a value that was loaded under it is fresh enough.
+    only: Option<LeaseId>,
     has_stale: bool,
 }
 
@@ -33,9 +35,18 @@ pub(crate) enum Followed {
 
 impl Follower {
     /// Takes a seat, unless the flight is over without a value.
-    pub(super) fn join(flight: &Arc<Flight>, flights: &Arc<Flights>, has_stale: bool) -> Option<Self> {
+    pub(super) fn join(
+        flight: &Arc<Flight>,
+        flights: &Arc<Flights>,
+        only: Option<LeaseId>,
+        has_stale: bool,
+    ) -> Option<Self> {
         let mut state = lock(&flight.state);
-        if matches!(state.end, Some(End::Dissolved)) || (state.end.is_none() && state.leading == 0) {
+        let is_of_use = match &state.end {
+            None => state.leading > 0,
+            Some(end) => end.value_for(only).is_some(),
+        };
+        if !is_of_use {
             return None;
         }
         let seat = state.next_seat;
@@ -43,7 +54,7 @@ impl Follower {
         let failures = state.failures;
         state.waiting.push(Waiting { seat, waker: std::task::Waker::noop().clone(), promoted: false });
         drop(state);
-        Some(Self { flight: Arc::clone(flight), flights: Arc::clone(flights), seat, failures, has_stale })
+        Some(Self { flight: Arc::clone(flight), flights: Arc::clone(flights), seat, failures, only, has_stale })
     }
 
     /// The lease of the load that it waits for.
@@ -58,10 +69,8 @@ impl Future for Follower {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Followed> {
         let this = self.get_mut();
         let mut state = lock(&this.flight.state);
-        match &state.end {
-            Some(End::Landed(value)) => return Poll::Ready(Followed::Landed(Arc::clone(value))),
-            Some(End::Dissolved) => return Poll::Ready(Followed::Again),
-            None => {}
+        if let Some(end) = &state.end {
+            return Poll::Ready(end.value_for(this.only).map_or(Followed::Again, Followed::Landed));
         }
         let failed = state.failures > this.failures;
         let Some(at) = state.waiting.iter().position(|waiting| waiting.seat == this.seat) else {

@@ -39,8 +39,11 @@ impl Leader {
 
     /// Gives the value to all followers. The flight can be joined until the leader is dropped, so that a caller that
     /// reads the lease before the fill took its place still gets the value.
-    pub(crate) fn land(&self, value: Landed) {
-        self.finish(End::Landed(value));
+    ///
+    /// `under`: the lease that this very load began under. Where several load side by side, that is not always the
+    /// flight's: it may be older.
+    pub(crate) fn land(&self, value: Landed, under: Option<LeaseId>) {
+        self.finish(End::Landed { value, under });
     }
 
     /// Sends all followers back to the start.

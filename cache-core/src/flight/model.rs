@@ -63,12 +63,12 @@ impl World {
         if leader.lease().is_none() {
             self.acquire(&leader);
         }
+        let lease = leader.lease();
         let value = self.source.load(Ordering::SeqCst);
         thread::yield_now();
         match fate {
             Fate::Land => {
-                let lease = leader.lease();
-                leader.land(Arc::new(value));
+                leader.land(Arc::new(value), lease.as_ref().map(|lease| lease.id));
                 thread::yield_now();
                 if let Some(lease) = lease {
                     vacate(&self.place, &lease);

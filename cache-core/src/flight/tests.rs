@@ -65,7 +65,7 @@ fn a_value_can_be_joined_until_the_fill_is_over() {
     let since = flights.now();
     let first = leader(flights.enter(&key(), since, None, false));
     first.hold(lease(7));
-    first.land(Arc::new(1_u8));
+    first.land(Arc::new(1_u8), Some(LeaseId([7; 32])));
     let mut late = follower(flights.enter(&key(), flights.now(), Some(LeaseId([7; 32])), false));
     assert!(matches!(poll(&mut late), Poll::Ready(Followed::Landed(_))));
     drop(first);
@@ -93,6 +93,32 @@ fn each_failure_doubles_the_loads_side_by_side() {
     }
     assert_eq!(side_by_side[..3], [2, 4, 8]);
     assert!(followers.is_empty(), "everybody got a load of its own in the end");
+}
+
+/// A bug that the simulator found (memory, seed 2): one load began before an invalidation, the other one took a lease after
+/// it. Whoever saw that lease was given the value of the first.
+#[test]
+fn a_lease_leads_only_to_what_was_loaded_under_it() {
+    let flights = flights();
+    let since = flights.now();
+    let first = leader(flights.enter(&key(), since, None, false));
+    let mut heirs: Vec<_> = (0..2).map(|_| follower(flights.enter(&key(), since, None, false))).collect();
+    let mut patient = follower(flights.enter(&key(), since, None, false));
+    first.fail();
+    let mut leads = heirs.iter_mut().map(|heir| match poll(heir) {
+        Poll::Ready(Followed::Lead(leader)) => leader,
+        _ => panic!("two load side by side after a failure"),
+    });
+    let (older, newer) = (leads.next().expect("two"), leads.next().expect("two"));
+    older.hold(lease(7));
+    // An invalidation removes the lease 7. The other leader gets one after it.
+    newer.hold(lease(8));
+    let seen = Some(LeaseId([8; 32]));
+    let mut early = follower(flights.enter(&key(), flights.now(), seen, false));
+    older.land(Arc::new("old"), Some(LeaseId([7; 32])));
+    assert!(matches!(poll(&mut early), Poll::Ready(Followed::Again)), "not what was loaded under another lease");
+    assert!(matches!(poll(&mut patient), Poll::Ready(Followed::Landed(_))), "who came before both loads takes either");
+    leader(flights.enter(&key(), flights.now(), seen, false));
 }
 
 #[test]

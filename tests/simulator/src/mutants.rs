@@ -90,6 +90,7 @@ pub const MISTAKES: &[Mistake] = &[
     ),
     switched("memory: a hold does nothing", Backend::Memory, Mutant::MemoryHoldsNothing),
     switched("memory: an older load is joined", Backend::Memory, Mutant::JoinsOlderLoads),
+    switched("memory: whoever joins for a lease takes any value", Backend::Memory, Mutant::TakesAnyLease),
     switched("memory: a fill does not look at its lease", Backend::Memory, Mutant::MemoryFillsWithoutLease),
     switched("memory: nobody looks at tokens", Backend::Memory, Mutant::MemoryIgnoresTokens),
     switched("memory: a glob spares leases", Backend::Memory, Mutant::MemoryGlobSparesLeases),
