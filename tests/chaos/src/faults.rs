@@ -203,7 +203,9 @@ impl Faults {
                 self.last(name, 100..1_500, Undo::Memory);
             }
             "old-dump" => {
-                world.primary.save();
+                if !world.primary.save() {
+                    return false;
+                }
                 self.last(name, 300..3_000, Undo::KillForDump);
             }
             "demote" => {

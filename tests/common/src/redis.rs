@@ -157,9 +157,10 @@ impl RedisServer {
     }
 
     /// Saves what it holds. It starts with this from now on, after a [kill](RedisServer::kill), however old it is by then.
-    pub fn save(&self) {
-        let reply = self.cli(&["SAVE"]);
-        assert_eq!(reply, "+OK", "Redis can write its dump");
+    /// `false` if it cannot now, as while it saves for a replica.
+    #[must_use = "nothing may be saved"]
+    pub fn save(&self) -> bool {
+        self.cli(&["SAVE"]) == "+OK"
     }
 
     /// Removes what it [saved](RedisServer::save), or a primary has sent: it starts with nothing in it.
