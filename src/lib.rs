@@ -53,7 +53,7 @@
 //! | feature | |
 //! |---|---|
 //! | `redis` (default) | the Redis store; `tls` for `rediss://` |
-//! | `auto` (default) | the codec [`Auto`](codec::Auto); also `postcard`, `message-pack`, `json`, `bincode` alone |
+//! | `auto` (default) | the codec [`Auto`]; also `postcard`, `message-pack`, `json`, `bincode` alone |
 //! | `zstd`, `lz4` | compression of large values |
 //! | `uuid`, `chrono`, `jiff`, `time` | `KeyPart` for their types |
 //! | `conformance` | the suite that every store passes |
