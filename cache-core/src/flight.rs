@@ -140,7 +140,7 @@ impl Flights {
         let mut shard = lock(self.shard(key.as_str()));
         let flights = shard.entry(key.as_str().to_owned()).or_default();
         for flight in flights.iter().rev() {
-            let is_fresh = flight.began > since || flight.carries(loading) || mutant::is(Mutant::JoinsOlderLoads);
+            let is_fresh = flight.began > since || flight.carries(loading, None) || mutant::is(Mutant::JoinsOlderLoads);
             // Who may join for the lease only takes what was loaded under it.
             let only = loading.filter(|_| flight.began <= since && !mutant::is(Mutant::JoinsOlderLoads));
             if let Some(follower) = is_fresh.then(|| Follower::join(flight, self, only, has_stale)).flatten() {
@@ -160,9 +160,18 @@ impl Flights {
     }
 
     /// Joins the flight of this process that holds `lease`, if there is one.
-    pub(crate) fn join_lease(self: &Arc<Self>, key: &Key, lease: LeaseId, has_stale: bool) -> Option<Follower> {
+    ///
+    /// `replaces`: the value that the caller has seen and wants to be replaced. A lease beside a value may outlive it, and
+    /// stand beside the next one: then its load began before an invalidation, and is not for a caller that saw the next.
+    pub(crate) fn join_lease(
+        self: &Arc<Self>,
+        key: &Key,
+        lease: LeaseId,
+        replaces: Option<LeaseId>,
+        has_stale: bool,
+    ) -> Option<Follower> {
         let shard = lock(self.shard(key.as_str()));
-        let flight = shard.get(key.as_str())?.iter().find(|flight| flight.carries(Some(lease)))?;
+        let flight = shard.get(key.as_str())?.iter().find(|flight| flight.carries(Some(lease), replaces))?;
         Follower::join(flight, self, Some(lease), has_stale)
     }
 
@@ -201,8 +210,12 @@ impl Flight {
         Self { key, began, state: Mutex::new(state) }
     }
 
-    fn carries(&self, loading: Option<LeaseId>) -> bool {
-        loading.is_some_and(|id| lock(&self.state).lease.as_ref().is_some_and(|lease| lease.id == id))
+    /// Whether it holds this lease, for an absent value or in the place of `replaces`.
+    fn carries(&self, loading: Option<LeaseId>, replaces: Option<LeaseId>) -> bool {
+        let is_it = |lease: &Lease| {
+            Some(lease.id) == loading && (lease.replaces == replaces || mutant::is(Mutant::JoinsRefreshOfAnother))
+        };
+        lock(&self.state).lease.as_ref().is_some_and(is_it)
     }
 
     /// One leader fewer. Gives the lead to as many followers as may have it; without any left, the flight is over.

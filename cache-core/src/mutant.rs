@@ -12,6 +12,8 @@ pub enum Mutant {
     JoinsOlderLoads,
     /// Single flight: whoever joined for a lease takes a value that was loaded under another.
     TakesAnyLease,
+    /// Single flight: a refresh is joined by who wants another value replaced.
+    JoinsRefreshOfAnother,
     /// The memory store fills without its lease.
     MemoryFillsWithoutLease,
     /// The memory store does not look at tokens.

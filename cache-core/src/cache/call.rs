@@ -13,7 +13,7 @@ use crate::{
     key::Key,
     policy::Policy,
     stats::Counters,
-    store::{Acquired, LeaseId, Link, Store},
+    store::{Acquired, LeaseId, Link, Purpose, Store},
 };
 
 /// How long a lease lasts at first. If the answer that grants it is lost on its way, nobody holds it and everybody waits
@@ -153,9 +153,12 @@ impl<'a> Call<'a> {
                 Ok(Acquired::Wait(_) | Acquired::Gone) if need.early => return Turn::Take(need.serve_current()),
                 Ok(Acquired::Wait(id)) => {
                     let joinable = !self.has_outwaited(id);
-                    if let Some(follower) =
-                        joinable.then(|| self.inner.flights.join_lease(self.key, id, need.current.is_some())).flatten()
-                    {
+                    let replaces = match purpose {
+                        Purpose::Load { .. } => None,
+                        Purpose::Refresh(value) => Some(value),
+                    };
+                    let join = || self.inner.flights.join_lease(self.key, id, replaces, need.current.is_some());
+                    if let Some(follower) = joinable.then(join).flatten() {
                         leader.dissolve();
                         return Box::pin(self.follow(follower, need)).await;
                     }

@@ -121,6 +121,19 @@ fn a_lease_leads_only_to_what_was_loaded_under_it() {
     leader(flights.enter(&key(), flights.now(), seen, false));
 }
 
+/// A bug that the simulator found (Redis, seed 5): a glob removed a value and not the lease beside it. The next value found
+/// that lease beside itself, and who wanted it replaced was given what had been loaded before the glob.
+#[test]
+fn a_refresh_is_joined_only_by_who_saw_the_same_value() {
+    let flights = flights();
+    let first = leader(flights.enter(&key(), flights.now(), None, false));
+    first.hold(Lease { replaces: Some(LeaseId([1; 32])), ..lease(7) });
+    let join = |value| flights.join_lease(&key(), LeaseId([7; 32]), value, false).is_some();
+    assert!(join(Some(LeaseId([1; 32]))));
+    assert!(!join(Some(LeaseId([2; 32]))));
+    assert!(!join(None));
+}
+
 #[test]
 fn followers_that_hold_a_stale_value_leave_at_the_first_failure() {
     let flights = flights();

@@ -48,6 +48,8 @@ impl Link {
         loop {
             if let Some(session) = self.session.load_full() {
                 tokio::select! {
+                    // In this order, so that the same events take the same course twice.
+                    biased;
                     () = session.closed() => self.drop_session(&session, &mut self.gate(), &"Redis closed the connection"),
                     () = self.lost.notified() => {}
                     () = self.beat(&session) => {}

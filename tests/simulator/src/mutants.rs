@@ -68,6 +68,7 @@ pub const MISTAKES: &[Mistake] = &[
     switched("reads go on before the journal is replayed", Backend::Redis, Mutant::NoJournalGate),
     Mistake { name: "a glob spares leases", glob_spares_leases: true, ..NONE },
     switched("an older load is joined", Backend::Redis, Mutant::JoinsOlderLoads),
+    switched("a refresh of another value is joined", Backend::Redis, Mutant::JoinsRefreshOfAnother),
     scripted(
         "a hold does nothing",
         &[alter(

@@ -2,9 +2,12 @@
 
 mod trouble;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
-use cache_core::{Cache, Degraded, ManualClock, MemoryStore};
+use cache_core::{Cache, Clock, Degraded, ManualClock, MemoryStore};
 use cache_redis::{RedisConfig, RedisStore};
 use tokio::task::JoinHandle;
 
@@ -114,7 +117,7 @@ impl<'a> Schedule<'a> {
             world: world.clone(),
             stage: Stage { world, scene },
             network: Network::default(),
-            clock: ManualClock::new(),
+            clock: whole_second(),
             slots: Vec::new(),
             actors: Vec::new(),
             echoes: Vec::new(),
@@ -434,6 +437,14 @@ fn add_stats(cache: &Cache, mut add: impl FnMut(&str, u64)) {
     add("cache: refreshed early", total.refreshed);
     add("cache: served after an error", total.served_stale);
     add("cache: degraded calls", total.degraded);
+}
+
+/// A clock that begins with a second: stored times are rounded, and must be so in the same way in each run.
+fn whole_second() -> ManualClock {
+    let clock = ManualClock::new();
+    let begun = Clock::from(&clock).system_time().duration_since(UNIX_EPOCH).unwrap_or_default();
+    clock.advance(Duration::from_secs(1) - Duration::from_nanos(begun.subsec_nanos().into()));
+    clock
 }
 
 fn is_handshake(request: &[u8]) -> bool {
