@@ -443,7 +443,7 @@ fn add_stats(cache: &Cache, mut add: impl FnMut(&str, u64)) {
 fn whole_second() -> ManualClock {
     let clock = ManualClock::new();
     let begun = Clock::from(&clock).system_time().duration_since(UNIX_EPOCH).unwrap_or_default();
-    clock.advance(Duration::from_secs(1) - Duration::from_nanos(begun.subsec_nanos().into()));
+    clock.advance(Duration::from_secs(1).saturating_sub(Duration::from_nanos(begun.subsec_nanos().into())));
     clock
 }
 
