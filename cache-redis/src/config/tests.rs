@@ -180,7 +180,7 @@ fn what_is_wrong_is_said_without_the_password() {
         ),
         ("redis+sentinel://one/orders?sentinel_pass=a&hunter2", "unknown option; the options are: sentinel_user"),
         ("redis+sentinel://one/orders?sentinel_pass=hunter2#a", "fragment"),
-        ("redis+sentinel://user:hunter2/x@one/orders", "not a number"),
+        ("redis+sentinel://user:hunter2/x@one/orders", "`@` behind the hosts"),
         ("redis+sentinel://user:1/hunter2@one/orders", "`@` behind the hosts"),
         ("redis+sentinel://user:1?hunter2@one/orders", "unknown option; "),
         ("redis+sentinel://user:1#hunter2@one/orders", "fragment"),
