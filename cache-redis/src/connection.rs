@@ -70,6 +70,8 @@ impl From<RedisError> for CallError {
 /// One open connection.
 #[derive(Debug)]
 pub(crate) struct Session {
+    /// Host and port of the server, or its socket.
+    at: String,
     connection: MultiplexedConnection,
     incarnation: Incarnation,
     /// Timeouts since the last answer.
@@ -81,29 +83,24 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Connects, authenticates, loads the scripts and asks who the server is.
-    pub(crate) async fn open(address: &Address, bound: Duration) -> Result<Self, ConnectError> {
-        timeout(bound, Self::open_unbounded(address))
-            .await
-            .unwrap_or_else(|_| Err(ConnectError::unreachable(&address.at, NoAnswer(bound))))
-    }
-
-    async fn open_unbounded(address: &Address) -> Result<Self, ConnectError> {
-        match &address.topology {
-            Topology::Single(server) => Self::open_at(address, server).await,
-            Topology::Sentinel { .. } => Err(ConnectError::Unsupported("Sentinel is not built yet")),
-            Topology::Cluster { seeds } => {
-                for seed in seeds {
-                    Self::open_at(address, seed).await?;
-                }
-                Err(ConnectError::Unsupported("a cluster is not built yet"))
+    /// Connects to this server, one of those at the address; authenticates, loads the scripts and asks who it is.
+    pub(crate) async fn open(
+        address: &Address,
+        server: &ConnectionInfo,
+        bound: Duration,
+    ) -> Result<Self, ConnectError> {
+        let at = match &address.topology {
+            Topology::Sentinel { service, .. } => {
+                format!("{} (the primary of {service}, by its sentinels)", place(server))
             }
-        }
+            _ => place(server),
+        };
+        timeout(bound, Self::open_unbounded(address, server, &at))
+            .await
+            .unwrap_or_else(|_| Err(ConnectError::unreachable(&at, NoAnswer(bound))))
     }
 
-    /// Opens a connection to this server, one of those at the address.
-    async fn open_at(address: &Address, server: &ConnectionInfo) -> Result<Self, ConnectError> {
-        let at = &place(server);
+    async fn open_unbounded(address: &Address, server: &ConnectionInfo, at: &str) -> Result<Self, ConnectError> {
         let refused = |error| ConnectError::of_opening(at, address.database, error);
         let closed = Arc::new(Notify::new());
         let config = options(address, Arc::clone(&closed));
@@ -127,7 +124,12 @@ impl Session {
         // The server counts in whole seconds.
         let uptime = Duration::from_secs(uptime.and_then(Result::ok).unwrap_or(0_u64).saturating_sub(1));
         let (strikes, opened) = (AtomicU32::new(0), Instant::now());
-        Ok(Self { connection, incarnation, strikes, closed, opened, uptime })
+        Ok(Self { at: place(server), connection, incarnation, strikes, closed, opened, uptime })
+    }
+
+    /// Where its server is, for logs and to tell it from others.
+    pub(crate) fn at(&self) -> &str {
+        &self.at
     }
 
     /// How long it has been open.

@@ -17,6 +17,7 @@ mod link;
 mod name;
 mod ring;
 mod script;
+mod sentinel;
 mod store;
 mod wire;
 mod writes;

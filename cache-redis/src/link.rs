@@ -8,6 +8,7 @@
 
 mod join;
 mod keeper;
+mod primary;
 #[cfg(test)]
 mod tests;
 
@@ -40,10 +41,14 @@ use crate::{
     name::Names,
     ring::Ring,
     script::SCRIPTS,
+    sentinel::Sentinels,
 };
 
 /// A connection that lives for less than this was no good.
 const STEADY: Duration = Duration::from_secs(5);
+
+/// How often a connection proves that it takes writes.
+const BEAT: Duration = Duration::from_millis(500);
 
 /// After so many of them in a row one timeout is enough to give the next one up.
 const PATIENT_FLAPS: u32 = 2;
@@ -70,6 +75,8 @@ struct Last {
 /// The connection over time.
 pub(crate) struct Link {
     address: Address,
+    /// Who knows which server is the primary, where more than the address does.
+    sentinels: Option<Sentinels>,
     names: Names,
     call_timeout: Duration,
     connect_timeout: Duration,
@@ -101,6 +108,7 @@ impl Link {
         });
         let status = Status::Down { since: StdInstant::now(), journal: journal.len() };
         Self {
+            sentinels: Sentinels::of(&address.topology),
             address,
             names,
             call_timeout: config.call_timeout,
@@ -265,7 +273,7 @@ impl Link {
             self.flaps.store(flaps, Ordering::Relaxed);
             self.status.send_replace(Status::Down { since: StdInstant::now(), journal: gate.journal.len() });
             self.lost.notify_one();
-            tracing::warn!(at = self.at(), %why, "lost Redis");
+            tracing::warn!(at = session.at(), %why, "lost Redis");
         }
     }
 
@@ -285,6 +293,10 @@ impl Link {
     fn gate(&self) -> MutexGuard<'_, Gate> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(fastrand::f64().mul_add(0.5, 0.5))
 }
 
 /// Why a session is given up whose server has become another.
