@@ -57,7 +57,6 @@ struct Known {
 }
 
 /// What the sentinels said within the time.
-#[derive(Default)]
 struct Round {
     votes: Votes,
     refusals: Vec<ConnectError>,
@@ -106,7 +105,7 @@ impl Sentinels {
     /// Asks all of them, until more than half agree or the time is up.
     async fn ask(&self, bound: Duration) -> Round {
         let until = Instant::now() + bound;
-        let (mut round, mut asked) = (Round::default(), Asked::default());
+        let (mut round, mut asked) = (self.round(), Asked::default());
         for sentinel in self.reachable() {
             asked.begin(self, &sentinel);
         }
@@ -120,13 +119,14 @@ impl Sentinels {
                         }
                     }
                     round.votes.add(answer);
-                    if round.votes.agreed().is_some() {
+                    if round.votes.agreed(asked.hopeful()).is_some() {
                         self.learn(&round.votes);
                         return round;
                     }
                 }
                 Err(error) => {
                     self.known().open.remove(&at);
+                    asked.refused += 1;
                     round.refusals.push(error);
                 }
             }
@@ -135,6 +135,10 @@ impl Sentinels {
         self.known().open.retain(|at, _| !asked.waiting.contains(at));
         self.learn(&round.votes);
         round
+    }
+
+    fn round(&self) -> Round {
+        Round { votes: Votes::new(self.known().learned.clone()), refusals: Vec::new() }
     }
 
     /// The seeds, and those beside them that are known; a seed by the address in the URL only.
@@ -188,6 +192,7 @@ struct Asked {
     all: HashSet<String>,
     waiting: HashSet<String>,
     tasks: JoinSet<(String, Asking)>,
+    refused: usize,
 }
 
 impl Asked {
@@ -199,6 +204,11 @@ impl Asked {
             let question = sentinels.question(info.clone());
             self.tasks.spawn(async move { (at, question.await) });
         }
+    }
+
+    /// How many have answered or may still do.
+    fn hopeful(&self) -> usize {
+        self.all.len() - self.refused
     }
 
     /// The next answer, with the place of who gave it.

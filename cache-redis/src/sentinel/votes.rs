@@ -4,6 +4,8 @@
 //! than half of them name is right. Where there is no such thing, since too few of them answer, what counts is the newest
 //! configuration: they number their failovers, and each of these needed the consent of more than half.
 
+use std::collections::HashSet;
+
 /// Host and port of a server.
 pub(super) type Server = (String, u16);
 
@@ -41,9 +43,15 @@ pub(super) struct Choice {
 #[derive(Debug, Default)]
 pub(super) struct Votes {
     answers: Vec<Answer>,
+    /// Sentinels that were known before.
+    known: Vec<Other>,
 }
 
 impl Votes {
+    pub(super) fn new(known: Vec<Other>) -> Self {
+        Self { answers: Vec::new(), known }
+    }
+
     /// One vote for each sentinel, by however many addresses it was asked.
     pub(super) fn add(&mut self, answer: Answer) {
         self.answers.retain(|known| known.id != answer.id);
@@ -64,12 +72,15 @@ impl Votes {
         self.answers.iter().flat_map(|answer| &answer.others)
     }
 
-    /// What more than half of all sentinels say, those included that do not answer.
-    pub(super) fn agreed(&self) -> Option<Choice> {
-        let known = self.answers.iter().map(|answer| answer.others.len() + 1).max()?;
-        let all = known.max(self.answers.len());
+    /// What more than half of all sentinels say, those included that do not answer. There are `all` of them, or more if more
+    /// are known: one that was cut off or set up anew may know of itself alone.
+    pub(super) fn agreed(&self, all: usize) -> Option<Choice> {
+        let own = self.answers.iter().map(|answer| &answer.id);
+        let known: HashSet<_> = own.chain(self.others().chain(&self.known).map(|other| &other.id)).collect();
+        let all = all.max(known.len());
         self.answers.iter().find_map(|Answer { primary, .. }| {
-            let epochs: Vec<_> = self.answers.iter().filter(|a| a.primary == *primary).map(|a| a.epoch).collect();
+            let of_the_same = self.answers.iter().filter(|answer| answer.primary == *primary);
+            let epochs: Vec<_> = of_the_same.map(|answer| answer.epoch).collect();
             let epoch = epochs.iter().copied().max().filter(|_| epochs.len() * 2 > all)?;
             Some(Choice { primary: primary.clone(), epoch, is_agreed: true })
         })
@@ -82,7 +93,7 @@ impl Votes {
             let choice = Choice { primary: newest.primary.clone(), epoch: newest.epoch, is_agreed: false };
             Some(choice).filter(|choice| choice.epoch >= seen)
         };
-        self.agreed().or_else(newest)
+        self.agreed(0).or_else(newest)
     }
 }
 
@@ -90,13 +101,21 @@ impl Votes {
 mod tests {
     use super::*;
 
-    /// Of a group of three. Each letter is a sentinel and the server that it names, with the epoch.
+    fn other(id: &str) -> Other {
+        Other { id: id.to_owned(), host: "host".to_owned(), port: 1 }
+    }
+
+    fn answer(id: &str, primary: &str, epoch: u64, others: &[&str]) -> Answer {
+        let others = others.iter().map(|id| other(id)).collect();
+        Answer { id: id.to_owned(), primary: (primary.to_owned(), 6379), epoch, others }
+    }
+
+    /// Of three, `a`, `b` and `c`, who know each other. Each with the server that it names and the epoch.
     fn votes(answers: &[(&str, &str, u64)]) -> Votes {
         let mut votes = Votes::default();
         for &(id, primary, epoch) in answers {
-            let other = |n: u16| Other { id: format!("other-{n}"), host: String::new(), port: n };
-            let primary = (primary.to_owned(), 6379);
-            votes.add(Answer { id: id.to_owned(), primary, epoch, others: vec![other(1), other(2)] });
+            let others: Vec<_> = ["a", "b", "c"].into_iter().filter(|other| *other != id).collect();
+            votes.add(answer(id, primary, epoch, &others));
         }
         votes
     }
@@ -139,11 +158,17 @@ mod tests {
     }
 
     #[test]
-    fn more_who_answer_than_are_known_count_all() {
-        let mut votes = Votes::default();
-        for (id, primary) in [("a", "one"), ("b", "other"), ("c", "third")] {
-            votes.add(Answer { id: id.to_owned(), primary: (primary.to_owned(), 1), epoch: 0, others: Vec::new() });
-        }
-        assert_eq!(votes.agreed(), None);
+    fn one_that_knows_of_nobody_else_has_one_vote_of_all() {
+        let alone = || answer("a", "old", 1, &[]);
+        let mut votes = votes(&[("b", "new", 2)]);
+        votes.add(alone());
+        assert_eq!(votes.agreed(0), None);
+        let mut before = Votes::new(vec![other("b"), other("c")]);
+        before.add(alone());
+        assert_eq!(before.agreed(0), None, "two others were known");
+        let mut asked = Votes::default();
+        asked.add(alone());
+        assert_eq!(asked.agreed(2), None, "two were asked");
+        assert_eq!(asked.agreed(1).map(|choice| choice.is_agreed), Some(true), "there is one");
     }
 }
