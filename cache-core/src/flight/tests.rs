@@ -121,6 +121,16 @@ fn a_lease_leads_only_to_what_was_loaded_under_it() {
     leader(flights.enter(&key(), flights.now(), seen, false));
 }
 
+/// The simulator's random schedules seldom come across it: this shows that the test above would notice.
+#[cfg(feature = "__mutants")]
+#[test]
+fn the_simulators_bug_would_be_noticed_again() {
+    crate::mutant::choose(Some(crate::mutant::Mutant::TakesAnyLease));
+    let test = std::panic::catch_unwind(a_lease_leads_only_to_what_was_loaded_under_it);
+    crate::mutant::choose(None);
+    assert!(test.is_err(), "whoever joined for a lease took any value, and nobody noticed");
+}
+
 /// A bug that the simulator found (Redis, seed 5): a glob removed a value and not the lease beside it. The next value found
 /// that lease beside itself, and who wanted it replaced was given what had been loaded before the glob.
 #[test]
