@@ -121,16 +121,6 @@ fn a_lease_leads_only_to_what_was_loaded_under_it() {
     leader(flights.enter(&key(), flights.now(), seen, false));
 }
 
-/// The simulator's random schedules seldom come across it: this shows that the test above would notice.
-#[cfg(feature = "__mutants")]
-#[test]
-fn the_simulators_bug_would_be_noticed_again() {
-    crate::mutant::choose(Some(crate::mutant::Mutant::TakesAnyLease));
-    let test = std::panic::catch_unwind(a_lease_leads_only_to_what_was_loaded_under_it);
-    crate::mutant::choose(None);
-    assert!(test.is_err(), "whoever joined for a lease took any value, and nobody noticed");
-}
-
 /// A bug that the simulator found (Redis, seed 5): a glob removed a value and not the lease beside it. The next value found
 /// that lease beside itself, and who wanted it replaced was given what had been loaded before the glob.
 #[test]
@@ -172,4 +162,21 @@ fn the_lease_of_a_flight_that_nobody_continues_is_given_back() {
     assert!(back.lock().expect("not poisoned").is_empty());
     drop(heir);
     assert_eq!(*back.lock().expect("not poisoned"), [lease(7)]);
+}
+
+/// The simulator's random schedules seldom come across these two: this shows that the tests above would notice.
+#[cfg(feature = "__mutants")]
+#[test]
+fn the_bugs_that_the_simulator_found_would_be_noticed_again() {
+    use crate::mutant::{Mutant, choose};
+    let tests: [(Mutant, fn()); 2] = [
+        (Mutant::TakesAnyLease, a_lease_leads_only_to_what_was_loaded_under_it),
+        (Mutant::JoinsRefreshOfAnother, a_refresh_is_joined_only_by_who_saw_the_same_value),
+    ];
+    for (mutant, test) in tests {
+        choose(Some(mutant));
+        let outcome = std::panic::catch_unwind(test);
+        choose(None);
+        assert!(outcome.is_err(), "{mutant:?} has not been noticed");
+    }
 }

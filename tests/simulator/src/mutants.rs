@@ -50,6 +50,8 @@ const fn alter(script: &'static str, from: &'static str, to: &'static str) -> Al
     Alteration { script, from, to }
 }
 
+const FLIGHT_TEST: &str = "cache-core flight::tests::the_bugs_that_the_simulator_found_would_be_noticed_again";
+
 /// All of them.
 pub const MISTAKES: &[Mistake] = &[
     scripted("a fill does not look at its lease", &[alter("fill", "if head ~= ARGV[1] then return 0 end", "")]),
@@ -76,7 +78,10 @@ pub const MISTAKES: &[Mistake] = &[
     switched("reads go on before the journal is replayed", Backend::Redis, Mutant::NoJournalGate),
     Mistake { name: "a glob spares leases", glob_spares_leases: true, ..NONE },
     switched("an older load is joined", Backend::Redis, Mutant::JoinsOlderLoads),
-    switched("a refresh of another value is joined", Backend::Redis, Mutant::JoinsRefreshOfAnother),
+    Mistake {
+        directed: Some(FLIGHT_TEST),
+        ..switched("a refresh of another value is joined", Backend::Redis, Mutant::JoinsRefreshOfAnother)
+    },
     scripted(
         "a hold does nothing",
         &[alter(
@@ -100,7 +105,7 @@ pub const MISTAKES: &[Mistake] = &[
     switched("memory: a hold does nothing", Backend::Memory, Mutant::MemoryHoldsNothing),
     switched("memory: an older load is joined", Backend::Memory, Mutant::JoinsOlderLoads),
     Mistake {
-        directed: Some("cache-core flight::tests::the_simulators_bug_would_be_noticed_again"),
+        directed: Some(FLIGHT_TEST),
         ..switched("memory: whoever joins for a lease takes any value", Backend::Memory, Mutant::TakesAnyLease)
     },
     switched("memory: a fill does not look at its lease", Backend::Memory, Mutant::MemoryFillsWithoutLease),
