@@ -18,14 +18,15 @@ use redis::{
     Value, aio::MultiplexedConnection,
 };
 use tokio::{
-    sync::Notify,
+    sync::{Notify, oneshot},
     time::{Instant, timeout},
 };
 
 use crate::{
     config::{Address, Topology, place},
-    error::{ConnectError, NoAnswer, is_out_of_reach},
+    error::{ConnectError, NoAnswer, UnexpectedReply, is_out_of_reach},
     kind::Kind,
+    reads::Reads,
     script::SCRIPTS,
     wire,
 };
@@ -61,6 +62,20 @@ impl fmt::Display for CallError {
     }
 }
 
+impl CallError {
+    /// The same, for another caller that it concerns.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Timeout { strikes } => Self::Timeout { strikes: *strikes },
+            Self::OutOfReach(error) => Self::OutOfReach(error.clone()),
+            Self::Failed(error) => match error.downcast_ref::<RedisError>() {
+                Some(error) => Self::Failed(Box::new(error.clone())),
+                None => Self::Failed(Box::new(UnexpectedReply)),
+            },
+        }
+    }
+}
+
 impl From<RedisError> for CallError {
     fn from(error: RedisError) -> Self {
         if is_out_of_reach(&error) { Self::OutOfReach(error) } else { Self::Failed(Box::new(error)) }
@@ -80,6 +95,7 @@ pub(crate) struct Session {
     opened: Instant,
     /// For how long the server had been running then, at least. Zero where it does not tell.
     uptime: Duration,
+    reads: Reads,
 }
 
 impl Session {
@@ -124,12 +140,18 @@ impl Session {
         // The server counts in whole seconds.
         let uptime = Duration::from_secs(uptime.and_then(Result::ok).unwrap_or(0_u64).saturating_sub(1));
         let (strikes, opened) = (AtomicU32::new(0), Instant::now());
-        Ok(Self { at: place(server), connection, incarnation, strikes, closed, opened, uptime })
+        let (at, reads) = (place(server), Reads::default());
+        Ok(Self { at, connection, incarnation, strikes, closed, opened, uptime, reads })
     }
 
     /// Where its server is, for logs and to tell it from others.
     pub(crate) fn at(&self) -> &str {
         &self.at
+    }
+
+    /// What is being read over it.
+    pub(crate) fn reads(&self) -> &Reads {
+        &self.reads
     }
 
     /// How long it has been open.
@@ -216,6 +238,19 @@ impl Session {
                 }
                 result.map_err(CallError::from)
             }
+            Err(_) => Err(CallError::Timeout { strikes: self.strike(strikes) }),
+        }
+    }
+
+    /// Waits for the answer to a command that another sends.
+    pub(crate) async fn wait<T>(
+        &self,
+        bound: Duration,
+        answered: oneshot::Receiver<Result<T, CallError>>,
+    ) -> Result<T, CallError> {
+        let strikes = self.strikes.load(Ordering::Relaxed);
+        match timeout(bound, answered).await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(CallError::Failed(Box::new(UnexpectedReply)))),
             Err(_) => Err(CallError::Timeout { strikes: self.strike(strikes) }),
         }
     }

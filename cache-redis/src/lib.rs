@@ -15,6 +15,7 @@ mod journal;
 mod kind;
 mod link;
 mod name;
+mod reads;
 mod ring;
 mod script;
 mod sentinel;

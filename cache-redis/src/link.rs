@@ -39,6 +39,7 @@ use crate::{
     invalidate,
     journal::{Item, Journal, JournalFile},
     name::Names,
+    reads::{self, Found, Wanted},
     ring::Ring,
     script::SCRIPTS,
     sentinel::Sentinels,
@@ -141,6 +142,12 @@ impl Link {
     /// Sends one command within the bound on calls.
     pub(crate) async fn call(&self, session: &Arc<Session>, command: &Cmd) -> Result<Value, StoreError> {
         let result = session.send(command, self.call_timeout).await;
+        result.map_err(|error| self.settle(session, error))
+    }
+
+    /// Reads keys within the bound on calls.
+    pub(crate) async fn read(&self, session: &Arc<Session>, wanted: Wanted) -> Result<Vec<Found>, StoreError> {
+        let result = reads::read(session, wanted, self.call_timeout).await;
         result.map_err(|error| self.settle(session, error))
     }
 
