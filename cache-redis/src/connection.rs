@@ -14,17 +14,19 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, PushInfo, PushKind, RedisError, ServerErrorKind, Value,
-    aio::MultiplexedConnection,
+    AsyncConnectionConfig, Cmd, ConnectionInfo, ErrorKind, Pipeline, PushInfo, PushKind, RedisError, ServerErrorKind,
+    Value, aio::MultiplexedConnection,
 };
 use tokio::{
-    sync::Notify,
+    sync::{Notify, oneshot},
     time::{Instant, timeout},
 };
 
 use crate::{
-    config::Address,
-    error::{ConnectError, NoAnswer, is_out_of_reach},
+    config::{Address, Topology, place},
+    error::{ConnectError, NoAnswer, UnexpectedReply, is_out_of_reach},
+    kind::Kind,
+    reads::Reads,
     script::SCRIPTS,
     wire,
 };
@@ -60,6 +62,20 @@ impl fmt::Display for CallError {
     }
 }
 
+impl CallError {
+    /// The same, for another caller that it concerns.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Timeout { strikes } => Self::Timeout { strikes: *strikes },
+            Self::OutOfReach(error) => Self::OutOfReach(error.clone()),
+            Self::Failed(error) => match error.downcast_ref::<RedisError>() {
+                Some(error) => Self::Failed(Box::new(error.clone())),
+                None => Self::Failed(Box::new(UnexpectedReply)),
+            },
+        }
+    }
+}
+
 impl From<RedisError> for CallError {
     fn from(error: RedisError) -> Self {
         if is_out_of_reach(&error) { Self::OutOfReach(error) } else { Self::Failed(Box::new(error)) }
@@ -69,6 +85,8 @@ impl From<RedisError> for CallError {
 /// One open connection.
 #[derive(Debug)]
 pub(crate) struct Session {
+    /// Host and port of the server, or its socket.
+    at: String,
     connection: MultiplexedConnection,
     incarnation: Incarnation,
     /// Timeouts since the last answer.
@@ -77,36 +95,63 @@ pub(crate) struct Session {
     opened: Instant,
     /// For how long the server had been running then, at least. Zero where it does not tell.
     uptime: Duration,
+    reads: Reads,
 }
 
 impl Session {
-    /// Connects, authenticates, loads the scripts and asks who the server is.
-    pub(crate) async fn open(address: &Address, bound: Duration) -> Result<Self, ConnectError> {
-        timeout(bound, Self::open_unbounded(address))
+    /// Connects to this server, one of those at the address; authenticates, loads the scripts and asks who it is.
+    pub(crate) async fn open(
+        address: &Address,
+        server: &ConnectionInfo,
+        bound: Duration,
+    ) -> Result<Self, ConnectError> {
+        let at = match &address.topology {
+            Topology::Sentinel { service, .. } => {
+                format!("{} (the primary of {service}, by its sentinels)", place(server))
+            }
+            _ => place(server),
+        };
+        timeout(bound, Self::open_unbounded(address, server, &at))
             .await
-            .unwrap_or_else(|_| Err(ConnectError::unreachable(&address.at, NoAnswer(bound))))
+            .unwrap_or_else(|_| Err(ConnectError::unreachable(&at, NoAnswer(bound))))
     }
 
-    async fn open_unbounded(address: &Address) -> Result<Self, ConnectError> {
-        let refused = |error| ConnectError::of_opening(&address.at, address.database, error);
+    async fn open_unbounded(address: &Address, server: &ConnectionInfo, at: &str) -> Result<Self, ConnectError> {
+        let refused = |error| ConnectError::of_opening(at, address.database, error);
         let closed = Arc::new(Notify::new());
         let config = options(address, Arc::clone(&closed));
-        let mut connection = wire::open(address, config).await.map_err(refused)?;
+        let mut connection = match wire::open(address, server, config).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                Kind::of_refusal(&error).map_or(Ok(()), |kind| kind.check(&address.topology, server))?;
+                return Err(refused(error));
+            }
+        };
+        let about = info(&mut connection, "server").await.map_err(refused)?;
+        Kind::of_info(&about).map_or(Ok(()), |kind| kind.check(&address.topology, server))?;
         SCRIPTS.load().exec_async(&mut connection).await.map_err(refused)?;
         let replication = info(&mut connection, "replication").await.map_err(refused)?;
         if field(&replication, "role") == Some("slave") {
-            return Err(ConnectError::unreachable(&address.at, "a replica answered"));
+            return Err(ConnectError::unreachable(at, "a replica answered"));
         }
-        let uptime =
-            field(&info(&mut connection, "server").await.map_err(refused)?, "uptime_in_seconds").map(str::parse);
-        let incarnation = match incarnation(&replication, "master_replid") {
-            Some(incarnation) => incarnation,
-            None => fallback_incarnation(&mut connection, &address.at).await.map_err(refused)?,
-        };
+        let incarnation =
+            incarnation(&replication, "master_replid").unwrap_or_else(|| fallback_incarnation(&about, at));
+        let uptime = field(&about, "uptime_in_seconds").map(str::parse);
         // The server counts in whole seconds.
         let uptime = Duration::from_secs(uptime.and_then(Result::ok).unwrap_or(0_u64).saturating_sub(1));
         let (strikes, opened) = (AtomicU32::new(0), Instant::now());
-        Ok(Self { connection, incarnation, strikes, closed, opened, uptime })
+        let (at, reads) = (place(server), Reads::default());
+        Ok(Self { at, connection, incarnation, strikes, closed, opened, uptime, reads })
+    }
+
+    /// Where its server is, for logs and to tell it from others.
+    pub(crate) fn at(&self) -> &str {
+        &self.at
+    }
+
+    /// What is being read over it.
+    pub(crate) fn reads(&self) -> &Reads {
+        &self.reads
     }
 
     /// How long it has been open.
@@ -197,6 +242,19 @@ impl Session {
         }
     }
 
+    /// Waits for the answer to a command that another sends.
+    pub(crate) async fn wait<T>(
+        &self,
+        bound: Duration,
+        answered: oneshot::Receiver<Result<T, CallError>>,
+    ) -> Result<T, CallError> {
+        let strikes = self.strikes.load(Ordering::Relaxed);
+        match timeout(bound, answered).await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(CallError::Failed(Box::new(UnexpectedReply)))),
+            Err(_) => Err(CallError::Timeout { strikes: self.strike(strikes) }),
+        }
+    }
+
     /// Counts a timeout of a call that began when there had been `before` of them. One stall that many calls run into is
     /// one strike: only the first of them finds the count as it was.
     fn strike(&self, before: u32) -> u32 {
@@ -239,21 +297,20 @@ async fn info(connection: &mut MultiplexedConnection, section: &str) -> Result<S
     }
 }
 
-async fn fallback_incarnation(connection: &mut MultiplexedConnection, at: &str) -> Result<Incarnation, RedisError> {
-    let server = info(connection, "server").await?;
-    if let Some(incarnation) = incarnation(&server, "run_id") {
+fn fallback_incarnation(server: &str, at: &str) -> Incarnation {
+    if let Some(incarnation) = incarnation(server, "run_id") {
         tracing::info!(at, "Redis hides its replication id; restarts are told by its run id");
-        return Ok(incarnation);
+        return incarnation;
     }
     tracing::warn!(at, "Redis hides its replication id and its run id; restarts and failovers cannot be told");
-    Ok(UNKNOWN)
+    UNKNOWN
 }
 
 fn incarnation(info: &str, name: &str) -> Option<Incarnation> {
     field(info, name)?.as_bytes().first_chunk().copied()
 }
 
-fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 

@@ -8,6 +8,7 @@
 
 mod join;
 mod keeper;
+mod primary;
 #[cfg(test)]
 mod tests;
 
@@ -38,12 +39,17 @@ use crate::{
     invalidate,
     journal::{Item, Journal, JournalFile},
     name::Names,
+    reads::{self, Found, Wanted},
     ring::Ring,
     script::SCRIPTS,
+    sentinel::Sentinels,
 };
 
 /// A connection that lives for less than this was no good.
 const STEADY: Duration = Duration::from_secs(5);
+
+/// How often a connection proves that it takes writes.
+const BEAT: Duration = Duration::from_millis(500);
 
 /// After so many of them in a row one timeout is enough to give the next one up.
 const PATIENT_FLAPS: u32 = 2;
@@ -70,6 +76,8 @@ struct Last {
 /// The connection over time.
 pub(crate) struct Link {
     address: Address,
+    /// Who knows which server is the primary, where more than the address does.
+    sentinels: Option<Sentinels>,
     names: Names,
     call_timeout: Duration,
     connect_timeout: Duration,
@@ -101,6 +109,7 @@ impl Link {
         });
         let status = Status::Down { since: StdInstant::now(), journal: journal.len() };
         Self {
+            sentinels: Sentinels::of(&address.topology),
             address,
             names,
             call_timeout: config.call_timeout,
@@ -133,6 +142,12 @@ impl Link {
     /// Sends one command within the bound on calls.
     pub(crate) async fn call(&self, session: &Arc<Session>, command: &Cmd) -> Result<Value, StoreError> {
         let result = session.send(command, self.call_timeout).await;
+        result.map_err(|error| self.settle(session, error))
+    }
+
+    /// Reads keys within the bound on calls.
+    pub(crate) async fn read(&self, session: &Arc<Session>, wanted: Wanted) -> Result<Vec<Found>, StoreError> {
+        let result = reads::read(session, wanted, self.call_timeout).await;
         result.map_err(|error| self.settle(session, error))
     }
 
@@ -265,7 +280,7 @@ impl Link {
             self.flaps.store(flaps, Ordering::Relaxed);
             self.status.send_replace(Status::Down { since: StdInstant::now(), journal: gate.journal.len() });
             self.lost.notify_one();
-            tracing::warn!(at = self.at(), %why, "lost Redis");
+            tracing::warn!(at = session.at(), %why, "lost Redis");
         }
     }
 
@@ -285,6 +300,10 @@ impl Link {
     fn gate(&self) -> MutexGuard<'_, Gate> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(fastrand::f64().mul_add(0.5, 0.5))
 }
 
 /// Why a session is given up whose server has become another.

@@ -9,6 +9,8 @@ use std::io::Write as _;
 use cache_core::key::{Key, Target};
 use redis::{Cmd, RedisWrite as _};
 
+use crate::reads::Wanted;
+
 const ROOT: &str = "#root";
 const NEVER: &str = "#never";
 const BESIDE: &str = "#r";
@@ -60,6 +62,21 @@ impl Names {
         for tag in key.tags() {
             self.write(command, &[TAG, tag.as_str(), TOKEN]);
         }
+    }
+
+    /// What a read asks for: the entry, then root and tokens.
+    pub(crate) fn of_read(&self, key: &Key) -> Wanted {
+        let prefix = self.prefix.as_str();
+        let mut wanted = Wanted::with_capacity(1 + Self::token_count(key), self.size(key));
+        wanted.push(&[prefix, key.as_str()]);
+        wanted.push(&[prefix, ROOT]);
+        for node in key.nodes() {
+            wanted.push(&[prefix, node, TOKEN]);
+        }
+        for tag in key.tags() {
+            wanted.push(&[prefix, TAG, tag.as_str(), TOKEN]);
+        }
+        wanted
     }
 
     /// A key that never exists.

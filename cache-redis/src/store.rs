@@ -29,6 +29,7 @@ use crate::{
     journal::{Item, JournalFile},
     link::{Keeper, Link},
     name::Names,
+    reads::Found,
     script::SCRIPTS,
     writes::Writes,
 };
@@ -185,14 +186,8 @@ impl Store for RedisStore {
 
     async fn read(&self, key: &Key) -> Result<Read, StoreError> {
         let session = self.session()?;
-        let mut command = Cmd::with_capacity(2 + Names::token_count(key), 16 + self.names.size(key));
-        command.arg("MGET");
-        self.names.write_entry(&mut command, key);
-        self.names.write_tokens(&mut command, key);
-        match self.link.call(&session, &command).await? {
-            Value::Array(values) => Ok(judge(values, &session)),
-            _ => Err(unexpected()),
-        }
+        let values = self.link.read(&session, self.names.of_read(key)).await?;
+        Ok(judge(&values, &session))
     }
 
     async fn acquire(&self, key: &Key, purpose: Purpose, lasts: Duration) -> Result<Acquired, StoreError> {
@@ -284,18 +279,16 @@ async fn open_journal(path: PathBuf, namespace: String) -> Result<(JournalFile, 
 }
 
 /// What an entry and its tokens, read by one `MGET`, come to.
-fn judge(values: Vec<Value>, session: &Session) -> Read {
-    let mut values = values.into_iter();
-    let found = values.next();
-    let tokens = values.as_slice();
-    let is_held = |value: &Value| bytes(value).is_some_and(|token| token.first() == Some(&b'Q'));
-    if found.as_ref().is_some_and(is_held) || tokens.iter().skip(1).any(is_held) {
+fn judge(values: &[Found], session: &Session) -> Read {
+    let Some((found, tokens)) = values.split_first() else { return Read::Miss { loading: None } };
+    let is_held = |value: &Found| value.as_ref().is_some_and(|token| token.first() == Some(&b'Q'));
+    if is_held(found) || tokens.iter().skip(1).any(is_held) {
         return Read::Held;
     }
-    let Some(Value::BulkString(found)) = found else {
+    let Some(found) = found else {
         return Read::Miss { loading: None };
     };
-    let entry = Entry::parse(&found);
+    let entry = Entry::parse(found);
     match (entry, live_stamp(tokens, session.incarnation())) {
         (Entry::Value { stamp, id }, Some(live)) if stamp == live || mutant::is(Mutant::NoStampComparison) => {
             Read::Hit(entry::stored(id, found))
@@ -306,24 +299,17 @@ fn judge(values: Vec<Value>, session: &Session) -> Read {
 }
 
 /// The stamp of the tokens as they are, if all are there and the root is of the connection's own incarnation.
-fn live_stamp(tokens: &[Value], incarnation: &Incarnation) -> Option<entry::Stamp> {
+fn live_stamp(tokens: &[Found], incarnation: &Incarnation) -> Option<entry::Stamp> {
     let (root, tokens) = tokens.split_first()?;
-    let root = bytes(root)?;
+    let root: &[u8] = root.as_ref()?;
     let root = match root.strip_prefix(incarnation) {
         None if mutant::is(Mutant::NoIncarnationCheck) => root.get(incarnation.len()..)?,
         own => own?,
     };
-    if tokens.iter().any(|token| bytes(token).is_none()) {
+    if tokens.iter().any(Option::is_none) {
         return None;
     }
-    Some(entry::stamp(std::iter::once(root).chain(tokens.iter().filter_map(bytes))))
-}
-
-fn bytes(value: &Value) -> Option<&[u8]> {
-    match value {
-        Value::BulkString(bytes) => Some(bytes),
-        _ => None,
-    }
+    Some(entry::stamp(std::iter::once(root).chain(tokens.iter().flatten().map(|token| &**token))))
 }
 
 fn acquired(answer: Vec<u8>, purpose: Purpose) -> Result<Acquired, StoreError> {
@@ -340,7 +326,7 @@ fn acquired(answer: Vec<u8>, purpose: Purpose) -> Result<Acquired, StoreError> {
         Some(b'G') => Ok(Acquired::Gone),
         _ => match Entry::parse(&answer) {
             Entry::Lease { stamp, id } => Ok(Acquired::Lease(Lease { id, stamp, replaces })),
-            Entry::Value { id, .. } => Ok(Acquired::Value(entry::stored(id, answer))),
+            Entry::Value { id, .. } => Ok(Acquired::Value(entry::stored(id, &answer.into()))),
             Entry::Held => Ok(Acquired::Held),
             Entry::Garbage => Err(unexpected()),
         },
