@@ -56,6 +56,9 @@ struct Options {
     /// Breaks the cache on purpose: the run has to fail.
     #[arg(long, value_enum)]
     broken: Option<Broken>,
+    /// Prints all that was done to the servers and the instances, and when.
+    #[arg(long)]
+    log: bool,
     /// The URL of a database server, whose table `chaos_rows` is replaced. Without it, a temporary file.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database: Option<String>,

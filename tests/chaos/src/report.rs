@@ -87,6 +87,7 @@ pub(crate) struct Report<'a> {
     pub(crate) tally: &'a Tally,
     pub(crate) faults: &'a Faults,
     pub(crate) reach: &'a [Reach],
+    pub(crate) shows_log: bool,
 }
 
 impl Report<'_> {
@@ -97,6 +98,9 @@ impl Report<'_> {
         let slowest = self.book.slowest();
         let too_slow = slowest.iter().filter(|slow| slow.beyond > SLOW).count();
         let (recoveries, overdue) = self.recoveries();
+        if self.shows_log {
+            self.print_faults(0, Nanos::MAX);
+        }
         stale.iter().take(SHOWN).for_each(|stale| self.print_history(stale));
         for (life, error) in self.tally.errors.iter().take(SHOWN) {
             println!("ERROR in life {life}: {error}");
@@ -175,7 +179,11 @@ impl Report<'_> {
         }
         row("journaled by the killed, replayed", format!("{} by the next in their places", book.inherited));
         row("keys evicted", self.faults.evicted);
-        row("replicas that became primaries", self.faults.promoted);
+        let handover = millis(self.faults.longest_handover);
+        row(
+            "replicas that became primaries",
+            format!("{}, in doubt for at most {handover:.0} ms", self.faults.promoted),
+        );
         let worst = bounded.iter().max().map_or(0, |worst| *worst);
         let bound = MAX_TTL.as_millis();
         row(
@@ -243,7 +251,9 @@ impl Report<'_> {
     }
 
     fn print_faults(&self, from: Nanos, to: Nanos) {
-        for (at, what) in self.faults.log.iter().filter(|(at, _)| (from..=to).contains(at)) {
+        let mut log: Vec<_> = self.faults.log.iter().filter(|(at, _)| (from..=to).contains(at)).collect();
+        log.sort_by_key(|(at, _)| *at);
+        for (at, what) in log {
             println!("  {} FAULT {what}", self.at(*at));
         }
     }

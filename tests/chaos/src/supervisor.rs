@@ -67,7 +67,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     }
     book.find_inherited();
     book.find_killed_writers(|life| !alive.contains(&life));
-    Report { seed, began, book: &book, tally: &tally, faults: &faults, reach: &reach }.print()
+    Report { seed, began, book: &book, tally: &tally, faults: &faults, reach: &reach, shows_log: options.log }.print()
 }
 
 fn turn(world: &mut World, told: &Receiver<(Life, Fact)>, book: &mut Book, tally: &mut Tally) {

@@ -23,7 +23,7 @@ use crate::{
     reaper::Reaper,
     servers::Servers,
     service,
-    watch::{Promoted, Watch},
+    watch::{Seen, Watch},
 };
 
 /// The link of an instance to Redis.
@@ -209,19 +209,20 @@ impl World {
         self.watch.as_ref().map_or_else(|| vec![0], Watch::claimants)
     }
 
-    /// Who has become a primary by itself since this was last asked.
-    pub(crate) fn promoted(&self) -> Vec<Promoted> {
-        self.watch.as_ref().map(Watch::promoted).unwrap_or_default()
+    /// What has changed by itself since this was last asked.
+    pub(crate) fn changes(&self) -> Vec<Seen> {
+        self.watch.as_ref().map_or_else(Vec::new, |watch| watch.changes(&self.ports()))
+    }
+
+    fn ports(&self) -> Vec<u16> {
+        self.servers.all().iter().map(RedisServer::port).collect()
     }
 
     /// Notes from where Redis has become reachable, and where it is so no longer.
     pub(crate) fn look_around(&mut self) {
         let primaries = match &self.watch {
             None => self.redis_is_good.then(|| vec![0]),
-            Some(watch) => {
-                let ports: Vec<_> = self.servers.all().iter().map(RedisServer::port).collect();
-                watch.primaries_since(self.touched, &ports)
-            }
+            Some(watch) => watch.primaries_since(self.touched, &self.ports()),
         };
         if primaries != self.primaries {
             self.end_all_reach();
