@@ -347,6 +347,20 @@ async fn a_sentinel_that_is_mistaken_has_no_say_against_the_others() {
     assert!(holds(&group.servers[0], &namespace, "page:7:1") && !holds(&wrong, &namespace, "page:7:1"));
 }
 
+#[test]
+fn a_store_that_outlives_its_runtime_asks_again_on_the_next() {
+    let Some(group) = group() else { return };
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let store = runtime().block_on(connect(&group.url(), &unique("test")));
+    runtime().block_on(async {
+        // Finds the connection dead.
+        drop(store.read(&page(7, 1)).await);
+        joined(&store).await;
+        fill(&store, &page(7, 1), "one").await;
+        assert!(hit(&store, &page(7, 1)).await.is_some());
+    });
+}
+
 #[tokio::test]
 async fn a_service_that_comes_late_is_joined_when_it_is_there() {
     let Some(mut group) = group() else { return };
