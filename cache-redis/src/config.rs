@@ -159,7 +159,9 @@ impl RedisConfig {
         self
     }
 
-    /// User and password of the sentinels, unless the URL has them; none by default.
+    /// User and password of the sentinels, unless the URL has them; none by default. The user needs the commands `hello`,
+    /// `auth` and `sentinel|get-master-addr-by-name`, `sentinel|master`, `sentinel|sentinels`, `sentinel|myid`. With
+    /// `subscribe` and the channel `+switch-master` a failover is noticed at once, and otherwise within a second.
     #[must_use]
     pub fn sentinel_credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.login.sentinel = Some(Credentials { user: user.into(), password: password.into() });
