@@ -44,6 +44,9 @@ struct Options {
     /// Decides on the faults; printed, so that a run can be repeated.
     #[arg(long)]
     seed: Option<u64>,
+    /// Sentinels look at the servers as seldom as they do in production: an old primary remains one for some 10 s.
+    #[arg(long)]
+    unhurried: bool,
     /// How many processes of the service.
     #[arg(long, default_value_t = 3)]
     instances: usize,

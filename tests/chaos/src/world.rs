@@ -76,7 +76,7 @@ impl World {
         let temporary = || format!("sqlite:{}?mode=rwc", folder.join("chaos.sqlite").display());
         let database = options.database.clone().unwrap_or_else(temporary);
         create_database(&database);
-        let servers = Servers::start(options.topology, &mut reaper)?;
+        let servers = Servers::start(options, &mut reaper)?;
         let (facts, told) = channel();
         let setup = Setup {
             life: 0,
