@@ -13,6 +13,7 @@ mod invalidate;
 mod journal;
 mod link;
 mod name;
+mod partition;
 mod ring;
 mod script;
 mod store;
