@@ -1,17 +1,39 @@
 //! Where Redis is, and how the store treats it.
 //!
-//! The URL is `redis://[user][:password@]host[:port][/db]`, `rediss://…` for TLS, or
-//! `redis+unix:///path[?db=1&user=…&pass=…]`; `valkey` may stand for `redis`. All take `?on_failover=fence|trust`
-//! ([`OnFailover`]). Options that do not exist are errors.
+//! | URL | what it names |
+//! |---|---|
+//! | `redis://[user][:password@]host[:port][/database]` | one server, at port 6379 where none is said |
+//! | `redis+sentinel://[user][:password@]host[:port][,host[:port]…]/service[/database]` | the primary that these sentinels know under this name; their port is 26379 |
+//! | `redis+cluster://[user][:password@]host[:port][,host[:port]…]` | the cluster that these nodes belong to |
+//! | `redis+unix:///path` | one server, by its socket |
 //!
-//! The URL holds the password, so nothing here prints it: `Debug` and errors show host, port and database only.
+//! `rediss` for `redis` means TLS, with the sentinels too, and `valkey` may stand for `redis`. User and password are those
+//! of the servers. In all parts what is special has to be percent-encoded; an IPv6 address stands in brackets.
+//!
+//! | option | with | meaning |
+//! |---|---|---|
+//! | `on_failover=fence\|trust` | all | [`OnFailover`] |
+//! | `protocol=resp2\|resp3` | all | RESP3 by default; RESP2 for servers before Redis 6 and proxies |
+//! | `sentinel_user`, `sentinel_pass` | `redis+sentinel` | what the sentinels themselves ask for; nothing by default |
+//! | `db`, `user`, `pass` | `redis+unix` | database, user and password |
+//!
+//! In an option `+` means a space, as in every URL: a `+` of a password is `%2B` there. Options that do not exist are errors.
+//!
+//! Without a URL, [`RedisConfig::sentinel`] and [`RedisConfig::cluster`] take the hosts, and
+//! [`credentials`](RedisConfig::credentials) and the like the rest.
+//!
+//! The URL holds the password, so nothing here prints it: `Debug` and errors show hosts, ports and database only.
+
+mod address;
+#[cfg(test)]
+mod tests;
+mod url;
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use redis::{Client, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, io::tcp::TcpSettings};
-use url::Url;
-
-use crate::error::ConnectError;
+#[allow(unused_imports, reason = "nothing but the tests names another host yet")]
+pub(crate) use self::address::{Address, Topology, elsewhere, is_tls, place};
+use self::url::{Credentials, Login, Place};
 
 /// Twice the longest entry's life: longer than any token needs.
 const TOKEN_TTL: Duration = Duration::from_secs(2 * 24 * 60 * 60);
@@ -46,7 +68,8 @@ pub enum OnFailover {
 /// ```
 #[derive(Clone)]
 pub struct RedisConfig {
-    url: String,
+    place: Place,
+    login: Login,
     pub(crate) namespace: String,
     pub(crate) call_timeout: Duration,
     pub(crate) timeouts_in_a_row: u32,
@@ -72,8 +95,34 @@ struct Tls {
 impl RedisConfig {
     /// Redis at this URL, under the namespace `staleproof`.
     pub fn new(url: impl Into<String>) -> Self {
+        Self::at(Place::Url(url.into()))
+    }
+
+    /// The primary that these sentinels, `host` or `host:port`, know under this name; see also
+    /// [`credentials`](Self::credentials) and [`sentinel_credentials`](Self::sentinel_credentials).
+    ///
+    /// ```
+    /// use cache_redis::RedisConfig;
+    ///
+    /// let config = RedisConfig::sentinel("orders", ["sentinel-1.internal", "sentinel-2.internal:26380"])
+    ///     .credentials("app", "secret");
+    /// # drop(config);
+    /// ```
+    pub fn sentinel(service: impl Into<String>, sentinels: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let sentinels = sentinels.into_iter().map(Into::into).collect();
+        Self::at(Place::Sentinel { service: service.into(), sentinels })
+    }
+
+    /// The cluster that these nodes, `host` or `host:port`, belong to. One is enough to find the others; several are so
+    /// that one may be down.
+    pub fn cluster(nodes: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self::at(Place::Cluster { seeds: nodes.into_iter().map(Into::into).collect() })
+    }
+
+    fn at(place: Place) -> Self {
         Self {
-            url: url.into(),
+            place,
+            login: Login::default(),
             namespace: "staleproof".to_owned(),
             call_timeout: Duration::from_millis(50),
             timeouts_in_a_row: 3,
@@ -96,6 +145,27 @@ impl RedisConfig {
     #[must_use]
     pub fn wire(mut self, wire: crate::wire::Wire) -> Self {
         self.wire = Some(wire);
+        self
+    }
+
+    /// User and password of the servers, unless the URL has its own; an empty user is the default one.
+    #[must_use]
+    pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.login.server = Some(Credentials { user: user.into(), password: password.into() });
+        self
+    }
+
+    /// User and password of the sentinels, unless the URL has them; none by default.
+    #[must_use]
+    pub fn sentinel_credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.login.sentinel = Some(Credentials { user: user.into(), password: password.into() });
+        self
+    }
+
+    /// The database, unless the URL names one; 0 by default, and always in a cluster.
+    #[must_use]
+    pub fn database(mut self, number: u32) -> Self {
+        self.login.database = Some(number);
         self
     }
 
@@ -170,7 +240,15 @@ impl RedisConfig {
         self
     }
 
-    /// Trusts these certificate authorities (PEM) for `rediss://` instead of the machine's.
+    /// Speaks TLS, as `rediss` in a URL says; with the sentinels too.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self) -> Self {
+        self.login.tls = true;
+        self
+    }
+
+    /// Trusts these certificate authorities (PEM) instead of the machine's.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls_root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
@@ -185,54 +263,12 @@ impl RedisConfig {
         self.tls.client = Some(redis::ClientTlsConfig { client_cert: certificate.into(), client_key: key.into() });
         self
     }
-
-    /// Reads the URL.
-    pub(crate) fn address(&self) -> Result<Address, ConnectError> {
-        let (info, on_failover) = parse(&self.url)?;
-        let (info, on_failover) = (with_tcp_settings(info), on_failover.unwrap_or(self.on_failover));
-        let at = info.addr().to_string();
-        let database = info.redis_settings().db();
-        let is_resp3 = info.redis_settings().protocol() != ProtocolVersion::RESP2;
-        let client = self.client(info, &at)?;
-        Ok(Address {
-            client,
-            at,
-            database,
-            is_resp3,
-            on_failover,
-            #[cfg(feature = "__wire")]
-            wire: self.wire.clone(),
-        })
-    }
-
-    #[cfg(feature = "tls")]
-    fn client(&self, info: ConnectionInfo, at: &str) -> Result<Client, ConnectError> {
-        let tls_error = |source| ConnectError::Tls { at: at.to_owned(), source: Box::new(source) };
-        if !matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }) {
-            return Client::open(info).map_err(|_| ConnectError::InvalidUrl("it names no server"));
-        }
-        // rustls panics where it has to choose between several providers, which other crates of a program may bring.
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            // An error means that somebody else was faster.
-            drop(rustls::crypto::ring::default_provider().install_default());
-        }
-        let certificates = redis::TlsCertificates {
-            client_tls: self.tls.client.clone(),
-            root_cert: self.tls.root_certificates.clone(),
-        };
-        Client::build_with_tls(info, certificates).map_err(tls_error)
-    }
-
-    #[cfg(not(feature = "tls"))]
-    #[allow(clippy::unused_self, reason = "the TLS settings are in self, where there are any")]
-    fn client(&self, info: ConnectionInfo, _at: &str) -> Result<Client, ConnectError> {
-        Client::open(info).map_err(|_| ConnectError::InvalidUrl("it names no server"))
-    }
 }
 
 impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = parse(&self.url).map_or("(not valid)".to_owned(), |(info, _)| info.addr().to_string());
+        let at =
+            self.place.read(&self.login).map_or("(not valid)".to_owned(), |location| location.topology.to_string());
         f.debug_struct("RedisConfig")
             .field("at", &at)
             .field("namespace", &self.namespace)
@@ -240,149 +276,5 @@ impl fmt::Debug for RedisConfig {
             .field("connect_timeout", &self.connect_timeout)
             .field("journal_limit", &self.journal_limit)
             .finish_non_exhaustive()
-    }
-}
-
-/// A URL that was read.
-#[derive(Debug)]
-pub(crate) struct Address {
-    pub(crate) client: Client,
-    /// Host and port, or the socket: what may be logged.
-    pub(crate) at: String,
-    pub(crate) database: i64,
-    pub(crate) is_resp3: bool,
-    pub(crate) on_failover: OnFailover,
-    #[cfg(feature = "__wire")]
-    pub(crate) wire: Option<crate::wire::Wire>,
-}
-
-fn parse(url: &str) -> Result<(ConnectionInfo, Option<OnFailover>), ConnectError> {
-    let url = Url::parse(url).map_err(|error| ConnectError::InvalidUrl(describe(error)))?;
-    let valid = match url.scheme() {
-        "redis" | "rediss" | "valkey" | "valkeys" => "protocol, on_failover",
-        "unix" | "redis+unix" | "valkey+unix" => "db, user, pass, protocol, on_failover",
-        _ => {
-            return Err(ConnectError::InvalidUrl("it has to begin with redis://, rediss:// or redis+unix://"));
-        }
-    };
-    if matches!(url.scheme(), "rediss" | "valkeys") && cfg!(not(feature = "tls")) {
-        return Err(ConnectError::Unsupported("rediss:// needs the feature `tls`"));
-    }
-    check_options(&url, valid)?;
-    let on_failover = url.query_pairs().find(|(name, _)| name == "on_failover").map(|(_, value)| match &*value {
-        "fence" => Ok(OnFailover::Fence),
-        "trust" => Ok(OnFailover::Trust),
-        _ => Err(ConnectError::InvalidUrl("on_failover is either fence or trust")),
-    });
-    let on_failover = on_failover.transpose()?;
-    let resp2 = url.query_pairs().any(|(name, value)| name == "protocol" && matches!(&*value, "2" | "resp2"));
-    let info = url
-        .into_connection_info()
-        // The error's detail may be a piece of a password with an unescaped `/`: it stays out.
-        .map_err(|_| ConnectError::InvalidUrl("host, database number or protocol cannot be read"))?;
-    if info.redis_settings().db() < 0 {
-        return Err(ConnectError::InvalidUrl("the database number is negative"));
-    }
-    let protocol = if resp2 { ProtocolVersion::RESP2 } else { ProtocolVersion::RESP3 };
-    let settings =
-        info.redis_settings().clone().set_protocol(protocol).set_lib_name("staleproof", env!("CARGO_PKG_VERSION"));
-    Ok((info.set_redis_settings(settings), on_failover))
-}
-
-fn check_options(url: &Url, valid: &'static str) -> Result<(), ConnectError> {
-    if url.fragment().is_some() {
-        return Err(ConnectError::InvalidUrl("it has a fragment (`#`); in a password write it as `%23`"));
-    }
-    // An `@` behind the `?` means that both belong to a password.
-    let may_tell = !url.query().unwrap_or_default().contains('@');
-    for (name, _) in url.query_pairs() {
-        if !valid.split(", ").any(|option| option == name) {
-            return Err(ConnectError::UnknownOption { option: may_tell.then(|| name.into_owned()), valid });
-        }
-    }
-    Ok(())
-}
-
-fn describe(error: url::ParseError) -> &'static str {
-    match error {
-        url::ParseError::RelativeUrlWithoutBase => "it has to begin with redis://, rediss:// or redis+unix://",
-        url::ParseError::EmptyHost => "the host is missing",
-        url::ParseError::InvalidPort => {
-            "the port is not a number (`:`, `/`, `?`, `#` and `@` in a password have to be percent-encoded)"
-        }
-        _ => "it cannot be read",
-    }
-}
-
-/// Small commands must not wait for each other, and a peer that is gone without a word must be noticed.
-fn with_tcp_settings(info: ConnectionInfo) -> ConnectionInfo {
-    let keepalive = redis::io::tcp::socket2::TcpKeepalive::new()
-        .with_time(Duration::from_secs(5))
-        .with_interval(Duration::from_secs(2));
-    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
-    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-    let settings = settings.set_user_timeout(Duration::from_secs(5));
-    info.set_tcp_settings(settings)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn error(url: &str) -> String {
-        RedisConfig::new(url).address().expect_err(url).to_string()
-    }
-
-    #[test]
-    fn urls_of_every_kind_are_read() {
-        let at = |url: &str| RedisConfig::new(url).address().map(|address| (address.at, address.database)).expect(url);
-        assert_eq!(at("redis://localhost"), ("localhost:6379".to_owned(), 0));
-        assert_eq!(at("redis://user:p%40ss@cache:7000/3"), ("cache:7000".to_owned(), 3));
-        assert_eq!(at("valkey://[::1]:1?protocol=resp2"), ("::1:1".to_owned(), 0));
-        assert_eq!(at("redis+unix:///run/redis.sock?db=2&user=a&pass=b"), ("/run/redis.sock".to_owned(), 2));
-        assert_eq!(at("unix:///run/redis.sock"), ("/run/redis.sock".to_owned(), 0));
-    }
-
-    #[test]
-    fn what_is_wrong_is_said_without_the_password() {
-        let secret = "hunter2";
-        for (url, expected) in [
-            ("hunter2", "has to begin with redis://"),
-            ("http://:hunter2@host", "has to begin with redis://"),
-            ("redis://:hunter2@", "host"),
-            ("redis://:hunter2@host:port", "not a number"),
-            ("redis://:hunter2@host/first", "database number"),
-            ("redis://:hunter2@host/-1", "negative"),
-            ("redis://:hunter2@host?protocol=4", "protocol"),
-            ("redis://:hunter2@host?databse=4", "unknown option `databse`; the options are: protocol"),
-            ("unix:///s?pass=hunter2&timeout=4", "unknown option `timeout`; the options are: db, user, pass, protocol"),
-            ("redis://:hunter2@host?on_failover=hope", "either fence or trust"),
-            ("redis://user:1?hunter2=x@host", "unknown option; "),
-            ("redis://user:1/hunter2@host", "database number"),
-            ("redis://user:1#hunter2@host", "fragment"),
-            ("redis://user:hunter2/x@host", "not a number"),
-        ] {
-            let message = error(url);
-            assert!(message.contains(expected), "{url}: {message}");
-            assert!(!message.contains(secret), "{url}: {message}");
-            let debug = format!("{:?} {:?}", RedisConfig::new(url), RedisConfig::new(url).address());
-            assert!(!debug.contains(secret), "{url}: {debug}");
-        }
-    }
-
-    #[test]
-    fn the_url_says_what_happens_on_failover_or_the_builder_does() {
-        let policy = |config: RedisConfig| config.address().map(|address| address.on_failover).expect("a good URL");
-        let config = |url: &str| RedisConfig::new(url).on_failover(OnFailover::Trust);
-        assert_eq!(policy(RedisConfig::new("redis://host")), OnFailover::Fence);
-        assert_eq!(policy(config("redis://host?protocol=resp2")), OnFailover::Trust);
-        assert_eq!(policy(config("redis://host?on_failover=fence")), OnFailover::Fence);
-        assert_eq!(policy(RedisConfig::new("unix:///s?db=1&on_failover=trust")), OnFailover::Trust);
-    }
-
-    #[test]
-    fn debug_of_a_good_configuration_tells_no_password() {
-        let config = RedisConfig::new("redis://user:hunter2@host/1");
-        assert!(!format!("{config:?} {:?}", config.address()).contains("hunter2"));
     }
 }

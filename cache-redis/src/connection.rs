@@ -14,8 +14,8 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, PushInfo, PushKind, RedisError, ServerErrorKind, Value,
-    aio::MultiplexedConnection,
+    AsyncConnectionConfig, Cmd, ConnectionInfo, ErrorKind, Pipeline, PushInfo, PushKind, RedisError, ServerErrorKind,
+    Value, aio::MultiplexedConnection,
 };
 use tokio::{
     sync::Notify,
@@ -23,8 +23,9 @@ use tokio::{
 };
 
 use crate::{
-    config::Address,
+    config::{Address, Topology, place},
     error::{ConnectError, NoAnswer, is_out_of_reach},
+    kind::Kind,
     script::SCRIPTS,
     wire,
 };
@@ -88,21 +89,41 @@ impl Session {
     }
 
     async fn open_unbounded(address: &Address) -> Result<Self, ConnectError> {
-        let refused = |error| ConnectError::of_opening(&address.at, address.database, error);
+        match &address.topology {
+            Topology::Single(server) => Self::open_at(address, server).await,
+            Topology::Sentinel { .. } => Err(ConnectError::Unsupported("Sentinel is not built yet")),
+            Topology::Cluster { seeds } => {
+                for seed in seeds {
+                    Self::open_at(address, seed).await?;
+                }
+                Err(ConnectError::Unsupported("a cluster is not built yet"))
+            }
+        }
+    }
+
+    /// Opens a connection to this server, one of those at the address.
+    async fn open_at(address: &Address, server: &ConnectionInfo) -> Result<Self, ConnectError> {
+        let at = &place(server);
+        let refused = |error| ConnectError::of_opening(at, address.database, error);
         let closed = Arc::new(Notify::new());
         let config = options(address, Arc::clone(&closed));
-        let mut connection = wire::open(address, config).await.map_err(refused)?;
+        let mut connection = match wire::open(address, server, config).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                Kind::of_refusal(&error).map_or(Ok(()), |kind| kind.check(&address.topology, server))?;
+                return Err(refused(error));
+            }
+        };
+        let about = info(&mut connection, "server").await.map_err(refused)?;
+        Kind::of_info(&about).map_or(Ok(()), |kind| kind.check(&address.topology, server))?;
         SCRIPTS.load().exec_async(&mut connection).await.map_err(refused)?;
         let replication = info(&mut connection, "replication").await.map_err(refused)?;
         if field(&replication, "role") == Some("slave") {
-            return Err(ConnectError::unreachable(&address.at, "a replica answered"));
+            return Err(ConnectError::unreachable(at, "a replica answered"));
         }
-        let uptime =
-            field(&info(&mut connection, "server").await.map_err(refused)?, "uptime_in_seconds").map(str::parse);
-        let incarnation = match incarnation(&replication, "master_replid") {
-            Some(incarnation) => incarnation,
-            None => fallback_incarnation(&mut connection, &address.at).await.map_err(refused)?,
-        };
+        let incarnation =
+            incarnation(&replication, "master_replid").unwrap_or_else(|| fallback_incarnation(&about, at));
+        let uptime = field(&about, "uptime_in_seconds").map(str::parse);
         // The server counts in whole seconds.
         let uptime = Duration::from_secs(uptime.and_then(Result::ok).unwrap_or(0_u64).saturating_sub(1));
         let (strikes, opened) = (AtomicU32::new(0), Instant::now());
@@ -239,21 +260,20 @@ async fn info(connection: &mut MultiplexedConnection, section: &str) -> Result<S
     }
 }
 
-async fn fallback_incarnation(connection: &mut MultiplexedConnection, at: &str) -> Result<Incarnation, RedisError> {
-    let server = info(connection, "server").await?;
-    if let Some(incarnation) = incarnation(&server, "run_id") {
+fn fallback_incarnation(server: &str, at: &str) -> Incarnation {
+    if let Some(incarnation) = incarnation(server, "run_id") {
         tracing::info!(at, "Redis hides its replication id; restarts are told by its run id");
-        return Ok(incarnation);
+        return incarnation;
     }
     tracing::warn!(at, "Redis hides its replication id and its run id; restarts and failovers cannot be told");
-    Ok(UNKNOWN)
+    UNKNOWN
 }
 
 fn incarnation(info: &str, name: &str) -> Option<Incarnation> {
     field(info, name)?.as_bytes().first_chunk().copied()
 }
 
-fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 

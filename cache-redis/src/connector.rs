@@ -10,7 +10,14 @@ use cache_core::{
 use crate::{RedisConfig, RedisStore};
 
 cache_core::connect::inventory::submit! {
-    Connector { schemes: &["redis", "rediss", "redis+unix", "valkey", "valkeys", "valkey+unix", "unix"], connect }
+    Connector {
+        schemes: &[
+            "redis", "rediss", "redis+unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster",
+            "valkey", "valkeys", "valkey+unix", "valkey+sentinel", "valkeys+sentinel", "valkey+cluster", "valkeys+cluster",
+            "unix",
+        ],
+        connect,
+    }
 }
 
 fn connect(spec: ConnectSpec) -> Connecting {

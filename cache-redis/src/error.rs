@@ -35,6 +35,26 @@ pub enum ConnectError {
         /// The number in the URL.
         database: i64,
     },
+    /// The server is of another kind than the URL says.
+    #[error("Redis at {at} is {found}: use {scheme}://")]
+    WrongKind {
+        /// Host and port, or the socket.
+        at: String,
+        /// What it is.
+        found: &'static str,
+        /// How a URL for this kind begins.
+        scheme: &'static str,
+    },
+    /// The sentinels do not know the service that the URL names.
+    #[error("the sentinel at {at} knows no service `{service}`{}", Known(.known))]
+    UnknownService {
+        /// Host and port of the sentinel.
+        at: String,
+        /// The name in the URL.
+        service: String,
+        /// The names that it knows.
+        known: Vec<String>,
+    },
     /// The TLS settings or the server's certificate are not valid.
     #[error("TLS with Redis at {at} failed: {source}")]
     Tls {
@@ -140,6 +160,14 @@ pub(crate) struct TooLarge(pub(crate) usize);
 #[derive(Debug, thiserror::Error)]
 #[error("the Redis store holds bytes, not objects")]
 pub(crate) struct NotBytes;
+
+struct Known<'a>(&'a [String]);
+
+impl fmt::Display for Known<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { f.write_str(", and no other") } else { write!(f, ", only: {}", self.0.join(", ")) }
+    }
+}
 
 struct Named<'a>(Option<&'a str>);
 

@@ -1,6 +1,7 @@
 //! The Redis store of staleproof: [`RedisStore`].
 //!
-//! It speaks to Redis 6.2 or later and to Valkey, over TCP, TLS (feature `tls`) or a Unix socket. The rules that make
+//! It speaks to Redis 6.2 or later and to Valkey, over TCP, TLS (feature `tls`) or a Unix socket: to a single
+//! server, to the primary that sentinels name, or to a cluster. The rules that make
 //! invalidations hold are those of [`cache_core::store`]; here they are Lua scripts over keys that can be read in
 //! `redis-cli`, and deleting any of these keys is a correct invalidation.
 
@@ -11,6 +12,7 @@ mod entry;
 mod error;
 mod invalidate;
 mod journal;
+mod kind;
 mod link;
 mod name;
 mod partition;

@@ -3,21 +3,26 @@
 //! With the feature `__wire` a test can be the network: it gets each connection as a stream of bytes, and decides when
 //! which of them arrive.
 
-use redis::{AsyncConnectionConfig, RedisResult, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisResult, aio::MultiplexedConnection};
 
 use crate::config::Address;
 
-/// Opens a connection.
-pub(crate) async fn open(address: &Address, config: AsyncConnectionConfig) -> RedisResult<MultiplexedConnection> {
+/// Opens a connection to this server, one of those at the address.
+#[cfg_attr(not(feature = "__wire"), allow(unused_variables, reason = "the address knows the test's network"))]
+pub(crate) async fn open(
+    address: &Address,
+    server: &ConnectionInfo,
+    config: AsyncConnectionConfig,
+) -> RedisResult<MultiplexedConnection> {
     #[cfg(feature = "__wire")]
     if let Some(wire) = &address.wire {
-        let settings = address.client.get_connection_info().redis_settings();
         let stream = (wire.0)()?;
-        let (connection, driver) = MultiplexedConnection::new_with_config(settings, stream, config).await?;
+        let (connection, driver) =
+            MultiplexedConnection::new_with_config(server.redis_settings(), stream, config).await?;
         tokio::spawn(driver);
         return Ok(connection);
     }
-    address.client.get_multiplexed_async_connection_with_config(&config).await
+    Client::open(server.clone())?.get_multiplexed_async_connection_with_config(&config).await
 }
 
 #[cfg(feature = "__wire")]

@@ -100,6 +100,21 @@ async fn databases_are_apart_and_one_that_is_not_there_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_server_of_another_kind_than_the_url_says_is_an_error_that_names_the_right_url() {
+    let arguments = ["--cluster-enabled", "yes"].map(str::to_owned).to_vec();
+    let Some(node) = RedisServer::own_with(Options { arguments, ..Options::default() }) else { return };
+    for path in ["", "/1", "?protocol=resp2"] {
+        let error = refused(&format!("{}{path}", node.url())).await;
+        assert!(matches!(error, ConnectError::WrongKind { .. }), "{error}");
+        assert!(error.to_string().ends_with("is a node of a cluster: use redis+cluster://"), "{error}");
+    }
+    let Some(single) = RedisServer::own() else { return };
+    let error = refused(&single.url().replace("redis://", "redis+cluster://")).await;
+    assert!(matches!(error, ConnectError::WrongKind { .. }), "{error}");
+    assert!(error.to_string().ends_with("not one of a cluster: use redis://"), "{error}");
+}
+
+#[tokio::test]
 async fn a_unix_socket_works() {
     let socket = std::env::temp_dir().join(unique("staleproof.sock"));
     let arguments = vec!["--unixsocket".to_owned(), socket.display().to_string()];

@@ -77,7 +77,9 @@ impl CacheBuilder {
         self
     }
 
-    /// The store's URL: `redis://[user:password@]host[:port][/db]`, or `rediss://` for TLS.
+    /// The store's URL: `redis://[user:password@]host[:port][/db]`, or `rediss://` for TLS. With sentinels
+    /// `redis+sentinel://[user:password@]host[:port][,host[:port]…]/service[/db]`, of a cluster
+    /// `redis+cluster://[user:password@]host[:port][,host[:port]…]`.
     pub fn redis(mut self, url: impl Into<String>) -> Self {
         self.url = Some(url.into());
         self

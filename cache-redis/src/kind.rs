@@ -1,0 +1,51 @@
+//! Which kind of server answered, and what to use where that is not the kind that the URL says.
+
+use redis::{ConnectionInfo, RedisError};
+
+use crate::{
+    config::{Topology, is_tls, place},
+    connection::field,
+    error::ConnectError,
+};
+
+/// A kind of server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Single,
+    ClusterNode,
+    Sentinel,
+}
+
+impl Kind {
+    /// Told by the server's `INFO server`; `None` where it does not tell.
+    pub(crate) fn of_info(server: &str) -> Option<Self> {
+        // Valkey has a name of its own for it.
+        match field(server, "redis_mode").or_else(|| field(server, "server_mode"))? {
+            "standalone" => Some(Self::Single),
+            "cluster" => Some(Self::ClusterNode),
+            "sentinel" => Some(Self::Sentinel),
+            _ => None,
+        }
+    }
+
+    /// Told by how it refuses a database, which comes before it can be asked.
+    pub(crate) fn of_refusal(error: &RedisError) -> Option<Self> {
+        let text = error.to_string().to_ascii_lowercase();
+        if text.contains("select is not allowed in cluster mode") {
+            return Some(Self::ClusterNode);
+        }
+        (text.contains("unknown command") && text.contains("select")).then_some(Self::Sentinel)
+    }
+
+    /// An error unless it is what a server of this topology has to be.
+    pub(crate) fn check(self, topology: &Topology, server: &ConnectionInfo) -> Result<(), ConnectError> {
+        let (found, [plain, tls]) = match (topology, self) {
+            (Topology::Single(_) | Topology::Sentinel { .. }, Self::Single)
+            | (Topology::Cluster { .. }, Self::ClusterNode) => return Ok(()),
+            (_, Self::Single) => ("a server of its own, not one of a cluster", ["redis", "rediss"]),
+            (_, Self::ClusterNode) => ("a node of a cluster", ["redis+cluster", "rediss+cluster"]),
+            (_, Self::Sentinel) => ("a sentinel", ["redis+sentinel", "rediss+sentinel"]),
+        };
+        Err(ConnectError::WrongKind { at: place(server), found, scheme: if is_tls(server) { tls } else { plain } })
+    }
+}
