@@ -1,6 +1,6 @@
 //! One open connection, and the incarnation of the server behind it.
 //!
-//! A connection belongs to one server at one time of its life: what it answers is compared with the root of that
+//! A connection belongs to one server at one time of its life: what it answers is compared with a root of that
 //! incarnation only. It is never repaired; when it fails it is given up and another is opened.
 
 use std::{
@@ -23,8 +23,8 @@ use tokio::{
 };
 
 use crate::{
-    config::{Address, Topology, place},
-    error::{ConnectError, NoAnswer, is_out_of_reach},
+    config::{Address, place},
+    error::{ConnectError, is_out_of_reach},
     kind::Kind,
     script::SCRIPTS,
     wire,
@@ -47,8 +47,25 @@ pub(crate) enum CallError {
     Timeout { strikes: u32 },
     /// The server cannot be used at present.
     OutOfReach(RedisError),
+    /// Nothing was done: the keys are at another server, whose host and port these are.
+    Moved(String),
+    /// Nothing was done: the keys are on their way to another server, perhaps to this one.
+    OnTheMove(Option<String>),
     /// The server could not do this.
     Failed(Box<dyn Error + Send + Sync>),
+}
+
+impl CallError {
+    /// Of several errors at once, the gravest says what is to become of the session.
+    pub(crate) fn gravity(&self) -> u32 {
+        match self {
+            Self::Failed(_) => 0,
+            Self::OnTheMove(_) => 1,
+            Self::Timeout { strikes } => 2 + strikes.min(&1_000),
+            Self::Moved(_) => 2_000,
+            Self::OutOfReach(_) => 3_000,
+        }
+    }
 }
 
 impl fmt::Display for CallError {
@@ -56,6 +73,8 @@ impl fmt::Display for CallError {
         match self {
             Self::Timeout { strikes } => write!(f, "no answer in time, {strikes} in a row"),
             Self::OutOfReach(error) => error.fmt(f),
+            Self::Moved(to) => write!(f, "keys have moved to {to}"),
+            Self::OnTheMove(_) => f.write_str("keys are on their way to another server"),
             Self::Failed(error) => error.fmt(f),
         }
     }
@@ -63,59 +82,39 @@ impl fmt::Display for CallError {
 
 impl From<RedisError> for CallError {
     fn from(error: RedisError) -> Self {
-        if is_out_of_reach(&error) { Self::OutOfReach(error) } else { Self::Failed(Box::new(error)) }
+        let to = || error.redirect_node().map(|(to, _)| to.to_owned());
+        match error.kind() {
+            ErrorKind::Server(ServerErrorKind::Moved) => Self::Moved(to().unwrap_or_default()),
+            ErrorKind::Server(ServerErrorKind::Ask | ServerErrorKind::TryAgain) => Self::OnTheMove(to()),
+            _ if is_out_of_reach(&error) => Self::OutOfReach(error),
+            _ => Self::Failed(Box::new(error)),
+        }
     }
 }
 
 /// One open connection.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct Connection {
     connection: MultiplexedConnection,
     incarnation: Incarnation,
     /// Timeouts since the last answer.
     strikes: AtomicU32,
-    closed: Arc<Notify>,
     opened: Instant,
     /// For how long the server had been running then, at least. Zero where it does not tell.
     uptime: Duration,
 }
 
-impl Session {
-    /// Connects, authenticates, loads the scripts and asks who the server is.
-    pub(crate) async fn open(address: &Address, bound: Duration) -> Result<Self, ConnectError> {
-        timeout(bound, Self::open_unbounded(address))
-            .await
-            .unwrap_or_else(|_| Err(ConnectError::unreachable(&address.at, NoAnswer(bound))))
-    }
-
-    async fn open_unbounded(address: &Address) -> Result<Self, ConnectError> {
-        match &address.topology {
-            Topology::Single(server) => Self::open_at(address, server).await,
-            Topology::Sentinel { .. } => Err(ConnectError::Unsupported("Sentinel is not built yet")),
-            Topology::Cluster { seeds } => {
-                for seed in seeds {
-                    Self::open_at(address, seed).await?;
-                }
-                Err(ConnectError::Unsupported("a cluster is not built yet"))
-            }
-        }
-    }
-
-    /// Opens a connection to this server, one of those at the address.
-    async fn open_at(address: &Address, server: &ConnectionInfo) -> Result<Self, ConnectError> {
+impl Connection {
+    /// Connects to this server, one of those at the address, loads the scripts, and asks who it is. `closed` is told when
+    /// the server closes the connection.
+    pub(crate) async fn open(
+        address: &Address,
+        server: &ConnectionInfo,
+        closed: &Arc<Notify>,
+    ) -> Result<Self, ConnectError> {
         let at = &place(server);
         let refused = |error| ConnectError::of_opening(at, address.database, error);
-        let closed = Arc::new(Notify::new());
-        let config = options(address, Arc::clone(&closed));
-        let mut connection = match wire::open(address, server, config).await {
-            Ok(connection) => connection,
-            Err(error) => {
-                Kind::of_refusal(&error).map_or(Ok(()), |kind| kind.check(&address.topology, server))?;
-                return Err(refused(error));
-            }
-        };
-        let about = info(&mut connection, "server").await.map_err(refused)?;
-        Kind::of_info(&about).map_or(Ok(()), |kind| kind.check(&address.topology, server))?;
+        let (mut connection, about) = greet(address, server, options(address, Some(closed))).await?;
         SCRIPTS.load().exec_async(&mut connection).await.map_err(refused)?;
         let replication = info(&mut connection, "replication").await.map_err(refused)?;
         if field(&replication, "role") == Some("slave") {
@@ -127,12 +126,7 @@ impl Session {
         // The server counts in whole seconds.
         let uptime = Duration::from_secs(uptime.and_then(Result::ok).unwrap_or(0_u64).saturating_sub(1));
         let (strikes, opened) = (AtomicU32::new(0), Instant::now());
-        Ok(Self { connection, incarnation, strikes, closed, opened, uptime })
-    }
-
-    /// How long it has been open.
-    pub(crate) fn age(&self) -> Duration {
-        self.opened.elapsed()
+        Ok(Self { connection, incarnation, strikes, opened, uptime })
     }
 
     /// Whether the server's process was there already at that time.
@@ -140,9 +134,9 @@ impl Session {
         !self.uptime.is_zero() && self.opened.checked_sub(self.uptime).is_none_or(|began| began <= time)
     }
 
-    /// Whether the data are known to be those of a server that was seen before.
-    pub(crate) fn is_of(&self, incarnation: &Incarnation) -> bool {
-        self.incarnation == *incarnation && self.incarnation != UNKNOWN
+    /// Whether the data are known to be those of one of these servers, which were seen before.
+    pub(crate) fn is_one_of(&self, incarnations: &[Incarnation]) -> bool {
+        incarnations.contains(&self.incarnation) && self.incarnation != UNKNOWN
     }
 
     pub(crate) fn incarnation(&self) -> &Incarnation {
@@ -161,16 +155,11 @@ impl Session {
         Ok(incarnation(&replication, "master_replid").is_none_or(|now| now == self.incarnation))
     }
 
-    /// Waits until the server has closed the connection.
-    pub(crate) async fn closed(&self) {
-        self.closed.notified().await;
-    }
-
     /// Sends one command. A script that the server has lost is loaded again, once.
     pub(crate) async fn send(&self, command: &Cmd, bound: Duration) -> Result<Value, CallError> {
         match self.send_once(command, bound).await? {
             Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript) => {
-                self.send_all_once(&SCRIPTS.load(), bound).await?;
+                self.load_scripts(bound).await?;
                 let reply = self.send_once(command, bound).await?;
                 Ok(reply.extract_error()?)
             }
@@ -179,15 +168,20 @@ impl Session {
         }
     }
 
-    /// Sends commands at once. All of them may be sent a second time, after the scripts have been loaded again.
+    /// Sends commands at once. All of them may be sent a second time, after the scripts have been loaded again. Each has its
+    /// own reply, which may be an error.
     pub(crate) async fn send_all(&self, commands: &Pipeline, bound: Duration) -> Result<Vec<Value>, CallError> {
-        match self.send_all_once(commands, bound).await {
-            Err(CallError::Failed(error)) if is_no_script(&*error) => {
-                self.send_all_once(&SCRIPTS.load(), bound).await?;
-                self.send_all_once(commands, bound).await
-            }
-            result => result,
+        let replies = self.send_all_once(commands, bound).await?;
+        if !replies.iter().any(is_no_script) {
+            return Ok(replies);
         }
+        self.load_scripts(bound).await?;
+        self.send_all_once(commands, bound).await
+    }
+
+    async fn load_scripts(&self, bound: Duration) -> Result<(), CallError> {
+        let replies = self.send_all_once(&SCRIPTS.load(), bound).await?;
+        replies.into_iter().try_for_each(|reply| checked(reply).map(drop))
     }
 
     async fn send_once(&self, command: &Cmd, bound: Duration) -> Result<Value, CallError> {
@@ -197,8 +191,7 @@ impl Session {
 
     async fn send_all_once(&self, commands: &Pipeline, bound: Duration) -> Result<Vec<Value>, CallError> {
         let mut connection = self.connection.clone();
-        let replies = self.bounded(bound, connection.send_packed_commands(commands, 0, commands.len())).await?;
-        replies.into_iter().map(|reply| reply.extract_error().map_err(CallError::from)).collect()
+        self.bounded(bound, connection.send_packed_commands(commands, 0, commands.len())).await
     }
 
     async fn bounded<T>(
@@ -228,16 +221,42 @@ impl Session {
     }
 }
 
-fn options(address: &Address, closed: Arc<Notify>) -> AsyncConnectionConfig {
+/// A reply, unless it is an error.
+pub(crate) fn checked(reply: Value) -> Result<Value, CallError> {
+    Ok(reply.extract_error()?)
+}
+
+/// Connects, authenticates, and makes sure that the server is of the kind that the address says. Returns also what the
+/// server tells of itself.
+pub(crate) async fn greet(
+    address: &Address,
+    server: &ConnectionInfo,
+    config: AsyncConnectionConfig,
+) -> Result<(MultiplexedConnection, String), ConnectError> {
+    let refused = |error| ConnectError::of_opening(&place(server), address.database, error);
+    let mut connection = match wire::open(address, server, config).await {
+        Ok(connection) => connection,
+        Err(error) => {
+            Kind::of_refusal(&error).map_or(Ok(()), |kind| kind.check(&address.topology, server))?;
+            return Err(refused(error));
+        }
+    };
+    let about = info(&mut connection, "server").await.map_err(refused)?;
+    Kind::of_info(&about).map_or(Ok(()), |kind| kind.check(&address.topology, server))?;
+    Ok((connection, about))
+}
+
+/// How connections are opened. `closed` is told when the server closes it.
+pub(crate) fn options(address: &Address, closed: Option<&Arc<Notify>>) -> AsyncConnectionConfig {
     let config = AsyncConnectionConfig::new()
         // Every call is bounded by the session, the opening as a whole by its caller.
         .set_response_timeout(None)
         .set_connection_timeout(None)
         .set_pipeline_buffer_size(WRITE_QUEUE);
-    if !address.is_resp3 {
+    let Some(closed) = closed.filter(|_| address.is_resp3).map(Arc::clone) else {
         // Nothing tells of the loss then but the next call.
         return config;
-    }
+    };
     config.set_push_sender(move |push: PushInfo| {
         if push.kind == PushKind::Disconnection {
             closed.notify_one();
@@ -246,7 +265,7 @@ fn options(address: &Address, closed: Arc<Notify>) -> AsyncConnectionConfig {
     })
 }
 
-fn info_command(section: &str) -> Cmd {
+pub(crate) fn info_command(section: &str) -> Cmd {
     let mut command = redis::cmd("INFO");
     command.arg(section);
     command
@@ -277,8 +296,8 @@ pub(crate) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
-fn is_no_script(error: &(dyn Error + Send + Sync + 'static)) -> bool {
-    error.downcast_ref::<RedisError>().is_some_and(|error| error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
+fn is_no_script(reply: &Value) -> bool {
+    matches!(reply, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod name;
 mod partition;
 mod ring;
 mod script;
+mod session;
 mod store;
 mod wire;
 mod writes;

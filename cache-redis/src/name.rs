@@ -62,20 +62,20 @@ impl Names {
 
     /// Where the entry is.
     pub(crate) fn home(&self, key: &Key) -> Partition {
-        self.place(key.as_str())
+        self.partition(key.as_str())
     }
 
-    fn place(&self, text: &str) -> Partition {
+    fn partition(&self, text: &str) -> Partition {
         if self.is_partitioned { Partition::of(text) } else { Partition::WHOLE }
     }
 
     /// The tokens above the entry, and where they are, in the order in which stamps take them.
     fn tokens<'a>(&self, home: Partition, key: &'a Key) -> impl Iterator<Item = (Partition, Token<'a>)> {
         let nodes = key.nodes().enumerate().map(move |(depth, path)| {
-            let at = if depth == 0 { home } else { self.place(path) };
+            let at = if depth == 0 { home } else { self.partition(path) };
             (at, Token::Node(path))
         });
-        nodes.chain(key.tags().iter().map(|tag| (self.place(tag.as_str()), Token::Tag(tag))))
+        nodes.chain(key.tags().iter().map(|tag| (self.partition(tag.as_str()), Token::Tag(tag))))
     }
 
     /// How many keys [`Names::write_tokens`] writes.
@@ -153,11 +153,11 @@ impl Names {
     pub(crate) fn of_target(&self, target: &Target, hits: &mut Hits) {
         match target {
             Target::Entry(path) => {
-                let home = self.place(path);
+                let home = self.partition(path);
                 hits.keys.extend([(home, self.name(home, &[path])), (home, self.name(home, &[path, BESIDE]))]);
             }
             Target::Node(path) => {
-                let home = self.place(path);
+                let home = self.partition(path);
                 self.node_tokens(path, &mut hits.keys);
                 hits.keys.extend([(home, self.name(home, &[path])), (home, self.name(home, &[path, BESIDE]))]);
             }
@@ -171,10 +171,10 @@ impl Names {
     /// The keys that a quarantine of the target stands at; `false` if it has none.
     pub(crate) fn of_hold(&self, target: &Target, keys: &mut Vec<(Partition, String)>) -> bool {
         match target {
-            Target::Entry(path) => keys.push((self.place(path), self.name(self.place(path), &[path]))),
+            Target::Entry(path) => keys.push((self.partition(path), self.name(self.partition(path), &[path]))),
             Target::Node(path) => {
                 self.node_tokens(path, keys);
-                keys.push((self.place(path), self.name(self.place(path), &[path])));
+                keys.push((self.partition(path), self.name(self.partition(path), &[path])));
             }
             Target::Tag(tag) => keys.push(self.tag_token(tag)),
             _ => return false,
@@ -187,12 +187,12 @@ impl Names {
         if is_outermost {
             keys.extend(self.partitions().map(|at| (at, self.name(at, &[path, TOKEN]))));
         } else {
-            keys.push((self.place(path), self.name(self.place(path), &[path, TOKEN])));
+            keys.push((self.partition(path), self.name(self.partition(path), &[path, TOKEN])));
         }
     }
 
     fn tag_token(&self, tag: &Tag) -> (Partition, String) {
-        let at = self.place(tag.as_str());
+        let at = self.partition(tag.as_str());
         (at, self.name(at, &[TAG, tag.as_str(), TOKEN]))
     }
 
@@ -201,7 +201,8 @@ impl Names {
         if !self.is_partitioned {
             return Some(Partition::WHOLE);
         }
-        let (tag, rest) = name.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b"{")?.split_at_checked(partition::TAG)?;
+        let (tag, rest) =
+            name.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b"{")?.split_at_checked(partition::TAG)?;
         rest.starts_with(b"}").then(|| Partition::tagged(tag)).flatten()
     }
 
