@@ -31,7 +31,6 @@ mod url;
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-#[allow(unused_imports, reason = "nothing but the tests names another host yet")]
 pub(crate) use self::address::{Address, Topology, elsewhere, is_tls, place};
 use self::url::{Credentials, Login, Place};
 

@@ -18,14 +18,15 @@ use redis::{
     Value, aio::MultiplexedConnection,
 };
 use tokio::{
-    sync::Notify,
+    sync::{Notify, oneshot},
     time::{Instant, timeout},
 };
 
 use crate::{
-    config::{Address, place},
-    error::{ConnectError, is_out_of_reach},
+    config::{Address, Topology, place},
+    error::{ConnectError, UnexpectedReply, is_out_of_reach},
     kind::Kind,
+    reads::Reads,
     script::SCRIPTS,
     wire,
 };
@@ -80,6 +81,22 @@ impl fmt::Display for CallError {
     }
 }
 
+impl CallError {
+    /// The same, for another caller that it concerns.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Timeout { strikes } => Self::Timeout { strikes: *strikes },
+            Self::OutOfReach(error) => Self::OutOfReach(error.clone()),
+            Self::Moved(to) => Self::Moved(to.clone()),
+            Self::OnTheMove(to) => Self::OnTheMove(to.clone()),
+            Self::Failed(error) => match error.downcast_ref::<RedisError>() {
+                Some(error) => Self::Failed(Box::new(error.clone())),
+                None => Self::Failed(Box::new(UnexpectedReply)),
+            },
+        }
+    }
+}
+
 impl From<RedisError> for CallError {
     fn from(error: RedisError) -> Self {
         let to = || error.redirect_node().map(|(to, _)| to.to_owned());
@@ -95,6 +112,8 @@ impl From<RedisError> for CallError {
 /// One open connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
+    /// Host and port of the server, or its socket.
+    at: String,
     connection: MultiplexedConnection,
     incarnation: Incarnation,
     /// Timeouts since the last answer.
@@ -102,17 +121,18 @@ pub(crate) struct Connection {
     opened: Instant,
     /// For how long the server had been running then, at least. Zero where it does not tell.
     uptime: Duration,
+    reads: Reads,
 }
 
 impl Connection {
-    /// Connects to this server, one of those at the address, loads the scripts, and asks who it is. `closed` is told when
-    /// the server closes the connection.
+    /// Connects to this server, one of those at the address; authenticates, loads the scripts and asks who it is. `closed`
+    /// is told when the server closes the connection.
     pub(crate) async fn open(
         address: &Address,
         server: &ConnectionInfo,
         closed: &Arc<Notify>,
     ) -> Result<Self, ConnectError> {
-        let at = &place(server);
+        let at = &called(address, server);
         let refused = |error| ConnectError::of_opening(at, address.database, error);
         let (mut connection, about) = greet(address, server, options(address, Some(closed))).await?;
         SCRIPTS.load().exec_async(&mut connection).await.map_err(refused)?;
@@ -126,7 +146,18 @@ impl Connection {
         // The server counts in whole seconds.
         let uptime = Duration::from_secs(uptime.and_then(Result::ok).unwrap_or(0_u64).saturating_sub(1));
         let (strikes, opened) = (AtomicU32::new(0), Instant::now());
-        Ok(Self { connection, incarnation, strikes, opened, uptime })
+        let (at, reads) = (place(server), Reads::default());
+        Ok(Self { at, connection, incarnation, strikes, opened, uptime, reads })
+    }
+
+    /// Where its server is, for logs and to tell it from others.
+    pub(crate) fn at(&self) -> &str {
+        &self.at
+    }
+
+    /// What is being read over it.
+    pub(crate) fn reads(&self) -> &Reads {
+        &self.reads
     }
 
     /// Whether the server's process was there already at that time.
@@ -211,6 +242,19 @@ impl Connection {
         }
     }
 
+    /// Waits for the answer to a command that another sends.
+    pub(crate) async fn wait<T>(
+        &self,
+        bound: Duration,
+        answered: oneshot::Receiver<Result<T, CallError>>,
+    ) -> Result<T, CallError> {
+        let strikes = self.strikes.load(Ordering::Relaxed);
+        match timeout(bound, answered).await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(CallError::Failed(Box::new(UnexpectedReply)))),
+            Err(_) => Err(CallError::Timeout { strikes: self.strike(strikes) }),
+        }
+    }
+
     /// Counts a timeout of a call that began when there had been `before` of them. One stall that many calls run into is
     /// one strike: only the first of them finds the count as it was.
     fn strike(&self, before: u32) -> u32 {
@@ -218,6 +262,16 @@ impl Connection {
             Ok(_) => before + 1,
             Err(now) => now,
         }
+    }
+}
+
+/// The server, for errors.
+pub(crate) fn called(address: &Address, server: &ConnectionInfo) -> String {
+    match &address.topology {
+        Topology::Sentinel { service, .. } => {
+            format!("{} (the primary of {service}, by its sentinels)", place(server))
+        }
+        _ => place(server),
     }
 }
 

@@ -68,8 +68,8 @@ pub(crate) fn half<'a>(tokens: impl IntoIterator<Item = &'a [u8]>) -> Half {
 }
 
 /// The value in an entry's bytes, without copying it.
-pub(crate) fn stored(id: LeaseId, entry: Vec<u8>) -> Stored {
-    Stored { id, payload: Payload::Bytes(Bytes::from(entry).slice(HEAD..)) }
+pub(crate) fn stored(id: LeaseId, entry: &Bytes) -> Stored {
+    Stored { id, payload: Payload::Bytes(entry.slice(HEAD..)) }
 }
 
 /// A lease or the head of its value, as stored.

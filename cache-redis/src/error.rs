@@ -27,6 +27,14 @@ pub enum ConnectError {
         /// Redis' answer.
         source: RedisError,
     },
+    /// A sentinel refused the user or the password that is for sentinels.
+    #[error("the sentinel at {at} refused the user (for sentinels: sentinel_user, sentinel_pass): {source}")]
+    SentinelAuth {
+        /// Host and port.
+        at: String,
+        /// The sentinel's answer.
+        source: RedisError,
+    },
     /// There is no database of that number.
     #[error("Redis at {at} has no database {database}")]
     BadDatabase {

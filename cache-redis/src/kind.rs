@@ -39,13 +39,18 @@ impl Kind {
 
     /// An error unless it is what a server of this topology has to be.
     pub(crate) fn check(self, topology: &Topology, server: &ConnectionInfo) -> Result<(), ConnectError> {
-        let (found, [plain, tls]) = match (topology, self) {
-            (Topology::Single(_) | Topology::Sentinel { .. }, Self::Single)
-            | (Topology::Cluster { .. }, Self::ClusterNode) => return Ok(()),
-            (_, Self::Single) => ("a server of its own, not one of a cluster", ["redis", "rediss"]),
-            (_, Self::ClusterNode) => ("a node of a cluster", ["redis+cluster", "rediss+cluster"]),
-            (_, Self::Sentinel) => ("a sentinel", ["redis+sentinel", "rediss+sentinel"]),
+        let expected = if matches!(topology, Topology::Cluster { .. }) { Self::ClusterNode } else { Self::Single };
+        if self == expected { Ok(()) } else { Err(self.instead_of(expected, server)) }
+    }
+
+    /// The error that this one answered where that one was expected.
+    pub(crate) fn instead_of(self, expected: Self, server: &ConnectionInfo) -> ConnectError {
+        let (found, [plain, tls]) = match self {
+            Self::Single if expected == Self::ClusterNode => ("not in cluster mode", ["redis", "rediss"]),
+            Self::Single => ("a server, not a sentinel", ["redis", "rediss"]),
+            Self::ClusterNode => ("a node of a cluster", ["redis+cluster", "rediss+cluster"]),
+            Self::Sentinel => ("a sentinel", ["redis+sentinel", "rediss+sentinel"]),
         };
-        Err(ConnectError::WrongKind { at: place(server), found, scheme: if is_tls(server) { tls } else { plain } })
+        ConnectError::WrongKind { at: place(server), found, scheme: if is_tls(server) { tls } else { plain } }
     }
 }

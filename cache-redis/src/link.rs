@@ -8,6 +8,7 @@
 
 mod join;
 mod keeper;
+mod primary;
 #[cfg(test)]
 mod tests;
 
@@ -40,13 +41,18 @@ use crate::{
     journal::{Item, Journal, JournalFile},
     name::Names,
     partition::Partition,
+    reads::{Found, Wanted},
     ring::Ring,
     script::SCRIPTS,
+    sentinel::Sentinels,
     session::{Answer, Seen, Session},
 };
 
 /// A connection that lives for less than this was no good.
 const STEADY: Duration = Duration::from_secs(5);
+
+/// How often a connection proves that it takes writes.
+const BEAT: Duration = Duration::from_millis(500);
 
 /// After so many of them in a row one timeout is enough to give the next one up.
 const PATIENT_FLAPS: u32 = 2;
@@ -73,6 +79,9 @@ struct Last {
 /// The connection over time.
 pub(crate) struct Link {
     address: Address,
+    /// Who knows which server is the primary, where more than the address does.
+    sentinels: Option<Sentinels>,
+    /// The nodes of the cluster, if it is one.
     seen: Seen,
     names: Names,
     call_timeout: Duration,
@@ -105,6 +114,7 @@ impl Link {
         });
         let status = Status::Down { since: StdInstant::now(), journal: journal.len() };
         Self {
+            sentinels: Sentinels::of(&address.topology),
             address,
             seen: Seen::default(),
             names,
@@ -143,6 +153,17 @@ impl Link {
         build: impl Fn(&Connection) -> Cmd,
     ) -> Result<Answer<'s>, StoreError> {
         let result = session.send(at, self.call_timeout, build).await;
+        result.map_err(|error| self.settle(session, error))
+    }
+
+    /// Reads keys of a partition within the bound on calls.
+    pub(crate) async fn read<'s>(
+        &self,
+        session: &'s Arc<Session>,
+        at: Partition,
+        want: impl Fn() -> Wanted,
+    ) -> Result<Answer<'s, Vec<Found>>, StoreError> {
+        let result = session.read(at, self.call_timeout, want).await;
         result.map_err(|error| self.settle(session, error))
     }
 
@@ -294,7 +315,7 @@ impl Link {
             self.flaps.store(flaps, Ordering::Relaxed);
             self.status.send_replace(Status::Down { since: StdInstant::now(), journal: gate.journal.len() });
             self.lost.notify_one();
-            tracing::warn!(at = self.at(), %why, "lost Redis");
+            tracing::warn!(at = session.at(), %why, "lost Redis");
         }
     }
 
@@ -314,6 +335,10 @@ impl Link {
     fn gate(&self) -> MutexGuard<'_, Gate> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(fastrand::f64().mul_add(0.5, 0.5))
 }
 
 /// Why a session is given up whose server has become another.

@@ -14,7 +14,10 @@ use std::io::Write as _;
 use cache_core::key::{Key, SEPARATOR, Tag, Target};
 use redis::{Cmd, RedisWrite as _};
 
-use crate::partition::{self, Partition};
+use crate::{
+    partition::{self, Partition},
+    reads::Wanted,
+};
 
 const ROOT: &str = "#root";
 const NEVER: &str = "#never";
@@ -138,6 +141,40 @@ impl Names {
         for (_, token) in self.tokens(home, key).filter(|(at, _)| *at == home) {
             self.write_token(command, home, token);
         }
+    }
+
+    /// What a read asks for where the entry is: the entry, then root and tokens.
+    pub(crate) fn of_read(&self, home: Partition, key: &Key) -> Wanted {
+        let mut wanted = Wanted::with_capacity(home, 1 + self.token_count(home, key), self.size(key));
+        self.want(&mut wanted, home, &[key.as_str()]);
+        self.want(&mut wanted, home, &[ROOT]);
+        for (_, token) in self.tokens(home, key).filter(|(at, _)| *at == home) {
+            self.want_token(&mut wanted, home, token);
+        }
+        wanted
+    }
+
+    /// What a read asks for where others of the entry's tokens are: root and tokens.
+    pub(crate) fn of_read_elsewhere(&self, part: &Elsewhere<'_>) -> Wanted {
+        let keys = 1 + part.tokens.len();
+        let mut wanted = Wanted::with_capacity(part.at, keys, keys * 48);
+        self.want(&mut wanted, part.at, &[ROOT]);
+        for token in &part.tokens {
+            self.want_token(&mut wanted, part.at, *token);
+        }
+        wanted
+    }
+
+    fn want_token(&self, wanted: &mut Wanted, at: Partition, token: Token<'_>) {
+        match token {
+            Token::Node(path) => self.want(wanted, at, &[path, TOKEN]),
+            Token::Tag(tag) => self.want(wanted, at, &[TAG, tag.as_str(), TOKEN]),
+        }
+    }
+
+    fn want(&self, wanted: &mut Wanted, at: Partition, parts: &[&str]) {
+        let mark = if self.is_partitioned { ["{", at.tag(), "}"] } else { [""; 3] };
+        wanted.push([self.prefix.as_str()].into_iter().chain(mark).chain(parts.iter().copied()));
     }
 
     /// A key that never exists.
@@ -311,6 +348,8 @@ mod tests {
             names.write_entry(command, home, &key);
             names.write_tokens(command, home, &key);
         });
+        let wanted = names.of_read(home, &key);
+        assert!(wanted.iter().eq(written.iter().map(String::as_bytes)), "{wanted:?}");
         let expected = ["shop:page:7:1", "shop:#root", "shop:page#g", "shop:page:7#g", "shop:#tag:owner:7#g"];
         assert_eq!(written, expected);
         assert_eq!(names.token_count(home, &key), expected.len() - 1);

@@ -26,6 +26,7 @@ use crate::{
     connection::{CallError, Connection, Incarnation, checked},
     name::Names,
     partition::Partition,
+    reads::{self, Found, Wanted},
 };
 
 /// How often a call is sent before those who say that its keys are elsewhere are taken to be at odds.
@@ -44,9 +45,9 @@ pub(crate) struct Session {
 
 /// What became of a command.
 #[derive(Debug)]
-pub(crate) enum Answer<'a> {
+pub(crate) enum Answer<'a, T = Value> {
     /// A reply, and the connection that it came over.
-    From(&'a Connection, Value),
+    From(&'a Connection, T),
     /// Nothing was done: the partition's slot is on its way to another primary, and not all of the keys are where the slot
     /// is. It is as if in quarantine: nothing is read from it and nothing stored.
     OnTheMove,
@@ -79,15 +80,24 @@ impl Session {
 
     /// The connection to the partition's owner.
     pub(crate) fn connection(&self, at: Partition) -> &Connection {
-        self.cluster.as_ref().map_or(&self.first, |cluster| self.nth(cluster, cluster.route(at)))
+        self.cluster.as_ref().map_or(&self.first, |cluster| self.nth(cluster.route(at)))
     }
 
     fn connections(&self) -> impl Iterator<Item = &Connection> {
         std::iter::once(&self.first).chain(self.cluster.iter().flat_map(|cluster| &cluster.others))
     }
 
-    fn nth<'a>(&'a self, cluster: &'a Cluster, index: usize) -> &'a Connection {
-        if index == 0 { &self.first } else { &cluster.others[index - 1] }
+    /// The connection of this number, of which there is one.
+    pub(crate) fn nth(&self, number: usize) -> &Connection {
+        match (&self.cluster, number.checked_sub(1)) {
+            (Some(cluster), Some(other)) => &cluster.others[other],
+            _ => &self.first,
+        }
+    }
+
+    /// Where it goes to, for logs.
+    pub(crate) fn at(&self) -> &str {
+        self.cluster.as_ref().map_or(self.first.at(), |cluster| &cluster.at)
     }
 
     /// Whether every server takes writes, in time, and is still what it was when the connection was opened.
@@ -123,21 +133,54 @@ impl Session {
             return Ok(Answer::From(&self.first, reply));
         };
         let deadline = Instant::now() + bound;
-        let mut moved = String::new();
-        for _ in 0..ATTEMPTS {
-            let index = cluster.route(at);
-            let connection = self.nth(cluster, index);
-            match connection.send(&build(connection), deadline.saturating_duration_since(Instant::now())).await {
-                Ok(reply) => return Ok(Answer::From(connection, reply)),
-                Err(CallError::OnTheMove(_)) => return Ok(Answer::OnTheMove),
-                Err(CallError::Moved(to)) => {
-                    cluster.reroute(at, index, &to)?;
-                    moved = to;
-                }
-                Err(error) => return Err(error),
+        for _ in 1..ATTEMPTS {
+            let owner = cluster.route(at);
+            let reply = self.nth(owner).send(&build(self.nth(owner)), left(deadline)).await;
+            if let Some(answer) = self.settle(cluster, at, owner, reply)? {
+                return Ok(answer);
             }
         }
-        Err(CallError::Moved(moved))
+        let connection = self.connection(at);
+        connection.send(&build(connection), left(deadline)).await.map(|reply| Answer::From(connection, reply))
+    }
+
+    /// Reads keys of a partition from its owner, perhaps together with others' reads.
+    pub(crate) async fn read(
+        self: &Arc<Self>,
+        at: Partition,
+        bound: Duration,
+        want: impl Fn() -> Wanted,
+    ) -> Result<Answer<'_, Vec<Found>>, CallError> {
+        let Some(cluster) = &self.cluster else {
+            let found = reads::read(self, 0, want(), bound).await?;
+            return Ok(Answer::From(&self.first, found));
+        };
+        let deadline = Instant::now() + bound;
+        let mut owner = cluster.route(at);
+        for _ in 1..ATTEMPTS {
+            let found = reads::read(self, owner, want(), left(deadline)).await;
+            if let Some(answer) = self.settle(cluster, at, owner, found)? {
+                return Ok(answer);
+            }
+            owner = cluster.route(at);
+        }
+        reads::read(self, owner, want(), left(deadline)).await.map(|found| Answer::From(self.nth(owner), found))
+    }
+
+    /// What an attempt came to; `None` if it is to be made again, elsewhere.
+    fn settle<T>(
+        &self,
+        cluster: &Cluster,
+        at: Partition,
+        owner: usize,
+        result: Result<T, CallError>,
+    ) -> Result<Option<Answer<'_, T>>, CallError> {
+        match result {
+            Ok(reply) => Ok(Some(Answer::From(self.nth(owner), reply))),
+            Err(CallError::OnTheMove(_)) => Ok(Some(Answer::OnTheMove)),
+            Err(CallError::Moved(to)) => cluster.reroute(at, owner, &to).map(|()| None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends a command for each of these partitions, those for one server at once, and to all servers at the same time.
@@ -153,28 +196,28 @@ impl Session {
         let mut open: Vec<usize> = (0..places.len()).collect();
         let mut moved = String::new();
         for _ in 0..ATTEMPTS {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let sent = self.by_server(places, &open).into_iter().map(|(index, numbers)| {
-                let connection = self.cluster.as_ref().map_or(&self.first, |cluster| self.nth(cluster, index));
+            let left = left(deadline);
+            let sent = self.by_server(places, &open).into_iter().map(|(owner, numbers)| {
+                let connection = self.nth(owner);
                 let mut commands = Pipeline::with_capacity(numbers.len());
                 for &number in &numbers {
                     commands.add_command(build(number, connection));
                 }
                 async move {
                     let replies = connection.send_all(&commands, left).await?;
-                    Ok((index, connection, numbers.into_iter().zip(replies).collect::<Vec<_>>()))
+                    Ok((owner, connection, numbers.into_iter().zip(replies).collect::<Vec<_>>()))
                 }
             });
             let replies = all(join_all(sent).await)?;
             open.clear();
-            for (index, connection, replies) in replies {
+            for (owner, connection, replies) in replies {
                 for (number, reply) in replies {
                     match checked(reply) {
                         Ok(reply) => answers[number] = Answer::From(connection, reply),
                         Err(CallError::OnTheMove(_)) => {}
                         Err(CallError::Moved(to)) => {
                             let cluster = self.cluster.as_ref().ok_or_else(|| CallError::Moved(to.clone()))?;
-                            cluster.reroute(places[number], index, &to)?;
+                            cluster.reroute(places[number], owner, &to)?;
                             open.push(number);
                             moved = to;
                         }
@@ -229,4 +272,8 @@ fn all<T>(results: Vec<Result<T, CallError>>) -> Result<Vec<T>, CallError> {
         }
     }
     worst.map_or(Ok(good), Err)
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
 }

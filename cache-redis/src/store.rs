@@ -228,9 +228,8 @@ impl Store for RedisStore {
         if !elsewhere.is_empty() {
             return self.read_spread(&session, Of { home, key }, &elsewhere).await;
         }
-        match self.link.call(&session, home, |_| self.read_command(Of { home, key })).await? {
-            Answer::From(connection, Value::Array(values)) => Ok(judge(values, connection.incarnation(), None)),
-            Answer::From(..) => Err(unexpected()),
+        match self.link.read(&session, home, || self.names.of_read(home, key)).await? {
+            Answer::From(connection, found) => Ok(judge(&found, connection.incarnation(), None)),
             Answer::OnTheMove => Ok(Read::Held),
         }
     }

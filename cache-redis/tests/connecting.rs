@@ -111,7 +111,7 @@ async fn a_server_of_another_kind_than_the_url_says_is_an_error_that_names_the_r
     let Some(single) = RedisServer::own() else { return };
     let error = refused(&single.url().replace("redis://", "redis+cluster://")).await;
     assert!(matches!(error, ConnectError::WrongKind { .. }), "{error}");
-    assert!(error.to_string().ends_with("not one of a cluster: use redis://"), "{error}");
+    assert!(error.to_string().ends_with("is not in cluster mode: use redis://"), "{error}");
 }
 
 #[tokio::test]

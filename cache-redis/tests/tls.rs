@@ -21,7 +21,7 @@ impl Certificates {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let params = CertificateParams::new(["localhost", "127.0.0.1"].map(str::to_owned)).unwrap();
         let certificate = params.signed_by(&key, &authority).unwrap();
         let folder = std::env::temp_dir().join(unique("staleproof-tls"));
         std::fs::create_dir_all(&folder).unwrap();
@@ -31,8 +31,16 @@ impl Certificates {
     }
 
     fn server(&self) -> Option<RedisServer> {
-        let tls = Some((self.folder.join("certificate.pem"), self.folder.join("key.pem")));
-        RedisServer::own_with(Options { tls, password: Some("hunter2".to_owned()), ..Options::default() })
+        RedisServer::own_with(Options { tls: self.files(), password: Some("hunter2".to_owned()), ..Options::default() })
+    }
+
+    fn sentinel(&self, primary: &RedisServer) -> Option<RedisServer> {
+        let settings = Some(format!("tls-replication yes\nsentinel monitor orders 127.0.0.1 {} 1\n", primary.port()));
+        RedisServer::own_with(Options { tls: self.files(), settings, is_sentinel: true, ..Options::default() })
+    }
+
+    fn files(&self) -> Option<(PathBuf, PathBuf)> {
+        Some((self.folder.join("certificate.pem"), self.folder.join("key.pem")))
     }
 }
 
@@ -68,6 +76,21 @@ async fn a_server_of_an_unknown_authority_is_an_error() {
         assert!(matches!(error, ConnectError::Tls { .. }), "{error:?}");
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn sentinels_and_the_server_that_they_name_are_of_a_trusted_authority() {
+    let certificates = Certificates::new();
+    let Some(server) = certificates.server() else { return };
+    let Some(sentinel) = certificates.sentinel(&server) else { return };
+    let url = format!("rediss+sentinel://:hunter2@localhost:{}/orders", sentinel.port());
+    let trusting = config(&url, &unique("test")).tls_root_certificates(certificates.authority.clone());
+    let store = RedisStore::connect(trusting).await.unwrap();
+    fill(&store, &page(7, 1), "one").await;
+    assert!(hit(&store, &page(7, 1)).await.is_some());
+    let others = config(&url, "test").tls_root_certificates(Certificates::new().authority.clone());
+    let error = RedisStore::connect(others).await.expect_err("not trusted");
+    assert!(matches!(error, ConnectError::Tls { .. }), "{error:?}");
 }
 
 #[tokio::test]

@@ -163,3 +163,20 @@ fn the_lease_of_a_flight_that_nobody_continues_is_given_back() {
     drop(heir);
     assert_eq!(*back.lock().expect("not poisoned"), [lease(7)]);
 }
+
+/// The simulator's random schedules seldom come across these two: this shows that the tests above would notice.
+#[cfg(feature = "__mutants")]
+#[test]
+fn the_bugs_that_the_simulator_found_would_be_noticed_again() {
+    use crate::mutant::{Mutant, choose};
+    let tests: [(Mutant, fn()); 2] = [
+        (Mutant::TakesAnyLease, a_lease_leads_only_to_what_was_loaded_under_it),
+        (Mutant::JoinsRefreshOfAnother, a_refresh_is_joined_only_by_who_saw_the_same_value),
+    ];
+    for (mutant, test) in tests {
+        choose(Some(mutant));
+        let outcome = std::panic::catch_unwind(test);
+        choose(None);
+        assert!(outcome.is_err(), "{mutant:?} has not been noticed");
+    }
+}

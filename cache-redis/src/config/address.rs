@@ -83,7 +83,6 @@ pub(crate) fn place(info: &ConnectionInfo) -> String {
 }
 
 /// The same way of connecting, to another host.
-#[allow(dead_code, reason = "nothing but the tests names another host yet")]
 pub(crate) fn elsewhere(info: &ConnectionInfo, host: &str, port: u16) -> ConnectionInfo {
     let host = host.to_owned();
     let addr = match info.addr().clone() {

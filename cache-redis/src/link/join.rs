@@ -21,7 +21,7 @@ use cache_core::{
 use redis::Value;
 use tokio::time::Instant;
 
-use super::{CHANGED, Last, Link};
+use super::{BEAT, CHANGED, Last, Link, jittered};
 use crate::{
     config::OnFailover,
     connection::{CallError, Connection},
@@ -41,9 +41,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// its caller a timeout.
 const LONGEST_QUARREL: Duration = Duration::from_secs(1);
 
-/// How often a connection proves that it takes writes.
-const BEAT: Duration = Duration::from_millis(500);
-
 impl Link {
     /// Reconnects for as long as it is polled.
     pub(crate) async fn keep(&self) {
@@ -55,6 +52,7 @@ impl Link {
                     () = session.closed() => self.drop_session(&session, &mut self.gate(), &"Redis closed the connection"),
                     () = self.lost.notified() => {}
                     () = self.beat(&session) => {}
+                    () = self.watch(&session) => {}
                 }
             }
             if self.session.load().is_none() {
@@ -107,7 +105,7 @@ impl Link {
 
     /// Opens a connection, settles what its data are worth, replays, and makes it current.
     pub(crate) async fn join(&self) -> Result<(), ConnectError> {
-        let session = Arc::new(Session::open(&self.address, &self.seen, self.connect_timeout).await?);
+        let session = Arc::new(self.open().await?);
         self.settle_incarnation(&session).await.map_err(|error| self.unusable(error))?;
         // Also with nothing to replay: it shows that this server takes writes.
         let mut replayed = self.replay(&session).await.map_err(|error| self.unusable(error))?;
@@ -127,7 +125,7 @@ impl Link {
                 }
                 Some(false) => {}
                 Some(true) => {
-                    tracing::info!(at = self.at(), replayed, "connected to Redis");
+                    tracing::info!(at = session.at(), replayed, "connected to Redis");
                     self.clear_file().await;
                     return Ok(());
                 }
@@ -252,8 +250,4 @@ impl Drop for Replay<'_> {
             self.link.gate().journal.add(std::mem::take(&mut self.items));
         }
     }
-}
-
-fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(fastrand::f64().mul_add(0.5, 0.5))
 }

@@ -19,8 +19,7 @@ fn items() -> Vec<Item> {
 #[tokio::test]
 async fn nothing_is_read_while_the_journal_holds_anything() {
     let link = link();
-    let session =
-        Arc::new(Session::open(&link.address, &link.seen, link.connect_timeout).await.expect("Redis is there"));
+    let session = Arc::new(link.open().await.expect("Redis is there"));
     // An invalidation that was sent over the connection before this one has failed just now.
     link.gate().writer = Some(Arc::clone(&session));
     link.journal_unanswered(&Arc::new(other_session(&link).await), &items(), &CallError::Timeout { strikes: 1 });
@@ -37,7 +36,7 @@ async fn nothing_is_read_while_the_journal_holds_anything() {
 }
 
 async fn other_session(link: &Link) -> Session {
-    Session::open(&link.address, &link.seen, link.connect_timeout).await.expect("Redis is there")
+    link.open().await.expect("Redis is there")
 }
 
 #[tokio::test]
@@ -69,8 +68,7 @@ async fn what_is_replayed_is_remembered_for_the_next_server() {
 async fn a_replay_that_is_dropped_midway_loses_nothing() {
     let link = link();
     assert_eq!(link.invalidate(items()).await, Outcome::Journaled);
-    let session =
-        Arc::new(Session::open(&link.address, &link.seen, link.connect_timeout).await.expect("Redis is there"));
+    let session = Arc::new(link.open().await.expect("Redis is there"));
     {
         let mut replay = std::pin::pin!(link.replay(&session));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());

@@ -12,6 +12,8 @@ use crate::{
 /// is 0.
 #[derive(Debug)]
 pub(super) struct Cluster {
+    /// Where it is, for logs.
+    pub(super) at: String,
     pub(super) others: Vec<Connection>,
     /// All the ways in which a redirection may name each primary; the first is how it is connected to.
     names: Vec<Vec<Spot>>,
@@ -21,9 +23,14 @@ pub(super) struct Cluster {
 
 impl Cluster {
     /// `owner` tells the number of the partition's owner.
-    pub(super) fn new(others: Vec<Connection>, names: Vec<Vec<Spot>>, owner: impl Fn(Partition) -> usize) -> Self {
+    pub(super) fn new(
+        at: String,
+        others: Vec<Connection>,
+        names: Vec<Vec<Spot>>,
+        owner: impl Fn(Partition) -> usize,
+    ) -> Self {
         let routes = [const { AtomicU16::new(0) }; partition::COUNT];
-        let cluster = Self { others, names, routes };
+        let cluster = Self { at, others, names, routes };
         Partition::all().for_each(|at| cluster.set_route(at, owner(at)));
         cluster
     }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use redis::{Cmd, Pipeline, Value};
 use tokio::time::Instant;
 
-use super::{ATTEMPTS, Session, cluster::Cluster};
+use super::{ATTEMPTS, Session, cluster::Cluster, left};
 use crate::{
     connection::{CallError, Connection, checked},
     name::Names,
@@ -50,7 +50,7 @@ impl Session {
                 (Err(CallError::OnTheMove(_)), Ok(_)) => continue,
                 (Err(error), _) | (_, Err(error)) => return Err(error),
             };
-            let other = self.nth(cluster, cluster.named(index, &to)?);
+            let other = self.nth(cluster.named(index, &to)?);
             match asking(other, commands_of(&names.root(at)), left(deadline)).await {
                 // It moves on, or back.
                 Err(CallError::Moved(_) | CallError::OnTheMove(_)) => {}
@@ -68,7 +68,7 @@ impl Session {
             match connection.send(command, left(deadline)).await {
                 Err(CallError::Moved(to)) => cluster.reroute(at, index, &to)?,
                 Err(CallError::OnTheMove(Some(to))) => {
-                    let other = self.nth(cluster, cluster.named(index, &to)?);
+                    let other = self.nth(cluster.named(index, &to)?);
                     match asking(other, command.clone(), left(deadline)).await {
                         Err(CallError::Moved(_) | CallError::OnTheMove(_)) => {}
                         result => return result,
@@ -84,7 +84,7 @@ impl Session {
         // One server has no slots, and never says that one is on its way.
         let cluster = self.cluster.as_deref().ok_or(CallError::OnTheMove(None))?;
         let index = cluster.route(at);
-        Ok((cluster, index, self.nth(cluster, index)))
+        Ok((cluster, index, self.nth(index)))
     }
 }
 
@@ -101,8 +101,4 @@ fn commands_of(root: &str) -> Cmd {
     let mut command = redis::cmd("UNLINK");
     command.arg(root);
     command
-}
-
-fn left(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now())
 }

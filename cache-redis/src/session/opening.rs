@@ -22,8 +22,8 @@ use super::{
     map::{Claims, Map, Primary, Spot},
 };
 use crate::{
-    config::{Address, Topology, elsewhere, place},
-    connection::{CallError, Connection, field, greet, options},
+    config::{Address, elsewhere, place},
+    connection::{CallError, Connection, called, field, greet, options},
     error::{ConnectError, NoAnswer},
     partition::Partition,
 };
@@ -54,31 +54,29 @@ impl Seen {
 }
 
 impl Session {
-    /// Connects, authenticates, loads the scripts and asks who the servers are.
-    pub(crate) async fn open(address: &Address, seen: &Seen, bound: Duration) -> Result<Self, ConnectError> {
-        timeout(bound, Self::open_unbounded(address, seen))
-            .await
-            .unwrap_or_else(|_| Err(ConnectError::unreachable(&address.at, NoAnswer(bound))))
-    }
-
-    async fn open_unbounded(address: &Address, seen: &Seen) -> Result<Self, ConnectError> {
+    /// Connects to this server.
+    pub(crate) async fn open(
+        address: &Address,
+        server: &ConnectionInfo,
+        bound: Duration,
+    ) -> Result<Self, ConnectError> {
         let closed = Arc::new(Notify::new());
-        match &address.topology {
-            Topology::Single(server) => {
-                let connection = Connection::open(address, server, &closed).await?;
-                Ok(Self::new(connection, None, closed))
-            }
-            Topology::Sentinel { .. } => Err(ConnectError::Unsupported("Sentinel is not built yet")),
-            Topology::Cluster { seeds } => Self::open_cluster(address, seeds, seen, closed).await,
-        }
+        let opening = within(bound, || called(address, server), Connection::open(address, server, &closed));
+        opening.await.map(|connection| Self::new(connection, None, closed))
     }
 
-    async fn open_cluster(
+    /// Connects to all primaries of the cluster that these nodes, or those that were seen before, belong to.
+    pub(crate) async fn open_cluster(
         address: &Address,
         seeds: &[ConnectionInfo],
         seen: &Seen,
-        closed: Arc<Notify>,
+        bound: Duration,
     ) -> Result<Self, ConnectError> {
+        within(bound, || address.at.clone(), Self::open_all(address, seeds, seen)).await
+    }
+
+    async fn open_all(address: &Address, seeds: &[ConnectionInfo], seen: &Seen) -> Result<Self, ConnectError> {
+        let closed = Arc::new(Notify::new());
         let map = find(address, seeds, &seen.spots()).await?;
         seen.remember(&map);
         let opening = map.primaries.into_iter().map(|primary| open_primary(address, &seeds[0], primary, &closed));
@@ -96,9 +94,17 @@ impl Session {
             opened.into_iter().map(|primary| (primary.names, primary.connection)).unzip();
         // There are some, as they own something.
         let others = connections.split_off(1);
-        let cluster = Cluster::new(others, names, |at| owners[at.index()]);
+        let cluster = Cluster::new(address.at.clone(), others, names, |at| owners[at.index()]);
         Ok(Self::new(connections.remove(0), Some(Box::new(cluster)), closed))
     }
+}
+
+async fn within<T>(
+    bound: Duration,
+    at: impl FnOnce() -> String,
+    opening: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    timeout(bound, opening).await.unwrap_or_else(|_| Err(ConnectError::unreachable(&at(), NoAnswer(bound))))
 }
 
 struct Opened {

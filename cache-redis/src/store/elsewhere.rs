@@ -12,6 +12,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_core::store::{Read, StoreError};
+use futures_util::future::join_all;
 use redis::{Cmd, Value};
 
 use super::{
@@ -24,6 +25,7 @@ use crate::{
     entry::{self, Half},
     name::Elsewhere,
     partition::Partition,
+    reads::{Found, found},
     script::SCRIPTS,
     session::{Answer, Session},
 };
@@ -37,15 +39,6 @@ pub(super) enum Prepared {
 }
 
 impl RedisStore {
-    pub(super) fn read_command(&self, of: Of<'_>) -> Cmd {
-        let Of { home, key } = of;
-        let mut command = Cmd::with_capacity(2 + self.names.token_count(home, key), 16 + self.names.size(key));
-        command.arg("MGET");
-        self.names.write_entry(&mut command, home, key);
-        self.names.write_tokens(&mut command, home, key);
-        command
-    }
-
     /// Reads an entry and its tokens from all that have some, at the same time.
     pub(super) async fn read_spread(
         &self,
@@ -53,25 +46,20 @@ impl RedisStore {
         of: Of<'_>,
         elsewhere: &[Elsewhere<'_>],
     ) -> Result<Read, StoreError> {
-        let places: Vec<Partition> = std::iter::once(of.home).chain(elsewhere.iter().map(|part| part.at)).collect();
-        let build = |number: usize, _: &Connection| match number.checked_sub(1) {
-            None => self.read_command(of),
-            Some(other) => {
-                let mut command = redis::cmd("MGET");
-                self.write_part(&mut command, &elsewhere[other]);
-                command
-            }
-        };
-        let mut parts = Vec::with_capacity(places.len());
-        for answer in self.link.call_each(session, &places, build).await? {
-            match answer {
-                Answer::From(connection, Value::Array(values)) => parts.push((connection.incarnation(), values)),
-                Answer::From(..) => return Err(unexpected()),
+        let Of { home, key } = of;
+        let own = self.link.read(session, home, || self.names.of_read(home, key));
+        let others =
+            elsewhere.iter().map(|part| self.link.read(session, part.at, || self.names.of_read_elsewhere(part)));
+        let (own, others) = tokio::join!(own, join_all(others));
+        let mut parts = Vec::with_capacity(1 + elsewhere.len());
+        for answer in std::iter::once(own).chain(others) {
+            match answer? {
+                Answer::From(connection, found) => parts.push((connection.incarnation(), found)),
                 Answer::OnTheMove => return Ok(Read::Held),
             }
         }
         let (incarnation, own) = parts.remove(0);
-        if parts.iter().any(|(_, tokens)| any_held(tokens)) {
+        if parts.iter().any(|(_, tokens): &(_, Vec<Found>)| any_held(tokens)) {
             return Ok(Read::Held);
         }
         let mut live = Vec::new();
@@ -79,10 +67,10 @@ impl RedisStore {
             match live_tokens(tokens, incarnation) {
                 Some(tokens) => live.extend(tokens),
                 // Dead for this entry: still, its own place may be in quarantine.
-                None => return Ok(without_hit(judge(own, incarnation, None))),
+                None => return Ok(without_hit(judge(&own, incarnation, None))),
             }
         }
-        Ok(judge(own, incarnation, Some(entry::half(live))))
+        Ok(judge(&own, incarnation, Some(entry::half(live))))
     }
 
     /// Brings the tokens into being that the entry has in other partitions.
@@ -104,7 +92,10 @@ impl RedisStore {
             let (mut tokens, mut foreign) = (Vec::new(), Vec::new());
             for (answer, at) in answers.into_iter().zip(&places) {
                 match answer {
-                    Answer::From(connection, Value::Array(found)) => tokens.push((connection.incarnation(), found)),
+                    Answer::From(connection, Value::Array(tokens_there)) => {
+                        let there: Vec<Found> = tokens_there.into_iter().map(found).collect();
+                        tokens.push((connection.incarnation(), there));
+                    }
                     Answer::From(_, Value::BulkString(answer)) if answer == b"F" => foreign.push(*at),
                     Answer::From(_, Value::BulkString(answer)) if answer == b"Q" => return Ok(Prepared::Held),
                     Answer::From(..) => return Err(unexpected()),

@@ -4,28 +4,26 @@ use cache_core::{
     mutant::{self, Mutant},
     store::{Acquired, Lease, LeaseId, Purpose, Read, StoreError},
 };
-use redis::Value;
 
 use super::unexpected;
 use crate::{
     connection::Incarnation,
-    entry::{self, Entry, HEAD, Half, Stamp},
+    entry::{self, Entry, HEAD, Half},
+    reads::Found,
 };
 
 /// What an entry and its tokens, read from one server of this incarnation, come to. `elsewhere`: what stands for the
 /// tokens of other partitions.
-pub(super) fn judge(values: Vec<Value>, incarnation: &Incarnation, elsewhere: Option<Half>) -> Read {
-    let mut values = values.into_iter();
-    let found = values.next();
-    let tokens = values.as_slice();
-    if found.as_ref().is_some_and(is_held) || any_held(tokens) {
+pub(super) fn judge(values: &[Found], incarnation: &Incarnation, elsewhere: Option<Half>) -> Read {
+    let Some((found, tokens)) = values.split_first() else { return Read::Miss { loading: None } };
+    if is_held(found) || any_held(tokens) {
         return Read::Held;
     }
-    let Some(Value::BulkString(found)) = found else {
+    let Some(found) = found else {
         return Read::Miss { loading: None };
     };
-    let entry = Entry::parse(&found);
-    match (entry, live_stamp(tokens, incarnation, elsewhere)) {
+    let live = live_tokens(tokens, incarnation).map(|tokens| entry::stamp(tokens, elsewhere));
+    match (Entry::parse(found), live) {
         (Entry::Value { stamp, id }, Some(live)) if stamp == live || mutant::is(Mutant::NoStampComparison) => {
             Read::Hit(entry::stored(id, found))
         }
@@ -35,42 +33,30 @@ pub(super) fn judge(values: Vec<Value>, incarnation: &Incarnation, elsewhere: Op
 }
 
 /// Whether any of these is in quarantine, of which the first is a root.
-pub(super) fn any_held(tokens: &[Value]) -> bool {
+pub(super) fn any_held(tokens: &[Found]) -> bool {
     tokens.iter().skip(1).any(is_held)
 }
 
-fn is_held(value: &Value) -> bool {
-    bytes(value).is_some_and(|token| token.first() == Some(&b'Q'))
-}
-
-/// The stamp of the tokens as they are, if all are there and the root is of this incarnation.
-fn live_stamp(tokens: &[Value], incarnation: &Incarnation, elsewhere: Option<Half>) -> Option<Stamp> {
-    live_tokens(tokens, incarnation).map(|tokens| entry::stamp(tokens, elsewhere))
+fn is_held(value: &Found) -> bool {
+    value.as_ref().is_some_and(|token| token.first() == Some(&b'Q'))
 }
 
 /// What goes into a stamp for these tokens, of which the first is a root, if all are there and the root is of this
 /// incarnation: the root's own name, and the others as they are.
 pub(super) fn live_tokens<'a>(
-    tokens: &'a [Value],
+    tokens: &'a [Found],
     incarnation: &Incarnation,
 ) -> Option<impl Iterator<Item = &'a [u8]> + use<'a>> {
     let (root, tokens) = tokens.split_first()?;
-    let root = bytes(root)?;
+    let root: &[u8] = root.as_ref()?;
     let root = match root.strip_prefix(incarnation) {
         None if mutant::is(Mutant::NoIncarnationCheck) => root.get(incarnation.len()..)?,
         own => own?,
     };
-    if tokens.iter().any(|token| bytes(token).is_none()) {
+    if tokens.iter().any(Option::is_none) {
         return None;
     }
-    Some(std::iter::once(root).chain(tokens.iter().filter_map(bytes)))
-}
-
-fn bytes(value: &Value) -> Option<&[u8]> {
-    match value {
-        Value::BulkString(bytes) => Some(bytes),
-        _ => None,
-    }
+    Some(std::iter::once(root).chain(tokens.iter().flatten().map(|token| &**token)))
 }
 
 /// What a script's answer to the question for a lease says.
@@ -88,7 +74,7 @@ pub(super) fn acquired(answer: Vec<u8>, purpose: Purpose) -> Result<Acquired, St
         Some(b'G') => Ok(Acquired::Gone),
         _ => match Entry::parse(&answer) {
             Entry::Lease { stamp, id } => Ok(Acquired::Lease(Lease { id, stamp, replaces })),
-            Entry::Value { id, .. } => Ok(Acquired::Value(entry::stored(id, answer))),
+            Entry::Value { id, .. } => Ok(Acquired::Value(entry::stored(id, &answer.into()))),
             Entry::Held => Ok(Acquired::Held),
             Entry::Garbage => Err(unexpected()),
         },

@@ -1,9 +1,10 @@
-//! What the tests need around them: [a real Redis](RedisServer), several that [watch over each other](SentinelGroup), and
-//! [a network that can fail](Proxy).
+//! What the tests need around them: [a real Redis](RedisServer), several that [fail over](SentinelGroup) or
+//! [share the keys](ClusterServers), and [a network that can fail](Proxy).
 //!
 //! Everything here blocks and owns its own threads, so that it works in any kind of test. Failures are panics.
 
 mod cli;
+mod cluster;
 mod process;
 mod proxy;
 mod redis;
@@ -11,6 +12,7 @@ mod sentinel;
 mod wait;
 
 pub use cli::{cli, try_cli};
+pub use cluster::{ClusterOptions, ClusterServers, Migration, Promotion};
 pub use proxy::Proxy;
 pub use redis::{Options, RedisServer, shared_url, unique};
 pub use sentinel::{SentinelGroup, SentinelOptions};

@@ -75,7 +75,7 @@ impl SentinelGroup {
         let user = self.options.password.as_ref().map_or(String::new(), |password| format!(":{password}@"));
         let hosts: Vec<_> = self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port())).collect();
         let password = self.options.sentinel_password.as_ref();
-        let query = password.map_or(String::new(), |password| format!("?sentinel_password={password}"));
+        let query = password.map_or(String::new(), |password| format!("?sentinel_pass={password}"));
         format!("redis+sentinel://{user}{}/{SERVICE}{query}", hosts.join(","))
     }
 

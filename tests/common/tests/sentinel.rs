@@ -62,7 +62,7 @@ fn servers_and_sentinels_may_have_passwords() {
     let Some(group) = SentinelGroup::start(options) else { return };
     let url = group.url();
     assert!(url.starts_with("redis+sentinel://:open@127.0.0.1:"), "{url}");
-    assert!(url.ends_with(&format!("/{}?sentinel_password=sesame", group.service())), "{url}");
+    assert!(url.ends_with(&format!("/{}?sentinel_pass=sesame", group.service())), "{url}");
     for server in group.servers.iter().chain(&group.sentinels) {
         let without = format!("redis://127.0.0.1:{}", server.port());
         assert!(test_support::cli(&without, &["INFO"]).starts_with("-NOAUTH"));

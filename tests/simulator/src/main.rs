@@ -147,8 +147,8 @@ fn mutants(arguments: &Arguments) -> bool {
     let mut redis = simulator(Backend::Redis);
     let mut memory = simulator(Backend::Memory);
     // Many short runs: each kind of weather comes early.
-    let steps = if arguments.steps == 0 { 20_000 } else { arguments.steps };
-    let seeds = if arguments.seeds == 1 { 40 } else { arguments.seeds };
+    let steps = if arguments.steps == 0 { 50_000 } else { arguments.steps };
+    let seeds = if arguments.seeds == 1 { 60 } else { arguments.seeds };
     let mut all_caught = true;
     println!("{:<66} {:>10} {:>6}  stale serve", "mutant", "steps", "seed");
     let is_asked_for = |name: &str| arguments.mutant.as_ref().is_none_or(|text| name.contains(text.as_str()));
@@ -164,6 +164,8 @@ fn mutants(arguments: &Arguments) -> bool {
         });
         if let Some((seed, failure)) = caught {
             println!("{:<66} {survived:>10} {seed:>6}  {}", mistake.name, failure.what);
+        } else if let Some(test) = mistake.directed {
+            println!("{:<66} {survived:>10}      -  noticed by the test {test}", mistake.name);
         } else {
             println!("{:<66} {survived:>10} NOT CAUGHT", mistake.name);
             all_caught = false;

@@ -17,6 +17,8 @@ pub struct Mistake {
     pub(crate) switch: Option<Mutant>,
     pub(crate) scripts: &'static [Alteration],
     pub(crate) glob_spares_leases: bool,
+    /// The test that notices it, where the search does not come across the one schedule that it takes.
+    pub directed: Option<&'static str>,
 }
 
 /// A change to a script.
@@ -27,8 +29,14 @@ pub(crate) struct Alteration {
     pub(crate) to: &'static str,
 }
 
-const NONE: Mistake =
-    Mistake { name: "", backend: Backend::Redis, switch: None, scripts: &[], glob_spares_leases: false };
+const NONE: Mistake = Mistake {
+    name: "",
+    backend: Backend::Redis,
+    switch: None,
+    scripts: &[],
+    glob_spares_leases: false,
+    directed: None,
+};
 
 const fn switched(name: &'static str, backend: Backend, mutant: Mutant) -> Mistake {
     Mistake { name, backend, switch: Some(mutant), ..NONE }
@@ -42,6 +50,8 @@ const fn alter(script: &'static str, from: &'static str, to: &'static str) -> Al
     Alteration { script, from, to }
 }
 
+const FLIGHT_TEST: &str = "cache-core flight::tests::the_bugs_that_the_simulator_found_would_be_noticed_again";
+
 /// All of them.
 pub const MISTAKES: &[Mistake] = &[
     scripted("a fill does not look at its lease", &[alter("fill", "if head ~= ARGV[1] then return 0 end", "")]),
@@ -49,7 +59,7 @@ pub const MISTAKES: &[Mistake] = &[
         "a refresh does not look at its lease, nor at what it replaces",
         &[
             alter("replace", "if head_of(beside) ~= ARGV[1] then return 0 end", ""),
-            alter("replace", "if not is_value(head) or string.sub(head, 34, 65) ~= ARGV[4] then return 0 end", ""),
+            alter("replace", "if not is_value(head) or string.sub(head, 34, 65) ~= ARGV[5] then return 0 end", ""),
         ],
     ),
     switched("a read does not compare stamps", Backend::Redis, Mutant::NoStampComparison),
@@ -68,7 +78,10 @@ pub const MISTAKES: &[Mistake] = &[
     switched("reads go on before the journal is replayed", Backend::Redis, Mutant::NoJournalGate),
     Mistake { name: "a glob spares leases", glob_spares_leases: true, ..NONE },
     switched("an older load is joined", Backend::Redis, Mutant::JoinsOlderLoads),
-    switched("a refresh of another value is joined", Backend::Redis, Mutant::JoinsRefreshOfAnother),
+    Mistake {
+        directed: Some(FLIGHT_TEST),
+        ..switched("a refresh of another value is joined", Backend::Redis, Mutant::JoinsRefreshOfAnother)
+    },
     scripted(
         "a hold does nothing",
         &[alter(
@@ -91,7 +104,10 @@ pub const MISTAKES: &[Mistake] = &[
     ),
     switched("memory: a hold does nothing", Backend::Memory, Mutant::MemoryHoldsNothing),
     switched("memory: an older load is joined", Backend::Memory, Mutant::JoinsOlderLoads),
-    switched("memory: whoever joins for a lease takes any value", Backend::Memory, Mutant::TakesAnyLease),
+    Mistake {
+        directed: Some(FLIGHT_TEST),
+        ..switched("memory: whoever joins for a lease takes any value", Backend::Memory, Mutant::TakesAnyLease)
+    },
     switched("memory: a fill does not look at its lease", Backend::Memory, Mutant::MemoryFillsWithoutLease),
     switched("memory: nobody looks at tokens", Backend::Memory, Mutant::MemoryIgnoresTokens),
     switched("memory: a glob spares leases", Backend::Memory, Mutant::MemoryGlobSparesLeases),

@@ -1,0 +1,235 @@
+//! Asking sentinels which server is the primary, and noticing that another has become it.
+//!
+//! All of them are asked at once: those that the URL names and those that they know of, so that seeds which died later
+//! are no loss. The connections stay open between the questions. [`votes`] says what the answers come to.
+//!
+//! The client of the `redis` crate is not used for this: it believes the first sentinel that answers, for which it waits
+//! without a bound of its own, it does not learn of others, and it opens a second connection to the server.
+
+mod ask;
+mod votes;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use redis::ConnectionInfo;
+use tokio::{
+    sync::Notify,
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
+
+use self::{
+    ask::Sentinel,
+    votes::{Answer, Choice, Other, Votes},
+};
+use crate::{
+    config::{Topology, elsewhere, place},
+    error::{ConnectError, NoAnswer},
+};
+
+/// The sentinels of a service.
+pub(crate) struct Sentinels {
+    service: Arc<str>,
+    /// How to connect to a server that they name.
+    server: ConnectionInfo,
+    seeds: Vec<ConnectionInfo>,
+    /// How to connect to a sentinel that is no seed.
+    seed: ConnectionInfo,
+    /// What may be logged.
+    at: String,
+    known: Mutex<Known>,
+    switched: Arc<Notify>,
+}
+
+/// What came of the questions so far.
+#[derive(Default)]
+struct Known {
+    /// Those that the sentinels know of each other.
+    learned: Vec<Other>,
+    /// Connections to sentinels, by place.
+    open: HashMap<String, Sentinel>,
+    /// The configuration that was believed last.
+    epoch: u64,
+}
+
+/// What the sentinels said within the time.
+struct Round {
+    votes: Votes,
+    refusals: Vec<ConnectError>,
+}
+
+impl Sentinels {
+    /// Those of the address, if it has any.
+    pub(crate) fn of(topology: &Topology) -> Option<Self> {
+        let Topology::Sentinel { service, sentinels, server } = topology else { return None };
+        Some(Self {
+            at: topology.to_string(),
+            seed: sentinels.first()?.clone(),
+            service: service.as_str().into(),
+            server: server.clone(),
+            seeds: sentinels.clone(),
+            known: Mutex::default(),
+            switched: Arc::default(),
+        })
+    }
+
+    /// The primary, as far as they know within the bound.
+    pub(crate) async fn primary(&self, bound: Duration) -> Result<ConnectionInfo, ConnectError> {
+        let round = self.ask(bound).await;
+        let mut known = self.known();
+        if let Some(Choice { primary: (host, port), epoch, .. }) = round.votes.choice(known.epoch) {
+            known.epoch = epoch;
+            return Ok(elsewhere(&self.server, &host, port));
+        }
+        Err(round.refusal(&self.at, bound))
+    }
+
+    /// The server that has become the primary instead of this one, if they say so.
+    pub(crate) async fn successor(&self, of: &str, bound: Duration) -> Option<String> {
+        let round = self.ask(bound).await;
+        let seen = self.known().epoch;
+        let Choice { primary: (host, port), epoch, is_agreed } = round.votes.choice(seen)?;
+        let named = place(&elsewhere(&self.server, &host, port));
+        (named != of && (is_agreed || epoch > seen)).then_some(named)
+    }
+
+    /// Waits until one of them tells that the primary has changed.
+    pub(crate) async fn switched(&self) {
+        self.switched.notified().await;
+    }
+
+    /// Asks all of them, until more than half agree or the time is up.
+    async fn ask(&self, bound: Duration) -> Round {
+        let until = Instant::now() + bound;
+        let (mut round, mut asked) = (self.round(), Asked::default());
+        for sentinel in self.reachable() {
+            asked.begin(self, &sentinel);
+        }
+        while let Ok(Some((at, result))) = timeout_at(until, asked.next()).await {
+            match result {
+                Ok((sentinel, answer)) => {
+                    self.known().open.insert(at, sentinel);
+                    for other in &answer.others {
+                        if !round.votes.has(&other.id) {
+                            asked.begin(self, &self.beside(other));
+                        }
+                    }
+                    round.votes.add(answer);
+                    if round.votes.agreed(asked.hopeful()).is_some() {
+                        self.learn(&round.votes);
+                        return round;
+                    }
+                }
+                Err(error) => {
+                    self.known().open.remove(&at);
+                    asked.refused += 1;
+                    round.refusals.push(error);
+                }
+            }
+        }
+        // What had the whole time and no answer may be dead.
+        self.known().open.retain(|at, _| !asked.waiting.contains(at));
+        self.learn(&round.votes);
+        round
+    }
+
+    fn round(&self) -> Round {
+        Round { votes: Votes::new(self.known().learned.clone()), refusals: Vec::new() }
+    }
+
+    /// The seeds, and those beside them that are known; a seed by the address in the URL only.
+    fn reachable(&self) -> Vec<ConnectionInfo> {
+        let known = self.known();
+        let is_seed = |id: &String| {
+            self.seeds.iter().any(|seed| known.open.get(&place(seed)).is_some_and(|sentinel| sentinel.id() == id))
+        };
+        let learned = known.learned.iter().filter(|other| !is_seed(&other.id)).map(|other| self.beside(other));
+        self.seeds.iter().cloned().chain(learned).collect()
+    }
+
+    fn learn(&self, votes: &Votes) {
+        let others: HashMap<_, _> = votes.others().map(|other| (&other.id, other)).collect();
+        if !others.is_empty() {
+            self.known().learned = others.into_values().cloned().collect();
+        }
+    }
+
+    /// How to connect to a sentinel that another one knows.
+    fn beside(&self, other: &Other) -> ConnectionInfo {
+        elsewhere(&self.seed, &other.host, other.port)
+    }
+
+    fn question(&self, info: ConnectionInfo) -> impl Future<Output = Asking> + Send + use<> {
+        let open = self.known().open.get(&place(&info)).cloned();
+        let (service, switched) = (Arc::clone(&self.service), Arc::clone(&self.switched));
+        async move {
+            if let Some(sentinel) = open
+                && let Ok(answer) = sentinel.ask(&service).await
+            {
+                return Ok((sentinel, answer));
+            }
+            let sentinel = Sentinel::open(&info, switched).await?;
+            let answer = sentinel.ask(&service).await?;
+            Ok((sentinel, answer))
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A sentinel's answer, and the connection that it came over.
+type Asking = Result<(Sentinel, Answer), ConnectError>;
+
+/// Questions that are under way.
+#[derive(Default)]
+struct Asked {
+    all: HashSet<String>,
+    waiting: HashSet<String>,
+    tasks: JoinSet<(String, Asking)>,
+    refused: usize,
+}
+
+impl Asked {
+    /// Asks this sentinel, once.
+    fn begin(&mut self, sentinels: &Sentinels, info: &ConnectionInfo) {
+        let at = place(info);
+        if self.all.insert(at.clone()) {
+            self.waiting.insert(at.clone());
+            let question = sentinels.question(info.clone());
+            self.tasks.spawn(async move { (at, question.await) });
+        }
+    }
+
+    /// How many have answered or may still do.
+    fn hopeful(&self) -> usize {
+        self.all.len() - self.refused
+    }
+
+    /// The next answer, with the place of who gave it.
+    async fn next(&mut self) -> Option<(String, Asking)> {
+        loop {
+            // One that panicked has no answer.
+            if let Ok((at, answer)) = self.tasks.join_next().await? {
+                self.waiting.remove(&at);
+                return Some((at, answer));
+            }
+        }
+    }
+}
+
+impl Round {
+    /// Why nobody named a primary: rather what will not pass by itself.
+    fn refusal(mut self, at: &str, bound: Duration) -> ConnectError {
+        if !self.votes.is_empty() {
+            return ConnectError::unreachable(at, "the sentinels that answer are behind the others");
+        }
+        self.refusals.sort_by_key(ConnectError::is_temporary);
+        self.refusals.into_iter().next().unwrap_or_else(|| ConnectError::unreachable(at, NoAnswer(bound)))
+    }
+}

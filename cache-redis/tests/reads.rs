@@ -1,0 +1,152 @@
+//! Reads of many tasks in shared commands.
+
+mod common;
+
+use std::{sync::Arc, time::Duration};
+
+use cache_core::{
+    Key, Store as _, Tag, Target,
+    store::{Read, StoreError},
+};
+use cache_redis::RedisStore;
+use common::*;
+use test_support::{RedisServer, shared_url};
+use tokio::task::JoinSet;
+
+const KEYS: i32 = 40;
+
+fn name(number: i32) -> String {
+    format!("value {number}")
+}
+
+async fn store_with_values(url: String) -> Arc<RedisStore> {
+    let store = Ground::at(url).await.store;
+    for number in 0..KEYS {
+        fill(&store, &page(7, number), &name(number)).await;
+    }
+    Arc::new(store)
+}
+
+async fn read(store: &RedisStore, key: &Key) -> Result<Option<String>, StoreError> {
+    Ok(match store.read(key).await? {
+        Read::Hit(stored) => Some(text(&stored.payload)),
+        _ => None,
+    })
+}
+
+/// How many commands of this name the server has executed.
+fn calls(server: &RedisServer, command: &str) -> u64 {
+    let stats = server.cli(&["INFO", "commandstats"]);
+    let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+    line.and_then(|line| line.split(',').next()?.parse().ok()).unwrap_or(0)
+}
+
+#[tokio::test]
+async fn many_readers_share_commands_and_each_gets_its_own() {
+    let Some(server) = RedisServer::own() else { return };
+    let store = store_with_values(server.url()).await;
+    let before = calls(&server, "mget");
+    let mut readers = JoinSet::new();
+    for reader in 0..2_000 {
+        let (store, number) = (Arc::clone(&store), reader % (KEYS + 5));
+        readers.spawn(async move { (number, read(&store, &page(7, number)).await) });
+    }
+    while let Some(done) = readers.join_next().await {
+        let (number, found) = done.expect("no reader panics");
+        assert_eq!(found.expect("Redis answers"), (number < KEYS).then(|| name(number)));
+    }
+    let commands = calls(&server, "mget") - before;
+    assert!((2_000 / 64..500).contains(&commands), "{commands} commands for 2,000 reads");
+}
+
+#[tokio::test]
+async fn a_reader_that_is_alone_waits_for_nobody() {
+    let Some(server) = RedisServer::own() else { return };
+    let store = store_with_values(server.url()).await;
+    let before = calls(&server, "mget");
+    for number in 0..KEYS {
+        assert_eq!(read(&store, &page(7, number)).await.unwrap(), Some(name(number)));
+    }
+    assert_eq!(calls(&server, "mget") - before, u64::try_from(KEYS).unwrap());
+}
+
+#[tokio::test]
+async fn readers_that_go_away_leave_the_others_their_answers() {
+    let Some(server) = RedisServer::own() else { return };
+    let store = store_with_values(server.url()).await;
+    for round in 0..20 {
+        let mut readers: Vec<_> = (0..200)
+            .map(|reader| {
+                let store = Arc::clone(&store);
+                tokio::spawn(async move { read(&store, &page(7, reader % KEYS)).await })
+            })
+            .collect();
+        for _ in 0..round {
+            tokio::task::yield_now().await;
+        }
+        // Those that have their command under way are among them.
+        for reader in readers.iter().step_by(2) {
+            reader.abort();
+        }
+        for (number, reader) in (0..).zip(&mut readers).skip(1).step_by(2) {
+            let found = reader.await.expect("it was left alone").expect("Redis answers");
+            assert_eq!(found, Some(name(number % KEYS)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_costs_a_queue_of_readers_one_timeout() {
+    let Some(server) = RedisServer::own() else { return };
+    let store = store_with_values(server.url()).await;
+    server.stop();
+    let mut readers = JoinSet::new();
+    for number in 0..500 {
+        let store = Arc::clone(&store);
+        readers.spawn(async move { read(&store, &page(7, number % KEYS)).await });
+    }
+    while let Some(done) = readers.join_next().await {
+        assert!(matches!(done.expect("no reader panics"), Err(StoreError::Timeout)));
+    }
+    server.cont();
+    // One stall is one strike: the connection is still the same, and its queue is not stuck.
+    let again = async {
+        while read(&store, &page(7, 1)).await.ok() != Some(Some(name(1))) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), again).await.expect("it is read again");
+}
+
+/// Readers in a crowd, writers that invalidate what they then check: nobody who began afterwards finds the old value.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_began_after_an_invalidation_never_shares_an_older_command() {
+    let store = store_with_values(shared_url()).await;
+    let mut crowd = JoinSet::new();
+    for reader in 0..64 {
+        let store = Arc::clone(&store);
+        crowd.spawn(async move {
+            loop {
+                // A time-out on a busy machine says nothing here.
+                let _ = read(&store, &page(7, reader % KEYS)).await;
+            }
+        });
+    }
+    for round in 0..300 {
+        let number = fastrand::i32(..KEYS);
+        let key = page(7, number);
+        let target = if round % 2 == 0 { key.clone().into_entry() } else { Target::Tag(Tag::new("owner:").arg(&7)) };
+        fill(&store, &key, &name(round)).await;
+        store.invalidate(&[target]).await.expect("it answers");
+        let mut late = JoinSet::new();
+        for _ in 0..8 {
+            let (store, key) = (Arc::clone(&store), key.clone());
+            late.spawn(async move { read(&store, &key).await });
+        }
+        while let Some(done) = late.join_next().await {
+            let found = done.expect("no reader panics");
+            assert!(!matches!(&found, Ok(Some(_))), "round {round}: {found:?} was invalidated before this read began");
+        }
+    }
+    crowd.shutdown().await;
+}
