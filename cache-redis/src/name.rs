@@ -89,6 +89,11 @@ impl Names {
         1 + self.tokens(home, key).filter(|(at, _)| *at == home).count()
     }
 
+    /// Whether any of its tokens are not where the entry is.
+    pub(crate) fn is_spread(&self, home: Partition, key: &Key) -> bool {
+        self.is_partitioned && self.tokens(home, key).any(|(at, _)| at != home)
+    }
+
     /// The tokens that are not where the entry is, by partitions, in the order in which stamps take them.
     pub(crate) fn elsewhere<'a>(&self, home: Partition, key: &'a Key) -> Vec<Elsewhere<'a>> {
         let mut elsewhere: Vec<Elsewhere<'a>> = Vec::new();

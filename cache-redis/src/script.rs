@@ -24,7 +24,7 @@ pub(crate) struct Scripts {
     pub(crate) refresh: Script,
     pub(crate) fill: Script,
     pub(crate) replace: Script,
-    pub(crate) keep: Script,
+    pub(crate) confirm: Script,
     pub(crate) release: Script,
     pub(crate) renew: Script,
     pub(crate) invalidate: Script,
@@ -40,7 +40,7 @@ pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     refresh: Script::over_tokens(include_str!("script/refresh.lua")),
     fill: Script::over_tokens(include_str!("script/fill.lua")),
     replace: Script::over_tokens(include_str!("script/replace.lua")),
-    keep: Script::over_tokens(include_str!("script/keep.lua")),
+    confirm: Script::over_tokens(include_str!("script/confirm.lua")),
     release: Script::over_tokens(include_str!("script/release.lua")),
     renew: Script::over_tokens(include_str!("script/renew.lua")),
     invalidate: Script::new(include_str!("script/invalidate.lua").to_owned()),
@@ -88,7 +88,7 @@ impl Scripts {
             refresh,
             fill,
             replace,
-            keep,
+            confirm,
             release,
             renew,
             invalidate,
@@ -97,6 +97,6 @@ impl Scripts {
             fence,
             adopt,
         } = self;
-        [prepare, acquire, refresh, fill, replace, keep, release, renew, invalidate, hold, unhold, fence, adopt]
+        [prepare, acquire, refresh, fill, replace, confirm, release, renew, invalidate, hold, unhold, fence, adopt]
     }
 }

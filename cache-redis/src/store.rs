@@ -160,7 +160,7 @@ impl RedisStore {
         command
     }
 
-    fn fill_command(&self, of: Of<'_>, lease: &Lease, payload: &[u8], ttl: Duration, is_spread: bool) -> Cmd {
+    fn fill_command(&self, of: Of<'_>, lease: &Lease, payload: &[u8], ttl: Duration) -> Cmd {
         let Of { home, key } = of;
         let tokens = self.names.token_count(home, key);
         let bytes = self.names.size(key) + 2 * HEAD + 64 + payload.len();
@@ -177,7 +177,7 @@ impl RedisStore {
         if let Some(id) = lease.replaces {
             command.arg(&id.0);
         }
-        if is_spread {
+        if self.names.is_spread(home, key) {
             command.arg(&lease.stamp[16..]);
         }
         command
@@ -284,11 +284,12 @@ impl Store for RedisStore {
         }
         let (home, ttl) = (self.names.home(key), ttl.min(MAX_TTL));
         let session = self.session()?;
-        let elsewhere = self.names.elsewhere(home, key);
-        let build = |_: &Connection| self.fill_command(Of { home, key }, lease, &payload, ttl, !elsewhere.is_empty());
-        let fill = self.link.call(&session, home, build);
-        let filled =
-            if elsewhere.is_empty() { fill.await } else { tokio::join!(fill, self.keep(&session, &elsewhere, ttl)).0 };
+        let of = Of { home, key };
+        if !self.tell_refusal(self.confirm(&session, of, lease, ttl).await)? {
+            self.release(key, lease).await?;
+            return Ok(Filled::Refused);
+        }
+        let filled = self.link.call(&session, home, |_| self.fill_command(of, lease, &payload, ttl)).await;
         match self.tell_refusal(filled)? {
             Answer::From(_, Value::Int(1)) => {
                 self.writes.work(self.link.at());

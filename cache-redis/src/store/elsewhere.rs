@@ -2,16 +2,15 @@
 //!
 //! A value carries the tokens of all partitions in its stamp, in two halves. A hit needs both: each token is read after
 //! the read began, and no more is needed, since a token that was killed before is missing, or another one, whenever it is
-//! looked at later. What is stored is checked against the entry's own partition only; a value that was stored after a
-//! token elsewhere was killed carries the dead one and is never a hit.
+//! looked at later.
 //!
-//! Before a lease is taken the tokens elsewhere are brought into being. The load begins after both, so a token that is
-//! killed after it was looked at here, by an invalidation that the load may have missed, leaves the lease with a dead
-//! stamp.
+//! Before a lease is taken the tokens elsewhere are brought into being, and the load begins after both. They are looked at
+//! again before the fill, which itself checks those beside the entry only: a token that is killed in between leaves a value
+//! that carries a dead one and is never a hit.
 
 use std::{sync::Arc, time::Duration};
 
-use cache_core::store::{Read, StoreError};
+use cache_core::store::{Lease, Read, StoreError};
 use futures_util::future::join_all;
 use redis::{Cmd, Value};
 
@@ -54,23 +53,22 @@ impl RedisStore {
         let mut parts = Vec::with_capacity(1 + elsewhere.len());
         for answer in std::iter::once(own).chain(others) {
             match answer? {
-                Answer::From(connection, found) => parts.push((connection.incarnation(), found)),
+                Answer::From(connection, found) => parts.push(Part { connection, found }),
                 Answer::OnTheMove => return Ok(Read::Held),
             }
         }
-        let (incarnation, own) = parts.remove(0);
-        if parts.iter().any(|(_, tokens): &(_, Vec<Found>)| any_held(tokens)) {
+        let own = parts.remove(0);
+        if parts.iter().any(|part| any_held(&part.found)) {
             return Ok(Read::Held);
         }
-        let mut live = Vec::new();
-        for (incarnation, tokens) in &parts {
-            match live_tokens(tokens, incarnation) {
-                Some(tokens) => live.extend(tokens),
-                // Dead for this entry: still, its own place may be in quarantine.
-                None => return Ok(without_hit(judge(&own, incarnation, None))),
-            }
-        }
-        Ok(judge(&own, incarnation, Some(entry::half(live))))
+        Ok(match half(&parts) {
+            Some(half) => judge(&own.found, own.connection.incarnation(), Some(half)),
+            // Whatever the entry is under it is dead; its own place may still be in quarantine.
+            None => match judge(&own.found, own.connection.incarnation(), None) {
+                Read::Held => Read::Held,
+                Read::Hit(_) | Read::Miss { .. } => Read::Miss { loading: None },
+            },
+        })
     }
 
     /// Brings the tokens into being that the entry has in other partitions.
@@ -89,13 +87,10 @@ impl RedisStore {
         };
         for _ in 0..FENCES {
             let answers = self.tell_refusal(self.link.call_each(session, &places, build).await)?;
-            let (mut tokens, mut foreign) = (Vec::new(), Vec::new());
+            let (mut parts, mut foreign) = (Vec::with_capacity(places.len()), Vec::new());
             for (answer, at) in answers.into_iter().zip(&places) {
                 match answer {
-                    Answer::From(connection, Value::Array(tokens_there)) => {
-                        let there: Vec<Found> = tokens_there.into_iter().map(found).collect();
-                        tokens.push((connection.incarnation(), there));
-                    }
+                    Answer::From(connection, Value::Array(values)) => parts.push(Part::new(connection, values)),
                     Answer::From(_, Value::BulkString(answer)) if answer == b"F" => foreign.push(*at),
                     Answer::From(_, Value::BulkString(answer)) if answer == b"Q" => return Ok(Prepared::Held),
                     Answer::From(..) => return Err(unexpected()),
@@ -103,29 +98,43 @@ impl RedisStore {
                 }
             }
             if foreign.is_empty() {
-                let live: Option<Vec<_>> =
-                    tokens.iter().map(|(incarnation, tokens)| live_tokens(tokens, incarnation)).collect();
-                let live = live.ok_or_else(unexpected)?;
-                return Ok(Prepared::Tokens(Some(entry::half(live.into_iter().flatten()))));
+                return half(&parts).map(|half| Prepared::Tokens(Some(half))).ok_or_else(unexpected);
             }
             self.link.fence(session, &foreign).await?;
         }
         Err(StoreError::Unavailable)
     }
 
-    /// Makes the tokens elsewhere live as long as what is stored under them. Where that fails it costs a miss.
-    pub(super) async fn keep(&self, session: &Arc<Session>, elsewhere: &[Elsewhere<'_>], ttl: Duration) {
+    /// Whether the tokens elsewhere are still those that the lease was taken under. They live then as long as what is
+    /// about to be stored.
+    pub(super) async fn confirm(
+        &self,
+        session: &Arc<Session>,
+        of: Of<'_>,
+        lease: &Lease,
+        ttl: Duration,
+    ) -> Result<bool, StoreError> {
+        let elsewhere = self.names.elsewhere(of.home, of.key);
+        if elsewhere.is_empty() {
+            return Ok(true);
+        }
         let places: Vec<Partition> = elsewhere.iter().map(|part| part.at).collect();
         let build = |number: usize, _: &Connection| {
             let part = &elsewhere[number];
-            let mut command = SCRIPTS.keep.call(part.tokens.len(), 64 * part.tokens.len());
-            for token in &part.tokens {
-                self.names.write_token(&mut command, part.at, *token);
-            }
+            let mut command = SCRIPTS.confirm.call(1 + part.tokens.len(), self.names.size(of.key));
+            self.write_part(&mut command, part);
             command.arg(self.grown(ttl));
             command
         };
-        drop(self.link.call_each(session, &places, build).await);
+        let mut parts = Vec::with_capacity(places.len());
+        for answer in self.link.call_each(session, &places, build).await? {
+            match answer {
+                Answer::From(connection, Value::Array(values)) => parts.push(Part::new(connection, values)),
+                Answer::From(..) => return Err(unexpected()),
+                Answer::OnTheMove => return Ok(false),
+            }
+        }
+        Ok(half(&parts).is_some_and(|half| half == lease.stamp[16..]))
     }
 
     fn write_part(&self, command: &mut Cmd, part: &Elsewhere<'_>) {
@@ -136,9 +145,21 @@ impl RedisStore {
     }
 }
 
-fn without_hit(read: Read) -> Read {
-    match read {
-        Read::Held => Read::Held,
-        Read::Hit(_) | Read::Miss { .. } => Read::Miss { loading: None },
+/// What was found in one partition, and where.
+struct Part<'a> {
+    connection: &'a Connection,
+    found: Vec<Found>,
+}
+
+impl<'a> Part<'a> {
+    fn new(connection: &'a Connection, values: Vec<Value>) -> Self {
+        Self { connection, found: values.into_iter().map(found).collect() }
     }
+}
+
+/// What stands in a stamp for the tokens that were found, if all are there and each root is of the server that has it.
+fn half(parts: &[Part<'_>]) -> Option<Half> {
+    let live: Option<Vec<_>> =
+        parts.iter().map(|part| live_tokens(&part.found, part.connection.incarnation())).collect();
+    Some(entry::half(live?.into_iter().flatten()))
 }
