@@ -335,11 +335,13 @@ async fn bypass_loads_each_time_and_remembers_nothing() {
     let redis = RedisServer::reserve();
     let cache =
         Cache::builder().redis(redis.url()).degraded(Degraded::Bypass).connect().await.expect("away is no error");
-    let service = Service::new(cache, &Source::new());
+    let service = Service::new(cache.clone(), &Source::new());
     for new in 1..4 {
         assert_eq!(service.page(1, "a").await, new);
         service.source.write();
     }
+    let total = cache.stats().total;
+    assert_eq!((total.degraded, total.loads, total.held), (3, 3, 0), "no writer held anything");
 }
 
 #[tokio::test]

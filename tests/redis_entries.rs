@@ -125,3 +125,30 @@ async fn two_releases_side_by_side_never_misread_each_other_and_invalidate_each_
         .unwrap_or_else(|never| match never {});
     assert_eq!(two.stats().total.loads, before + 1);
 }
+
+/// A process died in a load that took long enough for its lease to be renewed: the lease stands for most of a second.
+#[tokio::test]
+async fn nobody_waits_for_the_lease_of_a_process_that_has_gone_silent() {
+    let (namespace, source) = (unique("silent"), Source::new());
+    let service = service(&namespace, &source).await;
+    let key = format!("{namespace}:paged:7:x");
+    let mut operator = operator();
+    // A machine that stalls for longer than the lease lasts shows nothing: once more, then.
+    let was_overtaken = async {
+        for _ in 0..5 {
+            service.page(7, "x").await;
+            let value: Vec<u8> = operator.get(&key).expect("get");
+            let lease = [b"L", &value[1..33], &[b'd'; 32]].concat();
+            let _: () = redis::cmd("SET").arg(&key).arg(lease).arg("PX").arg(840).query(&mut operator).expect("SET");
+            let loads = source.loads();
+            service.page(7, "x").await;
+            assert_eq!(source.loads(), loads + 1);
+            let left: Vec<u8> = operator.get(&key).unwrap_or_default();
+            if left.first() == Some(&b'L') {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(was_overtaken.await, "it waited until the lease had lapsed");
+}

@@ -58,6 +58,11 @@ impl StandIn {
         Self { mode, memory_limit, clock, current: Mutex::new(None) }
     }
 
+    /// Whether it is a memory, and not the source.
+    pub(crate) fn remembers(&self) -> bool {
+        self.mode != Degraded::Bypass
+    }
+
     /// The longest TTL of what it stores.
     pub(crate) fn max_ttl(&self) -> Duration {
         match self.mode {

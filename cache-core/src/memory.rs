@@ -186,7 +186,9 @@ impl MemoryStore {
             (Purpose::Load { unreadable }, Some((_, State::Valid { stored, .. }))) if unreadable != Some(stored.id) => {
                 Acquired::Value(stored.clone())
             }
-            (Purpose::Load { .. }, Some((_, State::Loading(grant)))) => Acquired::Wait(grant.id),
+            (Purpose::Load { .. }, Some((_, State::Loading(grant)))) => {
+                Acquired::Wait { lease: grant.id, left: left(grant.lapses, now) }
+            }
             (Purpose::Load { .. }, _) => {
                 let grant = Grant { id: mint::lease_id(), lapses: after(now, lasts) };
                 let path = standing.as_ref().map_or_else(|| key.as_str().into(), |entry| entry.key.clone());
@@ -194,8 +196,8 @@ impl MemoryStore {
                 Acquired::Lease(lease(grant.id, None))
             }
             (Purpose::Refresh(id), Some((entry, State::Valid { stored, refresh, .. }))) if stored.id == id => {
-                if let Some(running) = refresh.and_then(|grant| grant.running(now)) {
-                    return Acquired::Wait(running);
+                if let Some(running) = refresh.filter(|grant| grant.running(now).is_some()) {
+                    return Acquired::Wait { lease: running.id, left: left(running.lapses, now) };
                 }
                 let grant = Grant { id: mint::lease_id(), lapses: after(now, lasts) };
                 if self.entries.replace(entry.with_refresh(Some(grant)), &mut displaced) {
@@ -384,6 +386,10 @@ async fn finish(sweeps: Vec<Sweep<'_>>) {
 fn lease(id: LeaseId, replaces: Option<LeaseId>) -> Lease {
     // The tokens themselves stay with the entry: the lease's name leads to them.
     Lease { id, stamp: [0; 32], replaces }
+}
+
+fn left(lapses: Instant, now: Instant) -> Duration {
+    lapses.saturating_duration_since(now)
 }
 
 fn after(now: Instant, span: Duration) -> Instant {

@@ -124,7 +124,12 @@ pub enum Acquired {
     /// Somebody stored a value meanwhile.
     Value(Stored),
     /// Somebody else is loading under this lease.
-    Wait(LeaseId),
+    Wait {
+        /// Its lease.
+        lease: LeaseId,
+        /// How long that lasts unless it is renewed.
+        left: Duration,
+    },
     /// Quarantined by a writer: load from the source and store nothing.
     Held,
     /// For [`Purpose::Refresh`]: the value is no longer there.

@@ -188,8 +188,8 @@ impl Store for Faulty {
         let acquired = self.inner.acquire(key, purpose, lasts).await?;
         match (&acquired, purpose) {
             (Acquired::Value(_), _) if garbage && self.has(Fault::AnythingGivesWayAsGarbage) => {}
-            (Acquired::Wait(_), Purpose::Load { .. }) if self.has(Fault::EveryoneGetsALease) => {}
-            (Acquired::Wait(id), Purpose::Refresh(replaced)) if self.has(Fault::EveryoneRefreshes) => {
+            (Acquired::Wait { .. }, Purpose::Load { .. }) if self.has(Fault::EveryoneGetsALease) => {}
+            (Acquired::Wait { lease: id, .. }, Purpose::Refresh(replaced)) if self.has(Fault::EveryoneRefreshes) => {
                 return Ok(Acquired::Lease(Lease { id: *id, stamp: [0; 32], replaces: Some(replaced) }));
             }
             _ => return Ok(acquired),

@@ -179,7 +179,7 @@ impl History {
             (Acquired::Value(stored), Some(Place::Valid { id, .. })) if unreadable.is_none() => {
                 assert_eq!(stored.id, *id);
             }
-            (Acquired::Wait(leader), Some(Place::Loading(grant))) => assert_eq!(leader, grant.id),
+            (Acquired::Wait { lease: leader, .. }, Some(Place::Loading(grant))) => assert_eq!(leader, grant.id),
             (Acquired::Lease(lease), place) => {
                 assert!(
                     match place {
@@ -203,7 +203,7 @@ impl History {
         let acquired = self.store.acquire(key, Purpose::Refresh(id), lasts).await.expect("answers");
         match (acquired, self.model.good(key, now)) {
             (Acquired::Gone, None | Some(Place::Loading(_))) => {}
-            (Acquired::Wait(leader), Some(Place::Valid { refresh: Some(grant), .. })) => {
+            (Acquired::Wait { lease: leader, .. }, Some(Place::Valid { refresh: Some(grant), .. })) => {
                 assert!(leader == grant.id && now < grant.until);
             }
             (Acquired::Lease(lease), Some(Place::Valid { refresh, .. })) => {

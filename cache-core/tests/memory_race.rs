@@ -121,7 +121,7 @@ impl World {
             match done(self.store.acquire(&line.key, purpose, TERM)).expect("answers") {
                 Acquired::Value(stored) => self.checked(line, floor, &stored, "an acquire"),
                 Acquired::Lease(lease) => self.load(line, &lease, &mut random),
-                Acquired::Wait(_) | Acquired::Held | Acquired::Gone => {}
+                Acquired::Wait { .. } | Acquired::Held | Acquired::Gone => {}
             }
         }
     }

@@ -1,26 +1,7 @@
 //! Where Redis is, and how the store treats it.
 //!
-//! | URL | what it names |
-//! |---|---|
-//! | `redis://[user][:password@]host[:port][/database]` | one server, at port 6379 where none is said |
-//! | `redis+sentinel://[user][:password@]host[:port][,host[:port]…]/service[/database]` | the primary that these sentinels know under this name; their port is 26379 |
-//! | `redis+cluster://[user][:password@]host[:port][,host[:port]…]` | the cluster that these nodes belong to |
-//! | `redis+unix:///path` | one server, by its socket |
-//!
-//! `rediss` for `redis` means TLS, with the sentinels too, and `valkey` may stand for `redis`. User and password are those
-//! of the servers. In all parts what is special has to be percent-encoded; an IPv6 address stands in brackets.
-//!
-//! | option | with | meaning |
-//! |---|---|---|
-//! | `on_failover=fence\|trust` | all | [`OnFailover`] |
-//! | `protocol=resp2\|resp3` | all | RESP3 by default; RESP2 for servers before Redis 6 and proxies |
-//! | `sentinel_user`, `sentinel_pass` | `redis+sentinel` | what the sentinels themselves ask for; nothing by default |
-//! | `db`, `user`, `pass` | `redis+unix` | database, user and password |
-//!
-//! In an option `+` means a space, as in every URL: a `+` of a password is `%2B` there. Options that do not exist are errors.
-//!
-//! Without a URL, [`RedisConfig::sentinel`] and [`RedisConfig::cluster`] take the hosts, and
-//! [`credentials`](RedisConfig::credentials) and the like the rest.
+//! [`RedisConfig`] says which URLs there are. Each node of one, and each sentinel, is connected to with the same TCP and TLS
+//! settings.
 //!
 //! The URL holds the password, so nothing here prints it: `Debug` and errors show hosts, ports and database only.
 
@@ -55,6 +36,30 @@ pub enum OnFailover {
 }
 
 /// Where Redis is, and how the store treats it.
+///
+/// | URL | what it names |
+/// |---|---|
+/// | `redis://[user][:password@]host[:port][/database]` | one server, at port 6379 where none is said |
+/// | `redis+sentinel://[user][:password@]host[:port][,host[:port]…]/service[/database]` | the primary that these sentinels know under this name; their port is 26379 |
+/// | `redis+cluster://[user][:password@]host[:port][,host[:port]…]` | the cluster that these nodes belong to |
+/// | `redis+unix:///path` | one server, by its socket |
+///
+/// `rediss` for `redis` means TLS, with the sentinels too; `valkey` and `valkeys` may stand for both. User and password are
+/// those of the servers. In all parts what is special has to be percent-encoded; an IPv6 address stands in brackets.
+///
+/// | option | with | meaning |
+/// |---|---|---|
+/// | `on_failover=fence\|trust` | all | [`OnFailover`] |
+/// | `protocol=resp2\|resp3` | all | RESP3 by default; RESP2 for proxies that speak no other |
+/// | `sentinel_user`, `sentinel_pass` | `redis+sentinel` | what the sentinels themselves ask for; nothing by default |
+/// | `db`, `user`, `pass` | `redis+unix` | database, user and password |
+///
+/// In an option `+` means a space, as in every URL: a `+` of a password is `%2B` there. Options that do not exist are errors.
+///
+/// Without a URL, [`sentinel`](Self::sentinel) and [`cluster`](Self::cluster) take the hosts, and
+/// [`credentials`](Self::credentials) and the like the rest.
+///
+/// No error, log or `Debug` shows a password.
 ///
 /// ```
 /// use std::time::Duration;
@@ -154,7 +159,9 @@ impl RedisConfig {
         self
     }
 
-    /// User and password of the sentinels, unless the URL has them; none by default.
+    /// User and password of the sentinels, unless the URL has them; none by default. The user needs the commands `hello`,
+    /// `auth` and `sentinel|get-master-addr-by-name`, `sentinel|master`, `sentinel|sentinels`, `sentinel|myid`. With
+    /// `subscribe` and the channel `+switch-master` a failover is noticed at once, and otherwise within a second.
     #[must_use]
     pub fn sentinel_credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.login.sentinel = Some(Credentials { user: user.into(), password: password.into() });

@@ -109,20 +109,16 @@ impl Sentinels {
         for sentinel in self.reachable() {
             asked.begin(self, &sentinel);
         }
-        while let Ok(Some((at, result))) = timeout_at(until, asked.next()).await {
+        let mut is_agreed = false;
+        while !is_agreed && let Ok(Some((at, result))) = timeout_at(until, asked.next()).await {
             match result {
                 Ok((sentinel, answer)) => {
                     self.known().open.insert(at, sentinel);
-                    for other in &answer.others {
-                        if !round.votes.has(&other.id) {
-                            asked.begin(self, &self.beside(other));
-                        }
+                    for other in answer.others.iter().filter(|other| !round.votes.has(&other.id)) {
+                        asked.begin(self, &self.beside(other));
                     }
                     round.votes.add(answer);
-                    if round.votes.agreed(asked.hopeful()).is_some() {
-                        self.learn(&round.votes);
-                        return round;
-                    }
+                    is_agreed = round.votes.agreed(asked.hopeful()).is_some();
                 }
                 Err(error) => {
                     self.known().open.remove(&at);
@@ -131,8 +127,9 @@ impl Sentinels {
                 }
             }
         }
-        // What had the whole time and no answer may be dead.
-        self.known().open.retain(|at, _| !asked.waiting.contains(at));
+        // What had the whole time and no answer may be dead. Whom nobody knows any more is not asked again.
+        let is_good = |at: &String| asked.all.contains(at) && (is_agreed || !asked.waiting.contains(at));
+        self.known().open.retain(|at, _| is_good(at));
         self.learn(&round.votes);
         round
     }

@@ -115,6 +115,17 @@ async fn a_server_of_another_kind_than_the_url_says_is_an_error_that_names_the_r
 }
 
 #[tokio::test]
+async fn every_scheme_leads_here_from_a_cache() {
+    let names = ["redis", "rediss", "valkey", "valkeys"];
+    let schemes = names.map(|name| ["", "+sentinel", "+cluster"].map(|kind| format!("{name}{kind}")));
+    for scheme in schemes.as_flattened() {
+        let error = cache_core::Cache::connect(&format!("{scheme}://127.0.0.1:1/orders?nope=1")).await;
+        let error = error.expect_err("there is no such option");
+        assert!(matches!(error, cache_core::BuildError::Store(_)), "{scheme}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn a_unix_socket_works() {
     let socket = std::env::temp_dir().join(unique("staleproof.sock"));
     let arguments = vec!["--unixsocket".to_owned(), socket.display().to_string()];

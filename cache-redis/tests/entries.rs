@@ -35,7 +35,9 @@ async fn a_value_that_was_filled_is_hit_by_other_instances() {
     assert!(lease.id.0.iter().all(u8::is_ascii_hexdigit));
     let other = ground.another().await;
     assert!(matches!(other.read(&key).await.unwrap(), Read::Miss { loading: Some(id) } if id == lease.id));
-    assert!(matches!(other.acquire(&key, LOAD, LEASE).await.unwrap(), Acquired::Wait(id) if id == lease.id));
+    assert!(
+        matches!(other.acquire(&key, LOAD, LEASE).await.unwrap(), Acquired::Wait { lease: id, .. } if id == lease.id)
+    );
     assert_eq!(store.fill(&key, &lease, bytes("one"), TTL).await.unwrap(), Filled::Stored);
     let found = stored(&other, &key).await;
     assert_eq!((text(&found.payload).as_str(), found.id), ("one", lease.id));
@@ -207,7 +209,7 @@ async fn a_refresh_replaces_exactly_the_value_it_saw() {
     assert_eq!(lease.replaces, Some(id));
     assert_eq!(hit(store, &key).await.as_deref(), Some("one"), "readable meanwhile");
     let second = store.acquire(&key, Purpose::Refresh(id), LEASE).await.unwrap();
-    assert!(matches!(second, Acquired::Wait(other) if other == lease.id));
+    assert!(matches!(second, Acquired::Wait { lease: other, .. } if other == lease.id));
     assert!(store.renew(&key, &lease, LEASE).await.unwrap());
     assert_eq!(store.fill(&key, &lease, bytes("two"), TTL).await.unwrap(), Filled::Stored);
     assert_eq!(hit(store, &key).await.as_deref(), Some("two"));

@@ -79,7 +79,7 @@ async fn read(source: &Source, store: &RedisStore) {
             source.fills.fetch_add(1, SeqCst);
         }
         Acquired::Value(stored) => check(&stored),
-        Acquired::Wait(_) | Acquired::Gone => linger().await,
+        Acquired::Wait { .. } | Acquired::Gone => linger().await,
         Acquired::Held => panic!("nobody holds {key}"),
     }
 }

@@ -177,6 +177,26 @@ async fn servers_and_sentinels_may_have_passwords_of_their_own() {
     assert!(!text.contains(SECRET) && !text.contains("sesame"), "{text}");
 }
 
+#[tokio::test]
+async fn a_user_of_the_sentinels_needs_few_commands() {
+    let few = "+hello +auth +sentinel|myid +sentinel|master +sentinel|sentinels +sentinel|get-master-addr-by-name";
+    for commands in [few, "+hello +auth +sentinel|get-master-addr-by-name"] {
+        let Some(group) = stubborn() else { return };
+        for sentinel in &group.sentinels {
+            let rules = ["ACL", "SETUSER", "app", "on", ">sesame", "-@all"].into_iter().chain(commands.split(' '));
+            assert_eq!(sentinel.cli(&rules.collect::<Vec<_>>()), "+OK");
+        }
+        let namespace = unique("test");
+        let url = format!("{}?sentinel_user=app&sentinel_pass=sesame", group.url());
+        let store = connect(&url, &namespace).await;
+        fill(&store, &page(7, 1), "old").await;
+        in_step(&group);
+        group.fail_over();
+        let (group, next) = blocking(group, |group| group.wait_for_failover(0)).await;
+        until_on(&store, &group.servers[next], &namespace).await;
+    }
+}
+
 /// Invalidates `page:1:1` and `page:1:2`, of which the second is being loaded, where no replica hears of it, and then
 /// kills the primary. `page:2:1` was invalidated by somebody who is gone.
 async fn lose(group: &mut SentinelGroup, store: &RedisStore, namespace: &str) -> cache_core::store::Lease {
@@ -345,6 +365,20 @@ async fn a_sentinel_that_is_mistaken_has_no_say_against_the_others() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(holds(&group.servers[0], &namespace, "page:7:1") && !holds(&wrong, &namespace, "page:7:1"));
+}
+
+#[test]
+fn a_store_that_outlives_its_runtime_asks_again_on_the_next() {
+    let Some(group) = group() else { return };
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let store = runtime().block_on(connect(&group.url(), &unique("test")));
+    runtime().block_on(async {
+        // Finds the connection dead.
+        drop(store.read(&page(7, 1)).await);
+        joined(&store).await;
+        fill(&store, &page(7, 1), "one").await;
+        assert!(hit(&store, &page(7, 1)).await.is_some());
+    });
 }
 
 #[tokio::test]

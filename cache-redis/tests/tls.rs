@@ -31,16 +31,20 @@ impl Certificates {
     }
 
     fn server(&self) -> Option<RedisServer> {
-        RedisServer::own_with(Options { tls: self.files(), password: Some("hunter2".to_owned()), ..Options::default() })
+        RedisServer::own_with(Options {
+            tls: Some(self.files()),
+            password: Some("hunter2".to_owned()),
+            ..Options::default()
+        })
     }
 
     fn sentinel(&self, primary: &RedisServer) -> Option<RedisServer> {
         let settings = Some(format!("tls-replication yes\nsentinel monitor orders 127.0.0.1 {} 1\n", primary.port()));
-        RedisServer::own_with(Options { tls: self.files(), settings, is_sentinel: true, ..Options::default() })
+        RedisServer::own_with(Options { tls: Some(self.files()), settings, is_sentinel: true, ..Options::default() })
     }
 
-    fn files(&self) -> Option<(PathBuf, PathBuf)> {
-        Some((self.folder.join("certificate.pem"), self.folder.join("key.pem")))
+    fn files(&self) -> (PathBuf, PathBuf) {
+        (self.folder.join("certificate.pem"), self.folder.join("key.pem"))
     }
 }
 

@@ -18,14 +18,17 @@ use crate::{
 
 /// How long a lease lasts at first. If the answer that grants it is lost on its way, nobody holds it and everybody waits
 /// until it lapses.
-const FIRST_LEASE: Duration = Duration::from_millis(200);
+const FIRST_LEASE: Duration = Duration::from_millis(150);
 
-/// How long a renewed lease lasts: a loader whose process dies holds up the others for no longer. Not shorter, since a
-/// process that stalls for so long loses its lease, and with it the right to store what it loads.
+/// How long a renewed lease lasts. A process that stalls for so long loses its lease, and with it the right to store what
+/// it loads.
 pub(super) const LEASE: Duration = Duration::from_secs(1);
 
-/// When a load has run for so long, its lease is renewed, and then again and again.
-pub(super) const RENEWALS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
+/// How often the lease of a load that goes on is renewed.
+pub(super) const RENEWAL: Duration = Duration::from_millis(50);
+
+/// A lease that was not renewed for so long is nobody's to wait for: its process has died or stalls.
+const SILENCE: Duration = Duration::from_millis(150);
 
 /// The first and the longest pause between two looks at another process's load.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
@@ -117,6 +120,14 @@ impl<'a> Call<'a> {
         if self.store.holds_objects() { self.inner.load_timeout } else { FIRST_LEASE.min(self.inner.load_timeout) }
     }
 
+    /// Whether whoever holds a lease that lasts for so long has gone silent. One that is shorter lapses soon.
+    fn is_forsaken(&self, left: Duration) -> bool {
+        // A lease in memory is never renewed: it ends with its process.
+        !self.store.holds_objects()
+            && left > FIRST_LEASE
+            && left < LEASE.min(self.inner.load_timeout).saturating_sub(SILENCE)
+    }
+
     /// Whether this call now loads by itself, without a lease, come what may.
     fn is_out_of_patience(&self) -> bool {
         self.turns >= MOST_TURNS
@@ -150,8 +161,8 @@ impl<'a> Call<'a> {
                         _ => return Turn::Lead(leader),
                     },
                 },
-                Ok(Acquired::Wait(_) | Acquired::Gone) if need.early => return Turn::Take(need.serve_current()),
-                Ok(Acquired::Wait(id)) => {
+                Ok(Acquired::Wait { .. } | Acquired::Gone) if need.early => return Turn::Take(need.serve_current()),
+                Ok(Acquired::Wait { lease: id, left }) => {
                     let joinable = !self.has_outwaited(id);
                     let replaces = match purpose {
                         Purpose::Load { .. } => None,
@@ -162,7 +173,7 @@ impl<'a> Call<'a> {
                         leader.dissolve();
                         return Box::pin(self.follow(follower, need)).await;
                     }
-                    if Instant::now() >= deadline {
+                    if Instant::now() >= deadline || self.is_forsaken(left) {
                         return Turn::Lead(leader);
                     }
                     tokio::time::sleep(pause).await;

@@ -7,7 +7,7 @@ use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
     Loaded,
-    call::{Call, LEASE, RENEWALS},
+    call::{Call, LEASE, RENEWAL},
     look::{Entry, Need},
 };
 use crate::{
@@ -89,10 +89,8 @@ impl Call<'_> {
         let deadline = Instant::now() + self.inner.load_timeout;
         let runtime = tokio::runtime::Handle::try_current().ok()?;
         Some(Renewal(runtime.spawn(async move {
-            let mut pause = RENEWALS.0;
             loop {
-                tokio::time::sleep(pause).await;
-                pause = RENEWALS.1;
+                tokio::time::sleep(RENEWAL).await;
                 let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
                     return;
@@ -100,10 +98,7 @@ impl Call<'_> {
                 match store.renew(&key, &lease, LEASE.min(left)).await {
                     Ok(true) => {}
                     Ok(false) => return,
-                    Err(_) => {
-                        counters.store_errors.add(1);
-                        pause = RENEWALS.0;
-                    }
+                    Err(_) => counters.store_errors.add(1),
                 }
             }
         })))

@@ -79,7 +79,10 @@ impl Call<'_> {
                 Found::Need(Need::load(Want::Store(Purpose::Load { unreadable: None }), loading))
             }
             Ok(Read::Held) => {
-                self.counters.held.add(1);
+                // While every call is sent to the source, none of them was held up by a writer.
+                if !self.degraded || self.inner.stand_in.remembers() {
+                    self.counters.held.add(1);
+                }
                 Found::Need(Need::load(Want::NoStore, None))
             }
             Err(_) => {

@@ -42,7 +42,7 @@ async fn one_of_many(t: &Trial<'_>, key: &Key, purpose: Purpose) {
     for task in asking {
         match task.await.expect("an acquire does not panic").expect("an acquire is answered") {
             Acquired::Lease(lease) => granted.push(lease),
-            Acquired::Wait(leader) => waiting.push(leader),
+            Acquired::Wait { lease: leader, .. } => waiting.push(leader),
             other => panic!("expected a lease or to wait, got {other:?}"),
         }
     }

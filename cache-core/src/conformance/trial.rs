@@ -168,7 +168,9 @@ impl<'a> Trial<'a> {
 
     pub(super) async fn expect_wait(&self, key: &Key, purpose: Purpose, leader: LeaseId, why: &str) {
         match self.acquire(key, purpose, LONG).await {
-            Acquired::Wait(id) => self.check(id == leader, "who waits is told the lease that stands there"),
+            Acquired::Wait { lease: id, .. } => {
+                self.check(id == leader, "who waits is told the lease that stands there");
+            }
             other => panic!("{why}: expected to wait, got {other:?} ({})", self.name),
         }
     }

@@ -3,7 +3,7 @@
 -- KEYS  entry, root, token…
 -- ARGV  incarnation, nonce, ms that the lease lasts, ms that tokens live at first, id of a value to disregard (or ''),
 --       the stamp's half of other partitions, if it has one
--- Answers 'F' (fence first), 'Q' (quarantined), the value, 'W' stamp id (another lease), or the lease: 'L' stamp id.
+-- Answers 'F' (fence first), 'Q' (quarantined), the value, 'W' stamp id ms (another lease, and how long it lasts), or the lease: 'L' stamp id.
 local tokens = tokens_at(2, #KEYS)
 if is_foreign(tokens[1], ARGV[1]) then return 'F' end
 local head = head_of(KEYS[1])
@@ -16,7 +16,7 @@ complete(tokens, 2, ARGV[1], id, lifetime)
 local stamp = stamp_of(tokens, ARGV[6])
 if string.sub(head, 2, 33) == stamp then
   if is_value(head) and string.sub(head, 34, 65) ~= ARGV[5] then return redis.call('GET', KEYS[1]) end
-  if is_lease(head) then return 'W' .. string.sub(head, 2) end
+  if is_lease(head) then return waiting(head, KEYS[1]) end
 end
 local lease = 'L' .. stamp .. id('lease')
 redis.call('SET', KEYS[1], lease, 'PX', ARGV[3])

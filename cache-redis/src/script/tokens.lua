@@ -27,6 +27,10 @@ local function is_value(head)
   return kind_of(head) == 'V' and #head >= 65
 end
 
+local function waiting(lease, key)
+  return 'W' .. string.sub(lease, 2) .. string.format('%.0f', redis.call('PTTL', key))
+end
+
 local function tokens_at(first, last)
   return redis.call('MGET', unpack(KEYS, first, last))
 end

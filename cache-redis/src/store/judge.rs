@@ -1,5 +1,7 @@
 //! What was found at an entry's key, and what it is worth.
 
+use std::time::Duration;
+
 use cache_core::{
     mutant::{self, Mutant},
     store::{Acquired, Lease, LeaseId, Purpose, Read, StoreError},
@@ -66,10 +68,12 @@ pub(super) fn acquired(answer: Vec<u8>, purpose: Purpose) -> Result<Acquired, St
         Purpose::Load { .. } => None,
     };
     match answer.first() {
-        Some(b'W') if answer.len() == HEAD => {
+        Some(b'W') if answer.len() > HEAD => {
             let mut id = [0; 32];
-            id.copy_from_slice(&answer[33..]);
-            Ok(Acquired::Wait(LeaseId(id)))
+            id.copy_from_slice(&answer[33..HEAD]);
+            let left = std::str::from_utf8(&answer[HEAD..]).ok().and_then(|left| left.parse().ok());
+            let left = Duration::from_millis(left.ok_or_else(unexpected)?);
+            Ok(Acquired::Wait { lease: LeaseId(id), left })
         }
         Some(b'G') => Ok(Acquired::Gone),
         _ => match Entry::parse(&answer) {

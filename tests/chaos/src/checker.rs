@@ -117,7 +117,8 @@ pub(crate) struct Book {
     pub(crate) links: Vec<(Life, bool, Nanos)>,
     /// When Redis may have lost something.
     losses: Vec<(Nanos, Nanos)>,
-    demotions: Vec<Nanos>,
+    /// From when to when another server may have taken a primary's place.
+    demotions: Vec<(Nanos, Nanos)>,
     places: HashMap<Life, usize>,
     joined: Vec<(Life, Nanos)>,
     pub(crate) inherited: u64,
@@ -159,9 +160,9 @@ impl Book {
         self.losses.push((from, to));
     }
 
-    /// The primary was demoted, and some connections to it are still open.
-    pub(crate) fn demoted(&mut self, at: Nanos) {
-        self.demotions.push(at);
+    /// A primary was demoted or replaced in this time, and some connections to it are still open.
+    pub(crate) fn demoted(&mut self, from: Nanos, at: Nanos) {
+        self.demotions.push((from, at));
     }
 
     /// Notes a fact. A read is judged by what is known so far; [`Book::judge_all`] judges it again.
@@ -291,7 +292,8 @@ impl Book {
 
     /// How long ago the primary was demoted, if the reader need not have noticed.
     fn since_demotion(&self, life: Life, at: Nanos) -> Option<Nanos> {
-        let since = self.demotions.iter().filter_map(|&demoted| at.checked_sub(demoted)).min()?;
+        let since = |&(from, done): &(Nanos, Nanos)| (from <= at).then(|| at.saturating_sub(done));
+        let since = self.demotions.iter().filter_map(since).min()?;
         (since < GRACE + self.stalled(life, (at - since, at))).then_some(since)
     }
 

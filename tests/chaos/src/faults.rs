@@ -1,46 +1,64 @@
 //! The faults: each begins, lasts for a while, and is undone. Which, when and for how long comes from the seed.
 //!
-//! Faults of different things overlap; of one thing (an instance, a link, the server) there is one at a time.
+//! Faults of different things overlap; of one thing (an instance, a link, a server) there is one at a time.
+
+mod cluster;
+mod servers;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use fastrand::Rng;
+use test_support::Migration;
 
 use crate::{
-    checker::{Book, GRACE},
+    Topology,
+    checker::Book,
     clock::{Nanos, nanos, now},
     world::{LinkState, World},
 };
 
-/// The kinds of faults, as the table calls them.
-pub(crate) const NAMES: [&str; 15] = [
-    "kill",
-    "kill-held",
-    "kill-unheld",
-    "stop",
-    "cut",
-    "freeze",
-    "delay",
-    "redis-kill",
-    "redis-stop",
-    "flush",
-    "evict",
-    "full",
-    "old-dump",
-    "promote",
-    "demote",
-];
+/// The kinds of faults that there are everywhere, as the table calls them.
+const EVERYWHERE: [&str; 9] =
+    ["kill", "kill-held", "kill-unheld", "stop", "redis-kill", "redis-stop", "flush", "evict", "old-dump"];
+
+/// All kinds of faults of a topology.
+pub(crate) fn names(topology: Topology) -> Vec<&'static str> {
+    let more: &[_] = match topology {
+        Topology::Single => &["cut", "freeze", "delay", "full", "promote", "demote"],
+        Topology::Sentinel => &["full", "failover", "sentinel-kill", "sentinel-stop"],
+        Topology::Cluster => &["failover", "migrate"],
+    };
+    [&EVERYWHERE[..], more].concat()
+}
 
 /// What ends a fault, or is its next step.
+#[derive(Clone, Copy)]
 enum Undo {
     StartInstance(usize),
     Continue(usize),
     Link(usize),
-    StartRedis,
-    ContinueRedis,
-    Memory,
-    /// Kills a Redis that has saved itself a while ago.
-    KillForDump,
+    StartServer(usize),
+    ContinueServer(usize),
+    Memory(usize),
+    /// Kills a server that has saved itself a while ago.
+    KillForDump(usize),
+    StartSentinel(usize),
+    ContinueSentinel(usize),
+    /// Moves the rest of a slot.
+    Migrate(Migration),
+}
+
+impl Undo {
+    /// The server that it belongs to.
+    fn server(self) -> Option<usize> {
+        match self {
+            Self::StartServer(server)
+            | Self::ContinueServer(server)
+            | Self::Memory(server)
+            | Self::KillForDump(server) => Some(server),
+            _ => None,
+        }
+    }
 }
 
 struct Active {
@@ -53,6 +71,7 @@ struct Active {
 /// All faults of a run.
 pub(crate) struct Faults {
     rng: Rng,
+    topology: Topology,
     names: Vec<&'static str>,
     active: Vec<Active>,
     next: Nanos,
@@ -60,20 +79,25 @@ pub(crate) struct Faults {
     /// When what happened.
     pub(crate) log: Vec<(Nanos, String)>,
     pub(crate) evicted: u64,
+    /// Replicas that have become primaries by themselves.
+    pub(crate) promoted: u64,
     pub(crate) unexpected: Vec<String>,
 }
 
 impl Faults {
-    pub(crate) fn new(seed: u64, only: &[String]) -> Self {
-        let names = NAMES.into_iter().filter(|name| only.is_empty() || only.iter().any(|only| only == name)).collect();
+    pub(crate) fn new(seed: u64, topology: Topology, only: &[String]) -> Self {
+        let is_wanted = |name: &&str| only.is_empty() || only.iter().any(|only| only == name);
+        let names = names(topology).into_iter().filter(is_wanted).collect();
         Self {
             rng: Rng::with_seed(seed),
+            topology,
             names,
             active: Vec::new(),
             next: now() + 500_000_000,
             count: BTreeMap::new(),
             log: Vec::new(),
             evicted: 0,
+            promoted: 0,
             unexpected: Vec::new(),
         }
     }
@@ -85,7 +109,7 @@ impl Faults {
 
     /// Ends what is due, and begins something new if it is time.
     pub(crate) fn turn(&mut self, world: &mut World, book: &mut Book) {
-        self.bury(world);
+        self.watch_over(world, book);
         while let Some(due) = self.active.iter().position(|active| active.until <= now()) {
             let active = self.active.swap_remove(due);
             self.undo(&active, world, book);
@@ -99,14 +123,28 @@ impl Faults {
 
     /// Ends all of them, and begins no more.
     pub(crate) fn heal(&mut self, world: &mut World, book: &mut Book) {
+        // A slot can be moved once the servers are back.
+        self.active.sort_by_key(|active| !matches!(active.undo, Undo::Migrate(_)));
+        let latest = now() + nanos(Duration::from_secs(20));
         while let Some(active) = self.active.pop() {
+            let is_over = now() > latest;
             self.undo(&active, world, book);
+            if is_over && matches!(active.undo, Undo::Migrate(_)) {
+                self.unexpected.push("a slot could not be moved any more".to_owned());
+                break;
+            }
         }
         self.bury(world);
     }
 
+    /// Notes what happens by itself.
+    pub(crate) fn watch_over(&mut self, world: &mut World, book: &mut Book) {
+        self.bury(world);
+        self.note_promotions(world, book);
+    }
+
     /// Instances that have ended: because they were told to, or else something is wrong.
-    pub(crate) fn bury(&mut self, world: &mut World) {
+    fn bury(&mut self, world: &mut World) {
         for place in 0..world.places.len() {
             let Some(instance) = &mut world.places[place].instance else { continue };
             let Some(status) = instance.ended() else { continue };
@@ -125,7 +163,9 @@ impl Faults {
         let begun = match name {
             "kill" | "kill-held" | "kill-unheld" | "stop" => self.break_instance(name, place, world),
             "cut" | "freeze" | "delay" => self.break_link(name, place, world),
-            _ => self.break_redis(name, world, book),
+            "migrate" => self.migrate(world),
+            "sentinel-kill" | "sentinel-stop" => self.break_sentinel(name, world),
+            _ => self.break_server(name, world, book),
         };
         if begun {
             *self.count.entry(name).or_default() += 1;
@@ -168,61 +208,6 @@ impl Faults {
         true
     }
 
-    fn break_redis(&mut self, name: &'static str, world: &mut World, book: &mut Book) -> bool {
-        let is_busy =
-            |undo: &Undo| matches!(undo, Undo::StartRedis | Undo::ContinueRedis | Undo::Memory | Undo::KillForDump);
-        if self.active.iter().any(|active| is_busy(&active.undo)) || (name.ends_with("mote") && !world.has_replica()) {
-            return false;
-        }
-        self.log.push((now(), format!("{name} begins")));
-        let from = now();
-        match name {
-            "redis-kill" => {
-                world.kill_redis();
-                world.primary.remove_dump();
-                self.last(name, 20..2_000, Undo::StartRedis);
-            }
-            "redis-stop" => {
-                world.redis_goes();
-                world.primary.stop();
-                self.last(name, 20..2_000, Undo::ContinueRedis);
-            }
-            "flush" => {
-                world.redis(&["FLUSHALL"]);
-                book.lost(from, now());
-            }
-            "evict" => {
-                let room = memory(world) - self.rng.u64(0..80_000);
-                limit_memory(world, "allkeys-lru", &room.to_string());
-                self.last(name, 500..3_000, Undo::Memory);
-            }
-            "full" => {
-                world.redis_goes();
-                let policy = if self.rng.bool() { "allkeys-lru" } else { "noeviction" };
-                limit_memory(world, policy, "1mb");
-                self.last(name, 100..1_500, Undo::Memory);
-            }
-            "old-dump" => {
-                if !world.primary.save() {
-                    return false;
-                }
-                self.last(name, 300..3_000, Undo::KillForDump);
-            }
-            "demote" => {
-                world.demote(|| self.rng.bool());
-                book.demoted(from);
-                book.lost(from - 1_000_000_000, now() + GRACE);
-            }
-            _ => {
-                world.promote(self.rng.bool());
-                // What the old primary had taken last may not have reached the replica.
-                book.lost(from - 1_000_000_000, now());
-            }
-        }
-        self.log.push((now(), format!("{name} has begun")));
-        true
-    }
-
     fn last(&mut self, name: &'static str, millis: std::ops::Range<u64>, undo: Undo) {
         let lasts = Duration::from_millis(self.rng.u64(millis));
         let since = now();
@@ -234,49 +219,27 @@ impl Faults {
             Undo::StartInstance(place) => world.start_instance(place),
             Undo::Continue(place) => world.continue_instance(place),
             Undo::Link(place) => world.set_link(place, LinkState::Good),
-            Undo::StartRedis => {
-                world.start_redis();
+            Undo::StartServer(server) => {
+                world.start_server(server);
                 book.lost(active.since, now());
             }
-            Undo::ContinueRedis => {
-                world.primary.cont();
-                world.redis_is_good = true;
-            }
-            Undo::Memory => {
-                self.evicted += evicted(world);
-                world.redis(&["CONFIG", "SET", "maxmemory", "0"]);
-                world.redis_is_good = true;
+            Undo::ContinueServer(server) => world.continue_server(server),
+            Undo::Memory(server) => {
+                self.end_shortage(server, world);
                 book.lost(active.since, now());
             }
-            Undo::KillForDump => {
-                world.kill_redis();
-                self.last(active.name, 10..500, Undo::StartRedis);
+            Undo::KillForDump(server) => {
+                world.kill_server(server);
+                self.last(active.name, 10..500, Undo::StartServer(server));
                 // What was done since the dump is lost.
                 if let Some(restart) = self.active.last_mut() {
                     restart.since = active.since;
                 }
             }
+            Undo::StartSentinel(sentinel) => world.start_sentinel(sentinel),
+            Undo::ContinueSentinel(sentinel) => world.servers.sentinels()[sentinel].cont(),
+            Undo::Migrate(migration) => self.migrate_on(migration, world),
         }
         self.log.push((now(), format!("{} ends", active.name)));
     }
-}
-
-fn limit_memory(world: &World, policy: &str, limit: &str) {
-    world.redis(&["CONFIG", "SET", "maxmemory-policy", policy]);
-    world.redis(&["CONFIG", "SET", "maxmemory", limit]);
-}
-
-fn memory(world: &World) -> u64 {
-    number(&world.redis(&["INFO", "memory"]), "used_memory:")
-}
-
-/// How much was evicted since this was last asked.
-fn evicted(world: &World) -> u64 {
-    let evicted = number(&world.redis(&["INFO", "stats"]), "evicted_keys:");
-    world.redis(&["CONFIG", "RESETSTAT"]);
-    evicted
-}
-
-fn number(info: &str, field: &str) -> u64 {
-    info.lines().find_map(|line| line.strip_prefix(field)?.trim().parse().ok()).unwrap_or(0)
 }

@@ -1,14 +1,15 @@
 //! Breaks a running service over staleproof in every way it can, and looks for stale reads.
 //!
-//! A supervisor runs a Redis and some instances of a small service over one database, each behind a TCP proxy of its own.
-//! While they read and write, it kills, stops, cuts off, flushes, starves, rolls back and fails over what it can reach, at
-//! random from a seed. The instances only report what they did and when, by the machine's monotonic clock; the checker in
+//! A supervisor runs a Redis and some instances of a small service over one database. The Redis is a single server with a replica to
+//! promote, and each instance behind a TCP proxy of its own; or a group with sentinels; or a cluster. While they read and write, the
+//! supervisor kills, stops, cuts off, flushes, starves, rolls back, fails over and reshards what it can reach, at random from a seed. The instances only report what they did and when, by the machine's monotonic clock; the checker in
 //! the supervisor judges. The program ends with 1 if a promise was broken:
 //!
 //! - a read was stale after an invalidation that had returned `Applied`, or beyond the stated bound in degraded mode;
 //! - a caller saw an error of the cache;
 //! - a call took more than 250 ms beyond its load and the time in which its process did not run;
-//! - a journaled invalidation was not in force within 2 s of Redis being reachable from its instance.
+//! - a journaled invalidation was not in force within 2 s of Redis being reachable from its instance: with several servers, of a
+//!   primary being there for everything.
 //!
 //! A further process, the reaper, ends everything when the supervisor ends, however that happens.
 
@@ -20,8 +21,10 @@ mod faults;
 mod instance;
 mod reaper;
 mod report;
+mod servers;
 mod service;
 mod supervisor;
+mod watch;
 mod world;
 
 use std::{process::ExitCode, time::Duration};
@@ -62,9 +65,9 @@ struct Options {
 enum Topology {
     /// One server, and a replica to promote.
     Single,
-    /// Not supported by the store yet.
+    /// A primary, two replicas and three sentinels.
     Sentinel,
-    /// Not supported by the store yet.
+    /// Three primaries with a replica each.
     Cluster,
 }
 
@@ -96,12 +99,9 @@ fn main() -> ExitCode {
         _ => {}
     }
     let options = Options::parse();
-    if options.topology != Topology::Single {
-        eprintln!("the Redis store does not support Sentinel and Cluster yet: --topology single is what there is");
-        return ExitCode::from(2);
-    }
-    if let Some(unknown) = options.only.iter().find(|name| !faults::NAMES.contains(&name.as_str())) {
-        eprintln!("no fault is called {unknown:?}: there are {}", faults::NAMES.join(", "));
+    let names = faults::names(options.topology);
+    if let Some(unknown) = options.only.iter().find(|name| !names.contains(&name.as_str())) {
+        eprintln!("no fault of this topology is called {unknown:?}: there are {}", names.join(", "));
         return ExitCode::from(2);
     }
     supervisor::run(&options)

@@ -175,6 +175,7 @@ impl Report<'_> {
         }
         row("journaled by the killed, replayed", format!("{} by the next in their places", book.inherited));
         row("keys evicted", self.faults.evicted);
+        row("replicas that became primaries", self.faults.promoted);
         let worst = bounded.iter().max().map_or(0, |worst| *worst);
         let bound = MAX_TTL.as_millis();
         row(

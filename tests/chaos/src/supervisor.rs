@@ -18,9 +18,15 @@ const TURN: Duration = Duration::from_millis(4);
 /// How long everything is left alone at the end: journals have to be in force by then.
 const CALM: Duration = Duration::from_millis(2_500);
 
+/// How long the servers may take before that to be well again.
+const RECOVERY: Duration = Duration::from_secs(30);
+
 pub(crate) fn run(options: &Options) -> ExitCode {
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
-    println!("chaos: {} instances, degraded: {:?}, --seed {seed}", options.instances, options.degraded);
+    println!(
+        "chaos: {:?}, {} instances, degraded: {:?}, --seed {seed}",
+        options.topology, options.instances, options.degraded
+    );
     let Some((mut world, told)) = World::start(options) else {
         return ExitCode::from(2);
     };
@@ -29,7 +35,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     if let Some((life, fact)) = wait_for_first(&told) {
         tally.note(&mut book, life, fact);
     }
-    let mut faults = Faults::new(seed, &options.only);
+    let mut faults = Faults::new(seed, options.topology, &options.only);
     let began = now();
     let (end, mut second) = (began + nanos(Duration::from_secs(options.seconds)), 1);
     while now() < end {
@@ -41,10 +47,17 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         }
     }
     faults.heal(&mut world, &mut book);
-    let calm = now() + nanos(CALM);
+    let latest = now() + nanos(RECOVERY);
+    let mut calm = now() + nanos(CALM);
     while now() < calm {
-        faults.bury(&mut world);
+        faults.watch_over(&mut world, &mut book);
         turn(&mut world, &told, &mut book, &mut tally);
+        if !world.is_good() && now() < latest {
+            calm = now() + nanos(CALM);
+        }
+    }
+    if !world.is_good() {
+        faults.unexpected.push("the servers have not recovered".to_owned());
     }
     let alive = world.alive();
     let reach = world.end();

@@ -1,7 +1,9 @@
-//! What there is to break: a Redis and its replica, the instances, and the link of each to Redis.
+//! What there is to break: the servers, the instances, and the link of each to a single server.
 //!
-//! The world also knows from when to when Redis was reachable from each instance: the server runs and takes writes, the link passes
-//! bytes at full speed, and the instance runs.
+//! The world also knows from when to when Redis was reachable from each instance: there is a primary for everything that takes writes,
+//! the link passes bytes at full speed, and the instance runs.
+
+mod single;
 
 use std::{
     path::PathBuf,
@@ -10,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use test_support::{Options as ServerOptions, Proxy, RedisServer, cli};
+use test_support::{Proxy, RedisServer};
 
 use crate::{
     Options,
@@ -19,7 +21,9 @@ use crate::{
     fact::{Fact, Life},
     instance::Setup,
     reaper::Reaper,
+    servers::Servers,
     service,
+    watch::{Promoted, Watch},
 };
 
 /// The link of an instance to Redis.
@@ -36,7 +40,8 @@ pub(crate) struct Place {
     pub(crate) instance: Option<Instance>,
     pub(crate) is_stopped: bool,
     pub(crate) link: LinkState,
-    proxy: Proxy,
+    /// To a single server; others tell the instances their own addresses.
+    proxy: Option<Proxy>,
     /// Redis has been reachable since.
     reachable: Option<Nanos>,
 }
@@ -46,10 +51,14 @@ pub(crate) type Reach = (Life, Nanos, Nanos);
 
 pub(crate) struct World {
     pub(crate) places: Vec<Place>,
-    pub(crate) primary: RedisServer,
-    replica: RedisServer,
-    /// The primary runs and takes writes.
+    pub(crate) servers: Servers,
+    watch: Option<Watch>,
+    /// The single server runs and takes writes.
     pub(crate) redis_is_good: bool,
+    /// When a primary was last tampered with.
+    touched: Nanos,
+    /// Who takes the writes, as far as is known now.
+    primaries: Option<Vec<usize>>,
     pub(crate) reach: Vec<Reach>,
     all_cut: bool,
     facts: Sender<(Life, Fact)>,
@@ -67,24 +76,25 @@ impl World {
         let temporary = || format!("sqlite:{}?mode=rwc", folder.join("chaos.sqlite").display());
         let database = options.database.clone().unwrap_or_else(temporary);
         create_database(&database);
-        let primary = server(&mut reaper, None)?;
-        let replica = server(&mut reaper, Some(&primary))?;
+        let servers = Servers::start(options.topology, &mut reaper)?;
         let (facts, told) = channel();
         let setup = Setup {
             life: 0,
             place: 0,
-            redis: String::new(),
+            redis: servers.url().unwrap_or_default(),
             journal: PathBuf::new(),
             database,
             degraded: options.degraded,
             broken: options.broken,
         };
-        let places = (0..options.instances).map(|_| Place::behind(&primary)).collect();
+        let places = (0..options.instances).map(|_| Place::before(&servers)).collect();
         let mut world = Self {
             places,
-            primary,
-            replica,
+            watch: servers.watch(),
+            servers,
             redis_is_good: true,
+            touched: 0,
+            primaries: None,
             reach: Vec::new(),
             all_cut: false,
             facts,
@@ -103,7 +113,10 @@ impl World {
         self.setup.place = place;
         self.setup.journal = self.folder.join(format!("journal-{place}"));
         let place = &mut self.places[place];
-        let setup = Setup { redis: format!("redis://127.0.0.1:{}", place.proxy.port()), ..self.setup.clone() };
+        let mut setup = self.setup.clone();
+        if let Some(proxy) = &place.proxy {
+            setup.redis = format!("redis://127.0.0.1:{}", proxy.port());
+        }
         place.instance = Some(Instance::start(&setup, &self.facts, &mut self.reaper));
         place.is_stopped = false;
     }
@@ -142,84 +155,93 @@ impl World {
         self.places[place].apply(self.all_cut);
     }
 
-    /// Redis does not run, or takes no writes.
-    pub(crate) fn redis_goes(&mut self) {
-        self.redis_is_good = false;
-        (0..self.places.len()).for_each(|place| self.end_reach(place));
-    }
-
-    pub(crate) fn kill_redis(&mut self) {
-        self.redis_goes();
-        if let Some(pid) = self.primary.pid() {
-            self.reaper.forget(pid);
+    /// Something is about to happen to this server.
+    pub(crate) fn touch(&mut self, server: usize) {
+        if self.watch.as_ref().is_none_or(|watch| watch.claimants().contains(&server)) {
+            self.redis_is_good = false;
+            self.touched = now();
+            self.primaries = None;
+            self.end_all_reach();
         }
-        self.primary.kill();
     }
 
-    pub(crate) fn start_redis(&mut self) {
-        self.primary.restart();
-        self.reaper.watch(self.primary.pid().expect("it runs"));
+    pub(crate) fn kill_server(&mut self, server: usize) {
+        self.touch(server);
+        let server = &mut self.servers.all_mut()[server];
+        server.pid().into_iter().for_each(|pid| self.reaper.forget(pid));
+        server.kill();
+    }
+
+    pub(crate) fn start_server(&mut self, server: usize) {
+        let server = &mut self.servers.all_mut()[server];
+        server.restart();
+        self.reaper.watch(server.pid().expect("it runs"));
+        // What it remembers of its settings may be from a time when it had little room.
+        server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
         self.redis_is_good = true;
     }
 
-    /// Whether the replica could be promoted.
-    pub(crate) fn has_replica(&self) -> bool {
-        self.replica.cli(&["INFO", "replication"]).contains("master_link_status:up")
+    pub(crate) fn stop_server(&mut self, server: usize) {
+        self.touch(server);
+        self.servers.all()[server].stop();
     }
 
-    /// The replica takes the primary's place, which dies or hangs; all links are led to it.
-    pub(crate) fn promote(&mut self, kills: bool) {
-        self.redis_goes();
-        self.all_cut = true;
-        self.places.iter().for_each(|place| place.apply(true));
-        if kills {
-            self.kill_redis();
-        } else {
-            self.primary.stop();
-        }
-        self.switch();
-        self.all_cut = false;
-        for place in &self.places {
-            place.proxy.redirect(self.primary.address());
-            place.apply(false);
-        }
-        self.redis_is_good = true;
-        if let Some(pid) = self.replica.pid() {
-            self.reaper.forget(pid);
-        }
-        self.replica = server(&mut self.reaper, Some(&self.primary)).expect("there was one before");
-    }
-
-    /// The replica takes the primary's place, which becomes its replica. Only the links of `told` are closed; the others still
-    /// lead to a server that answers reads.
-    pub(crate) fn demote(&mut self, mut told: impl FnMut() -> bool) {
-        self.redis_goes();
-        // First, so that there are never two that take writes.
-        self.redis(&["REPLICAOF", "127.0.0.1", &self.replica.port().to_string()]);
-        self.switch();
-        for place in &self.places {
-            if told() {
-                place.proxy.redirect(self.primary.address());
-            } else {
-                place.proxy.lead(self.primary.address());
-            }
-        }
+    pub(crate) fn continue_server(&mut self, server: usize) {
+        self.touch(server);
+        self.servers.all()[server].cont();
         self.redis_is_good = true;
     }
 
-    fn switch(&mut self) {
-        assert_eq!(self.replica.cli(&["REPLICAOF", "NO", "ONE"]), "+OK", "a replica can be promoted");
-        std::mem::swap(&mut self.primary, &mut self.replica);
+    pub(crate) fn kill_sentinel(&mut self, sentinel: usize) {
+        let sentinel = &mut self.servers.sentinels_mut()[sentinel];
+        sentinel.pid().into_iter().for_each(|pid| self.reaper.forget(pid));
+        sentinel.kill();
     }
 
-    /// Notes from where Redis has become reachable.
+    pub(crate) fn start_sentinel(&mut self, sentinel: usize) {
+        let sentinel = &mut self.servers.sentinels_mut()[sentinel];
+        sentinel.restart();
+        self.reaper.watch(sentinel.pid().expect("it runs"));
+    }
+
+    /// The servers that claim to be primaries, the right one first.
+    pub(crate) fn claimants(&self) -> Vec<usize> {
+        self.watch.as_ref().map_or_else(|| vec![0], Watch::claimants)
+    }
+
+    /// Who has become a primary by itself since this was last asked.
+    pub(crate) fn promoted(&self) -> Vec<Promoted> {
+        self.watch.as_ref().map(Watch::promoted).unwrap_or_default()
+    }
+
+    /// Notes from where Redis has become reachable, and where it is so no longer.
     pub(crate) fn look_around(&mut self) {
+        let primaries = match &self.watch {
+            None => self.redis_is_good.then(|| vec![0]),
+            Some(watch) => {
+                let ports: Vec<_> = self.servers.all().iter().map(RedisServer::port).collect();
+                watch.primaries_since(self.touched, &ports)
+            }
+        };
+        if primaries != self.primaries {
+            self.end_all_reach();
+            self.primaries = primaries;
+        }
         for place in &mut self.places {
-            let good = self.redis_is_good && place.link == LinkState::Good && !place.is_stopped;
+            let good = self.primaries.is_some() && place.link == LinkState::Good && !place.is_stopped;
             if good && place.reachable.is_none() && place.instance.is_some() {
                 place.reachable = Some(now());
             }
         }
+    }
+
+    /// There is a primary for everything.
+    pub(crate) fn is_good(&self) -> bool {
+        self.primaries.is_some()
+    }
+
+    fn end_all_reach(&mut self) {
+        (0..self.places.len()).for_each(|place| self.end_reach(place));
     }
 
     fn end_reach(&mut self, place: usize) {
@@ -244,40 +266,36 @@ impl World {
         self.reach
     }
 
-    pub(crate) fn redis(&self, command: &[&str]) -> String {
-        cli(&self.primary.url(), command)
+    /// Runs a command on a server.
+    pub(crate) fn ask(&self, server: usize, command: &[&str]) -> String {
+        self.servers.all()[server].cli(command)
     }
 }
 
 impl Place {
-    fn behind(server: &RedisServer) -> Self {
-        let proxy = Proxy::start(server.address());
+    fn before(servers: &Servers) -> Self {
+        let proxy = match servers {
+            Servers::Single(servers) => Some(Proxy::start(servers[0].address())),
+            _ => None,
+        };
         Self { instance: None, is_stopped: false, link: LinkState::Good, proxy, reachable: None }
     }
 
+    fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("only the links to a single server are broken")
+    }
+
     fn apply(&self, all_cut: bool) {
-        self.proxy.resume();
+        let proxy = self.proxy();
+        proxy.resume();
         match self.link {
-            _ if all_cut => self.proxy.cut(),
+            _ if all_cut => proxy.cut(),
             LinkState::Good => {}
-            LinkState::Cut => self.proxy.cut(),
-            LinkState::Frozen => self.proxy.freeze(),
-            LinkState::Delayed(delay) => self.proxy.delay(delay),
+            LinkState::Cut => proxy.cut(),
+            LinkState::Frozen => proxy.freeze(),
+            LinkState::Delayed(delay) => proxy.delay(delay),
         }
     }
-}
-
-/// A server; a replica, if it has a primary.
-fn server(reaper: &mut Reaper, primary: Option<&RedisServer>) -> Option<RedisServer> {
-    let arguments = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"].map(Into::into).into();
-    let server = RedisServer::own_with(ServerOptions { arguments, ..ServerOptions::default() })?;
-    reaper.watch(server.pid().expect("it runs"));
-    reaper.remove(server.folder().expect("it is a process"));
-    if let Some(primary) = primary {
-        // Not by an argument: it is no replica any more when it starts again after its promotion.
-        server.cli(&["REPLICAOF", "127.0.0.1", &primary.port().to_string()]);
-    }
-    Some(server)
 }
 
 fn create_database(url: &str) {

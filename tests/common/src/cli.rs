@@ -28,30 +28,11 @@ pub fn cli(url: &str, arguments: &[&str]) -> String {
 ///
 /// If it refuses the password.
 pub fn try_cli(url: &str, arguments: &[&str]) -> io::Result<String> {
-    let (address, rest) = split(url);
-    let (user, path) = rest.split_once("{}/").expect("it stands between both");
-    let mut connection = Connection::open(address)?;
-    let mut prepare = |arguments: &[&str]| {
-        let reply = connection.ask(arguments)?;
-        assert_eq!(reply, "+OK\r\n", "Redis refused {url}");
-        io::Result::Ok(())
-    };
-    if let Some((user, password)) = user.trim_end_matches('@').split_once(':') {
-        prepare(&["AUTH", if user.is_empty() { "default" } else { user }, password])?;
-    }
-    if !path.is_empty() {
-        prepare(&["SELECT", path])?;
-    }
-    let reply = connection.ask(arguments)?;
-    let reply = reply.trim_end_matches("\r\n");
-    Ok(match reply.strip_prefix('$').and_then(|bulk| bulk.split_once("\r\n")) {
-        Some((_, bulk)) => bulk.to_owned(),
-        None => reply.to_owned(),
-    })
+    Connection::open(url, Duration::from_secs(5))?.ask(arguments)
 }
 
 /// The strings in a raw reply that is an array, nested or not, in their order.
-pub(crate) fn strings(reply: &str) -> Vec<&str> {
+pub fn strings(reply: &str) -> Vec<&str> {
     let mut lines = reply.split("\r\n");
     let mut strings = Vec::new();
     while let Some(line) = lines.next() {
@@ -62,16 +43,46 @@ pub(crate) fn strings(reply: &str) -> Vec<&str> {
     strings
 }
 
-struct Connection(BufReader<TcpStream>);
+/// A connection that is kept.
+#[derive(Debug)]
+pub struct Connection(BufReader<TcpStream>);
 
 impl Connection {
-    fn open(address: SocketAddr) -> io::Result<Self> {
+    /// Connects. Any reply that takes longer than `patience` is an error.
+    ///
+    /// # Errors
+    ///
+    /// If the server is not there.
+    ///
+    /// # Panics
+    ///
+    /// If it refuses the password.
+    pub fn open(url: &str, patience: Duration) -> io::Result<Self> {
+        let (address, rest) = split(url);
+        let (user, path) = rest.split_once("{}/").expect("it stands between both");
         let stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        Ok(Self(BufReader::new(stream)))
+        stream.set_read_timeout(Some(patience))?;
+        let mut connection = Self(BufReader::new(stream));
+        let mut prepare = |arguments: &[&str]| {
+            let reply = connection.ask(arguments)?;
+            assert_eq!(reply, "+OK", "Redis refused {url}");
+            io::Result::Ok(())
+        };
+        if let Some((user, password)) = user.trim_end_matches('@').split_once(':') {
+            prepare(&["AUTH", if user.is_empty() { "default" } else { user }, password])?;
+        }
+        if !path.is_empty() {
+            prepare(&["SELECT", path])?;
+        }
+        Ok(connection)
     }
 
-    fn ask(&mut self, arguments: &[&str]) -> io::Result<String> {
+    /// Runs a command, and returns the raw reply; a bulk reply without its frame.
+    ///
+    /// # Errors
+    ///
+    /// If there is none. The connection is of no use then.
+    pub fn ask(&mut self, arguments: &[&str]) -> io::Result<String> {
         let mut request = format!("*{}\r\n", arguments.len());
         for argument in arguments {
             write!(request, "${}\r\n{argument}\r\n", argument.len()).expect("writing to a String succeeds");
@@ -79,7 +90,12 @@ impl Connection {
         self.0.get_mut().write_all(request.as_bytes())?;
         let mut reply = Vec::new();
         self.read(&mut reply)?;
-        Ok(String::from_utf8_lossy(&reply).into_owned())
+        let reply = String::from_utf8_lossy(&reply);
+        let reply = reply.trim_end_matches("\r\n");
+        Ok(match reply.strip_prefix('$').and_then(|bulk| bulk.split_once("\r\n")) {
+            Some((_, bulk)) => bulk.to_owned(),
+            None => reply.to_owned(),
+        })
     }
 
     /// Adds the next reply as it comes, with all that is nested in it.

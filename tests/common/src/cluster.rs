@@ -9,6 +9,7 @@ pub use migration::Migration;
 use view::View;
 
 use crate::{
+    cli::strings,
     process::free_port,
     redis::{Options, RedisServer},
     wait::wait_for,
@@ -118,16 +119,25 @@ impl ClusterServers {
         running.filter(|&index| self.view(index).is_some_and(|view| view.me().primary == self.ids[primary])).collect()
     }
 
-    /// Lets a replica take its primary's place. That takes some time, and may fail: see [`wait_until_primary`].
-    ///
-    /// [`wait_until_primary`]: ClusterServers::wait_until_primary
+    /// Lets a replica take its primary's place. That takes some time, and may fail: see
+    /// [`wait_until_primary`](ClusterServers::wait_until_primary).
     pub fn promote(&self, replica: usize, how: Promotion) {
+        self.try_promote(replica, how).expect("the replica may be promoted");
+    }
+
+    /// The same where the replica may refuse.
+    ///
+    /// # Errors
+    ///
+    /// What it says.
+    pub fn try_promote(&self, replica: usize, how: Promotion) -> Result<(), String> {
         let how = match how {
             Promotion::Agreed => &[][..],
             Promotion::Forced => &["FORCE"],
             Promotion::Takeover => &["TAKEOVER"],
         };
-        self.must(replica, &[&["CLUSTER", "FAILOVER"], how].concat());
+        let reply = self.ask(replica, &[&["CLUSTER", "FAILOVER"], how].concat())?;
+        if reply == "+OK" { Ok(()) } else { Err(reply) }
     }
 
     /// Waits until a node is a primary that owns slots and takes writes.
@@ -202,7 +212,7 @@ impl ClusterServers {
     fn meet(&self, index: usize) {
         let bus = |node: &RedisServer| {
             let setting = node.cli(&["CONFIG", "GET", "cluster-port"]);
-            crate::cli::strings(&setting)[1].to_owned()
+            strings(&setting)[1].to_owned()
         };
         for other in self.nodes[..index].iter().filter(|other| other.runs()) {
             self.must(index, &["CLUSTER", "MEET", "127.0.0.1", &other.port().to_string(), &bus(other)]);
@@ -230,6 +240,13 @@ impl ClusterServers {
 
     fn index(&self, id: &str) -> Option<usize> {
         self.ids.iter().position(|known| known == id)
+    }
+
+    fn ask(&self, node: usize, command: &[&str]) -> Result<String, String> {
+        if !self.nodes[node].runs() {
+            return Err(format!("node {node} does not run"));
+        }
+        self.nodes[node].try_cli(command).map_err(|error| format!("node {node}: {error}"))
     }
 
     fn must(&self, index: usize, command: &[&str]) {

@@ -11,7 +11,7 @@ mod redis;
 mod sentinel;
 mod wait;
 
-pub use cli::{cli, try_cli};
+pub use cli::{Connection, cli, strings, try_cli};
 pub use cluster::{ClusterOptions, ClusterServers, Migration, Promotion};
 pub use proxy::Proxy;
 pub use redis::{Options, RedisServer, shared_url, unique};

@@ -94,10 +94,14 @@ impl SentinelGroup {
 
     /// Commands a failover, and waits until the sentinels have begun with it. The old primary is not told at once.
     pub fn fail_over(&self) {
-        wait_for("the sentinels to begin a failover", || {
-            let mut running = self.sentinels.iter().filter(|sentinel| sentinel.runs());
-            running.any(|sentinel| ask(sentinel, &["SENTINEL", "FAILOVER", SERVICE]) == "+OK").then_some(())
-        });
+        wait_for("the sentinels to begin a failover", || self.try_fail_over().then_some(()));
+    }
+
+    /// Commands a failover. `false` if the sentinels cannot now, as while the last one goes on.
+    #[must_use = "they may not"]
+    pub fn try_fail_over(&self) -> bool {
+        let mut running = self.sentinels.iter().filter(|sentinel| sentinel.runs());
+        running.any(|sentinel| ask(sentinel, &["SENTINEL", "FAILOVER", SERVICE]) == "+OK")
     }
 
     /// Waits until another server than this one is the primary and takes writes, and returns it.

@@ -101,7 +101,7 @@ fn a_slow_call_is_slow_beyond_its_load_and_its_stops() {
 fn after_a_demotion_an_instance_has_a_second_to_notice() {
     let mut book = Book::new(Degraded::Bypass);
     book.note(1, write(2, 10 * S, Told::Applied));
-    book.demoted(11 * S);
+    book.demoted(11 * S, 11 * S);
     assert!(is_stale(&book, 2, &read(1, 11 * S - 1, 9 * S, false)));
     assert_eq!(book.judge(2, &read(1, 11 * S + S / 2, 9 * S, false)).expect("within").demoted, Some(S / 2));
     assert!(is_stale(&book, 2, &read(1, 12 * S, 9 * S, false)));

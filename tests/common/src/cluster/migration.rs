@@ -99,11 +99,4 @@ impl ClusterServers {
         // Keys may be gone meanwhile.
         if reply == "+OK" || reply == "+NOKEY" { Ok(keys.len()) } else { Err(reply) }
     }
-
-    fn ask(&self, node: usize, command: &[&str]) -> Result<String> {
-        if !self.nodes[node].runs() {
-            return Err(format!("node {node} does not run"));
-        }
-        self.nodes[node].try_cli(command).map_err(|error| format!("node {node}: {error}"))
-    }
 }
