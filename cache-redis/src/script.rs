@@ -19,10 +19,12 @@ pub(crate) struct Script {
 
 /// Every script, by what it does.
 pub(crate) struct Scripts {
+    pub(crate) prepare: Script,
     pub(crate) acquire: Script,
     pub(crate) refresh: Script,
     pub(crate) fill: Script,
     pub(crate) replace: Script,
+    pub(crate) confirm: Script,
     pub(crate) release: Script,
     pub(crate) renew: Script,
     pub(crate) invalidate: Script,
@@ -33,10 +35,12 @@ pub(crate) struct Scripts {
 }
 
 pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
+    prepare: Script::over_tokens(include_str!("script/prepare.lua")),
     acquire: Script::over_tokens(include_str!("script/acquire.lua")),
     refresh: Script::over_tokens(include_str!("script/refresh.lua")),
     fill: Script::over_tokens(include_str!("script/fill.lua")),
     replace: Script::over_tokens(include_str!("script/replace.lua")),
+    confirm: Script::over_tokens(include_str!("script/confirm.lua")),
     release: Script::over_tokens(include_str!("script/release.lua")),
     renew: Script::over_tokens(include_str!("script/renew.lua")),
     invalidate: Script::new(include_str!("script/invalidate.lua").to_owned()),
@@ -70,15 +74,29 @@ impl Script {
 impl Scripts {
     /// Loads all of them.
     pub(crate) fn load(&self) -> Pipeline {
-        let mut pipeline = Pipeline::with_capacity(11);
+        let mut pipeline = Pipeline::with_capacity(13);
         for script in self.all() {
             pipeline.cmd("SCRIPT").arg("LOAD").arg(&script.source);
         }
         pipeline
     }
 
-    fn all(&self) -> [&Script; 11] {
-        let Self { acquire, refresh, fill, replace, release, renew, invalidate, hold, unhold, fence, adopt } = self;
-        [acquire, refresh, fill, replace, release, renew, invalidate, hold, unhold, fence, adopt]
+    fn all(&self) -> [&Script; 13] {
+        let Self {
+            prepare,
+            acquire,
+            refresh,
+            fill,
+            replace,
+            confirm,
+            release,
+            renew,
+            invalidate,
+            hold,
+            unhold,
+            fence,
+            adopt,
+        } = self;
+        [prepare, acquire, refresh, fill, replace, confirm, release, renew, invalidate, hold, unhold, fence, adopt]
     }
 }

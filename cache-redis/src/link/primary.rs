@@ -8,10 +8,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{BEAT, Link, jittered};
-use crate::{config::Topology, connection::Session, error::ConnectError};
+use crate::{config::Topology, error::ConnectError, session::Session};
 
 impl Link {
-    /// Opens a connection to the primary. What finding it takes is a part of the time.
+    /// Opens a connection to the primary, or to all of a cluster. What finding it takes is a part of the time.
     pub(super) async fn open(&self) -> Result<Session, ConnectError> {
         let until = Instant::now() + self.connect_timeout;
         match (&self.sentinels, &self.address.topology) {
@@ -19,12 +19,11 @@ impl Link {
                 let server = sentinels.primary(self.connect_timeout / 2).await?;
                 Session::open(&self.address, &server, until - Instant::now()).await
             }
-            (None, Topology::Single(server)) => Session::open(&self.address, server, self.connect_timeout).await,
-            (None, topology) => {
-                if let Some(seed) = topology.server() {
-                    Session::open(&self.address, seed, self.connect_timeout).await?;
-                }
-                Err(ConnectError::Unsupported("a cluster is not built yet"))
+            (None, Topology::Cluster { seeds }) => {
+                Session::open_cluster(&self.address, seeds, &self.seen, self.connect_timeout).await
+            }
+            (None, Topology::Single(server) | Topology::Sentinel { server, .. }) => {
+                Session::open(&self.address, server, self.connect_timeout).await
             }
         }
     }
