@@ -111,11 +111,15 @@ async fn every_kind_of_target_reaches_what_it_covers_on_all_primaries_and_nothin
         let late_lease = lease(&other, &late).await;
         invalidate(&store, target.clone()).await;
         for instance in [&store, &other] {
-            assert_eq!(hits(instance, pages().filter(|key| *key != late)).await, match expected {
-                1 => all - 2,
-                // Those that the target covers, and that one.
-                _ => all - expected - usize::from(!covers(&target, &late)),
-            }, "{target}");
+            assert_eq!(
+                hits(instance, pages().filter(|key| *key != late)).await,
+                match expected {
+                    1 => all - 2,
+                    // Those that the target covers, and that one.
+                    _ => all - expected - usize::from(!covers(&target, &late)),
+                },
+                "{target}"
+            );
             let simple_hits = if target == Target::All { 0 } else { 8 };
             assert_eq!(hits(instance, (0..8).map(simple)).await, simple_hits, "{target}");
         }

@@ -224,9 +224,13 @@ impl Faults {
             Undo::Link(place) => world.set_link(place, LinkState::Good),
             Undo::StartServer(server) => {
                 world.start_server(server);
+                self.forget_migrations(world);
                 book.lost(active.since, now());
             }
-            Undo::ContinueServer(server) => world.continue_server(server),
+            Undo::ContinueServer(server) => {
+                world.continue_server(server);
+                self.forget_migrations(world);
+            }
             Undo::Memory(server) => {
                 self.end_shortage(server, world);
                 book.lost(active.since, now());

@@ -99,7 +99,7 @@ impl Report<'_> {
         let too_slow = slowest.iter().filter(|slow| slow.beyond > SLOW).count();
         let (recoveries, overdue) = self.recoveries();
         if self.shows_log {
-            self.print_faults(0, Nanos::MAX);
+            self.print_log();
         }
         stale.iter().take(SHOWN).for_each(|stale| self.print_history(stale));
         for (life, error) in self.tally.errors.iter().take(SHOWN) {
@@ -247,6 +247,17 @@ impl Report<'_> {
         lines.sort();
         for (at, what) in &lines {
             println!("  {} {what}", self.at(*at));
+        }
+    }
+
+    fn print_log(&self) {
+        let link = |&(life, up, at): &(Life, bool, Nanos)| {
+            (at, format!("life {life}: link {}", if up { "up" } else { "down" }))
+        };
+        let mut log: Vec<_> = self.book.links.iter().map(link).chain(self.faults.log.iter().cloned()).collect();
+        log.sort();
+        for (at, what) in log {
+            println!("LOG {} {what}", self.at(at));
         }
     }
 

@@ -52,6 +52,16 @@ impl Servers {
         }
     }
 
+    /// What they say of themselves and of each other, for people to read.
+    pub(crate) fn say(&self) -> String {
+        let ask: &[_] = if let Self::Cluster(_) = self { &["CLUSTER", "NODES"] } else { &["INFO", "replication"] };
+        let running = self.all().iter().filter(|server| server.runs());
+        let said = running.map(|server| format!("{}:\n{}\n", server.port(), server.try_cli(ask).unwrap_or_default()));
+        let named = self.sentinels().iter().filter(|sentinel| sentinel.runs());
+        let named = named.map(|sentinel| sentinel.try_cli(&["INFO", "sentinel"]).unwrap_or_default());
+        said.chain(named).collect()
+    }
+
     pub(crate) fn all(&self) -> &[RedisServer] {
         match self {
             Self::Single(servers) => servers,

@@ -57,7 +57,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         }
     }
     if !world.is_good() {
-        faults.unexpected.push("the servers have not recovered".to_owned());
+        faults.unexpected.push(format!("the servers have not recovered:\n{}", world.servers.say()));
     }
     let alive = world.alive();
     let reach = world.end();

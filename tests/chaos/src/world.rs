@@ -60,6 +60,8 @@ pub(crate) struct World {
     /// Who takes the writes, as far as is known now.
     primaries: Option<Vec<usize>>,
     pub(crate) reach: Vec<Reach>,
+    /// When that has changed.
+    pub(crate) notes: Vec<(Nanos, Option<Vec<usize>>)>,
     all_cut: bool,
     facts: Sender<(Life, Fact)>,
     setup: Setup,
@@ -96,6 +98,7 @@ impl World {
             touched: 0,
             primaries: None,
             reach: Vec::new(),
+            notes: Vec::new(),
             all_cut: false,
             facts,
             setup,
@@ -227,6 +230,7 @@ impl World {
         if primaries != self.primaries {
             self.end_all_reach();
             self.primaries = primaries;
+            self.notes.push((now(), self.primaries.clone()));
         }
         for place in &mut self.places {
             let good = self.primaries.is_some() && place.link == LinkState::Good && !place.is_stopped;

@@ -79,7 +79,10 @@ impl Faults {
             return None;
         }
         let mut servers = world.claimants();
-        if name == "redis-kill" && self.topology != Topology::Single && self.rng.bool() {
+        if !broken.is_empty() {
+            // Of three primaries two have to agree on a failover.
+            servers = (0..world.servers.all().len()).filter(|server| !servers.contains(server)).collect();
+        } else if name == "redis-kill" && self.topology != Topology::Single && self.rng.bool() {
             servers = (0..world.servers.all().len()).collect();
         }
         servers.retain(|server| !broken.contains(server));
@@ -106,7 +109,12 @@ impl Faults {
     }
 
     /// Notes which servers took over without the supervisor's doing.
-    pub(super) fn note_changes(&mut self, world: &World, book: &mut Book) {
+    pub(super) fn note_changes(&mut self, world: &mut World, book: &mut Book) {
+        for (at, primaries) in world.notes.drain(..) {
+            let all =
+                primaries.map_or("there is no primary for everything".to_owned(), |all| format!("primaries: {all:?}"));
+            self.log.push((at, all));
+        }
         for Seen { what, from, at } in world.changes() {
             // Nobody is sent to a new primary of a group before a sentinel has named it.
             let is_taken_over = match what {
