@@ -101,7 +101,8 @@ impl Report<'_> {
         if self.shows_log {
             self.print_log();
         }
-        stale.iter().take(SHOWN).for_each(|stale| self.print_history(stale));
+        stale.iter().take(SHOWN).for_each(|stale| self.print_history("STALE", stale));
+        judgement.late.iter().take(SHOWN).for_each(|late| self.print_history("LATE", late));
         for (life, error) in self.tally.errors.iter().take(SHOWN) {
             println!("ERROR in life {life}: {error}");
         }
@@ -137,7 +138,8 @@ impl Report<'_> {
             "journal in force after reachable",
             format!("{:.0} ms at most of {} ({} overdue)", millis(longest), recoveries.len(), overdue.len()),
         );
-        let (right, in_time) = (stale.is_empty() && errors == 0, too_slow == 0 && overdue.is_empty());
+        let (right, in_time) =
+            (stale.is_empty() && errors == 0, too_slow == 0 && overdue.is_empty() && judgement.late.is_empty());
         let (verdict, code) = match (right, in_time) {
             (true, true) => ("every promise held", ExitCode::SUCCESS),
             (true, false) => ("LATE", LATE.into()),
@@ -191,9 +193,10 @@ impl Report<'_> {
             format!("{}, loaded at most {:.0} ms before (max_ttl {bound} ms)", bounded.len(), millis(worst)),
         );
         let last = judgement.demoted.iter().max().map_or(0, |last| *last);
+        let (demoted, late) = (judgement.demoted.len(), judgement.late.len());
         row(
             "old values right after a demotion",
-            format!("{}, the last one {:.0} ms after", judgement.demoted.len(), millis(last)),
+            format!("{demoted}, the last one {:.0} ms after; {late} late", millis(last)),
         );
     }
 
@@ -230,9 +233,9 @@ impl Report<'_> {
         (took, overdue)
     }
 
-    fn print_history(&self, stale: &Stale) {
+    fn print_history(&self, what: &str, stale: &Stale) {
         println!(
-            "\nSTALE at {}: life {} read version {} of row {}, and {} was due: {}",
+            "\n{what} at {}: life {} read version {} of row {}, and {} was due: {}",
             self.at(stale.read.begin),
             stale.life,
             stale.version,

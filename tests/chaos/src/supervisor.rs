@@ -30,7 +30,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     let Some((mut world, told)) = World::start(options) else {
         return ExitCode::from(2);
     };
-    let mut book = Book::new(options.degraded);
+    let mut book = Book::new(options.degraded, options.topology);
     let mut tally = Tally::default();
     if let Some((life, fact)) = wait_for_first(&told) {
         tally.note(&mut book, life, fact);
