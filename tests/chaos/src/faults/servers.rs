@@ -78,6 +78,10 @@ impl Faults {
         if broken.len() >= most || (name.ends_with("mote") && !world.has_replica()) {
             return None;
         }
+        // Mostly when they have recovered from the last one: an outage shows little.
+        if self.topology != Topology::Single && !world.is_good() && self.rng.u8(0..4) > 0 {
+            return None;
+        }
         let mut servers = world.claimants();
         if !broken.is_empty() {
             // Of three primaries two have to agree on a failover.

@@ -28,6 +28,9 @@ impl ClusterServers {
     pub fn begin_migration(&self, slot: u16, to: usize) -> Result<Migration> {
         let from = self.owner(slot).ok_or("nobody owns the slot")?;
         let migration = Migration { slot, from, to };
+        // A node that waits for the slot already has not heard of any owner since.
+        self.set_slot(to, slot, &["STABLE"])?;
+        self.set_slot(to, slot, &["NODE", &self.ids[from]])?;
         self.set_slot(to, slot, &["IMPORTING", &self.ids[from]])?;
         self.set_slot(from, slot, &["MIGRATING", &self.ids[to]])?;
         Ok(migration)
@@ -53,6 +56,9 @@ impl ClusterServers {
         let from = self.owner(slot).ok_or("nobody owns the slot")?;
         if from == to {
             return Ok(());
+        }
+        if from != migration.from {
+            self.begin_migration(slot, to)?;
         }
         while self.carry(slot, from, to, 100)? > 0 {}
         // The new owner first: nobody else could serve the slot if the old one let it go before.
