@@ -213,6 +213,23 @@ async fn a_value_whose_token_elsewhere_is_gone_is_no_hit_and_is_replaced() {
     }
 }
 
+/// Two entries under the same tokens elsewhere: what brings these back for the one does not bring back the other.
+#[tokio::test]
+async fn an_entry_stays_dead_when_its_tokens_come_into_being_again() {
+    let Some(ground) = Clustered::start(0) else { return };
+    let store = ground.store().await;
+    for target in [Key::new("page").arg(&7).into_node(), Target::Tag(Tag::new("owner:").arg(&7)), Target::All] {
+        fill_missing(&store, (1..=2).map(|number| page(7, number))).await;
+        let late = lease(&store, &page(7, 3)).await;
+        invalidate(&store, target.clone()).await;
+        fill(&store, &page(7, 1), "new").await;
+        assert_eq!(hit(&store, &page(7, 1)).await.as_deref(), Some("new"), "{target}");
+        assert_eq!(hit(&store, &page(7, 2)).await, None, "{target}");
+        let filled = store.fill(&page(7, 3), &late, bytes("late"), TTL).await.unwrap();
+        assert_eq!((filled, hit(&store, &page(7, 3)).await), (Filled::Refused, None), "{target}");
+    }
+}
+
 #[tokio::test]
 async fn tokens_elsewhere_live_as_long_as_what_is_stored_under_them() {
     let Some(ground) = Clustered::start(0) else { return };
