@@ -48,6 +48,8 @@ pub(crate) enum CallError {
     Timeout { strikes: u32 },
     /// The server cannot be used at present.
     OutOfReach(RedisError),
+    /// This server has become the primary instead.
+    Deposed(String),
     /// The server could not do this.
     Failed(Box<dyn Error + Send + Sync>),
 }
@@ -57,6 +59,7 @@ impl fmt::Display for CallError {
         match self {
             Self::Timeout { strikes } => write!(f, "no answer in time, {strikes} in a row"),
             Self::OutOfReach(error) => error.fmt(f),
+            Self::Deposed(successor) => write!(f, "the sentinels name another primary, {successor}"),
             Self::Failed(error) => error.fmt(f),
         }
     }
@@ -68,6 +71,7 @@ impl CallError {
         match self {
             Self::Timeout { strikes } => Self::Timeout { strikes: *strikes },
             Self::OutOfReach(error) => Self::OutOfReach(error.clone()),
+            Self::Deposed(successor) => Self::Deposed(successor.clone()),
             Self::Failed(error) => match error.downcast_ref::<RedisError>() {
                 Some(error) => Self::Failed(Box::new(error.clone())),
                 None => Self::Failed(Box::new(UnexpectedReply)),

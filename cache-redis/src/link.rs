@@ -109,7 +109,7 @@ impl Link {
         });
         let status = Status::Down { since: StdInstant::now(), journal: journal.len() };
         Self {
-            sentinels: Sentinels::of(&address.topology),
+            sentinels: Sentinels::of(&address.topology, config.call_timeout),
             address,
             names,
             call_timeout: config.call_timeout,
@@ -151,10 +151,13 @@ impl Link {
         result.map_err(|error| self.settle(session, error))
     }
 
-    /// Sends several commands within the bound on calls.
+    /// Sends several commands within the bound on calls, of which a server that was deposed would acknowledge in vain.
     pub(crate) async fn call_all(&self, session: &Arc<Session>, commands: &Pipeline) -> Result<(), StoreError> {
-        let result = session.send_all(commands, self.call_timeout).await;
-        result.map(drop).map_err(|error| self.settle(session, error))
+        let result = match session.send_all(commands, self.call_timeout).await {
+            Ok(_) => self.vouch(session).await,
+            Err(error) => Err(error),
+        };
+        result.map_err(|error| self.settle(session, error))
     }
 
     /// Invalidates. What Redis has not acknowledged is in the journal when this returns.
@@ -168,7 +171,11 @@ impl Link {
                 let session = Arc::clone(&session);
                 async move { session.send_all(&commands, self.call_timeout).await }
             };
-            match invalidate::apply(&self.names, &items, send).await {
+            let applied = match invalidate::apply(&self.names, &items, send).await {
+                Ok(()) => self.vouch(&session).await,
+                failed => failed,
+            };
+            match applied {
                 Ok(()) if self.count_acknowledged(&session, &items) => return Outcome::Applied,
                 // Given up meanwhile: another server may have taken over that has not heard of this.
                 Ok(()) => {}
@@ -256,7 +263,7 @@ impl Link {
                 self.drop_session(session, &mut self.gate(), &error);
                 StoreError::Timeout
             }
-            CallError::OutOfReach(_) => {
+            CallError::OutOfReach(_) | CallError::Deposed(_) => {
                 self.drop_session(session, &mut self.gate(), &error);
                 StoreError::Unavailable
             }

@@ -1,7 +1,8 @@
 //! Key names in Redis: the one place that knows them.
 //!
 //! `<namespace>:<path>` is an entry, `…#r` the lease beside it, `…#g` the token of the node at that path,
-//! `<namespace>:#tag:<tag>#g` a tag's token, `<namespace>:#root` the namespace's. No encoded path or tag holds a `#`, so
+//! `<namespace>:#tag:<tag>#g` a tag's token, `<namespace>:#root` the namespace's. `<namespace>:#reign` is there with
+//! sentinels: under which primary's reign the data were good. No encoded path or tag holds a `#`, so
 //! they never meet.
 
 use std::io::Write as _;
@@ -12,6 +13,7 @@ use redis::{Cmd, RedisWrite as _};
 use crate::reads::Wanted;
 
 const ROOT: &str = "#root";
+const REIGN: &str = "#reign";
 const NEVER: &str = "#never";
 const BESIDE: &str = "#r";
 const TOKEN: &str = "#g";
@@ -77,6 +79,11 @@ impl Names {
             wanted.push(&[prefix, TAG, tag.as_str(), TOKEN]);
         }
         wanted
+    }
+
+    /// Where the reign is noted that the data are good under.
+    pub(crate) fn reign(&self) -> String {
+        self.name(&[REIGN])
     }
 
     /// A key that never exists.

@@ -30,6 +30,7 @@ pub(crate) struct Scripts {
     pub(crate) unhold: Script,
     pub(crate) fence: Script,
     pub(crate) adopt: Script,
+    pub(crate) reign: Script,
 }
 
 pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
@@ -44,6 +45,7 @@ pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     unhold: Script::new([HOLDERS, include_str!("script/unhold.lua")].concat()),
     fence: Script::new(include_str!("script/fence.lua").to_owned()),
     adopt: Script::new(include_str!("script/adopt.lua").to_owned()),
+    reign: Script::new(include_str!("script/reign.lua").to_owned()),
 });
 
 impl Script {
@@ -70,15 +72,16 @@ impl Script {
 impl Scripts {
     /// Loads all of them.
     pub(crate) fn load(&self) -> Pipeline {
-        let mut pipeline = Pipeline::with_capacity(11);
+        let mut pipeline = Pipeline::with_capacity(12);
         for script in self.all() {
             pipeline.cmd("SCRIPT").arg("LOAD").arg(&script.source);
         }
         pipeline
     }
 
-    fn all(&self) -> [&Script; 11] {
-        let Self { acquire, refresh, fill, replace, release, renew, invalidate, hold, unhold, fence, adopt } = self;
-        [acquire, refresh, fill, replace, release, renew, invalidate, hold, unhold, fence, adopt]
+    fn all(&self) -> [&Script; 12] {
+        let Self { acquire, refresh, fill, replace, release, renew, invalidate, hold, unhold, fence, adopt, reign } =
+            self;
+        [acquire, refresh, fill, replace, release, renew, invalidate, hold, unhold, fence, adopt, reign]
     }
 }

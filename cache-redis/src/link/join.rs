@@ -164,7 +164,7 @@ impl Link {
                 "Redis restarted or failed over: everything in the namespace counts as invalidated"
             );
         }
-        Ok(())
+        self.note_reign(session, last).await
     }
 
     async fn adopt(&self, session: &Session) -> Result<bool, CallError> {
@@ -180,6 +180,7 @@ impl Link {
         match error {
             CallError::Timeout { .. } => ConnectError::unreachable(self.at(), "no answer in time"),
             CallError::OutOfReach(error) => refused(error),
+            CallError::Deposed(_) => ConnectError::unreachable(self.at(), error.to_string()),
             CallError::Failed(source) => match source.downcast() {
                 Ok(error) => refused(*error),
                 Err(source) => ConnectError::unreachable(self.at(), source),
@@ -194,6 +195,8 @@ impl Link {
         }
         let mut replay = Replay { link: self, items: self.gate().journal.take() };
         self.apply(session, &replay.items).await?;
+        // Also with nothing to replay: finding and opening the server may have taken long.
+        self.vouch(session).await?;
         let items = std::mem::take(&mut replay.items);
         self.gate().ring.add(&items, Instant::now());
         Ok(items.len())
