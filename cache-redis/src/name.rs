@@ -1,7 +1,8 @@
 //! Key names in Redis: the one place that knows them.
 //!
 //! `<namespace>:<path>` is an entry, `…#r` the lease beside it, `…#g` the token of the node at that path,
-//! `<namespace>:#tag:<tag>#g` a tag's token, `<namespace>:#root` the namespace's. No encoded path or tag holds a `#`, so
+//! `<namespace>:#tag:<tag>#g` a tag's token, `<namespace>:#root` the namespace's. `<namespace>:#reign` is there with
+//! sentinels: under which primary's reign the data were good. No encoded path or tag holds a `#`, so
 //! they never meet.
 //!
 //! In a cluster `{tag}` of a [partition](Partition) stands before all that comes after `<namespace>:`, which holds no
@@ -23,6 +24,7 @@ use crate::{
 };
 
 const ROOT: &str = "#root";
+const REIGN: &str = "#reign";
 const NEVER: &str = "#never";
 const BESIDE: &str = "#r";
 const TOKEN: &str = "#g";
@@ -183,6 +185,11 @@ impl Names {
     fn want(&self, wanted: &mut Wanted, at: Partition, parts: &[&str]) {
         let mark = if self.is_partitioned { ["{", at.tag(), "}"] } else { [""; 3] };
         wanted.push([self.prefix.as_str()].into_iter().chain(mark).chain(parts.iter().copied()));
+    }
+
+    /// Where the reign is noted that the data are good under. There are none in a cluster.
+    pub(crate) fn reign(&self) -> String {
+        self.name(Partition::WHOLE, &[REIGN])
     }
 
     /// A key that never exists.
