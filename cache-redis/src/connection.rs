@@ -52,6 +52,8 @@ pub(crate) enum CallError {
     Moved(String),
     /// Nothing was done: the keys are on their way to another server, perhaps to this one.
     OnTheMove(Option<String>),
+    /// This server has become the primary instead.
+    Deposed(String),
     /// The server could not do this.
     Failed(Box<dyn Error + Send + Sync>),
 }
@@ -63,7 +65,7 @@ impl CallError {
             Self::Failed(_) => 0,
             Self::OnTheMove(_) => 1,
             Self::Timeout { strikes } => 2 + strikes.min(&1_000),
-            Self::Moved(_) => 2_000,
+            Self::Moved(_) | Self::Deposed(_) => 2_000,
             Self::OutOfReach(_) => 3_000,
         }
     }
@@ -76,6 +78,7 @@ impl fmt::Display for CallError {
             Self::OutOfReach(error) => error.fmt(f),
             Self::Moved(to) => write!(f, "keys have moved to {to}"),
             Self::OnTheMove(_) => f.write_str("keys are on their way to another server"),
+            Self::Deposed(successor) => write!(f, "the sentinels name another primary, {successor}"),
             Self::Failed(error) => error.fmt(f),
         }
     }
@@ -89,6 +92,7 @@ impl CallError {
             Self::OutOfReach(error) => Self::OutOfReach(error.clone()),
             Self::Moved(to) => Self::Moved(to.clone()),
             Self::OnTheMove(to) => Self::OnTheMove(to.clone()),
+            Self::Deposed(successor) => Self::Deposed(successor.clone()),
             Self::Failed(error) => match error.downcast_ref::<RedisError>() {
                 Some(error) => Self::Failed(Box::new(error.clone())),
                 None => Self::Failed(Box::new(UnexpectedReply)),

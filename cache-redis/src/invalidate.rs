@@ -5,7 +5,10 @@
 //! In a cluster every primary is walked at the same time. If keys may have moved between them meanwhile, so that a walk may
 //! have missed one, everything in the namespace is invalidated instead.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use redis::{Cmd, Pipeline, ToRedisArgs, Value};
@@ -44,19 +47,19 @@ impl Over<'_> {
         holder: [u8; 32],
         lasts: Duration,
     ) -> Result<(), CallError> {
-        let finish = |mut command: Cmd| {
+        let finish = |command: &mut Cmd| {
             command.arg(&holder).arg(millis(lasts));
-            command
         };
         let calls = Call::over(&SCRIPTS.hold, &mut keys, Partition::WHOLE);
         let places: Vec<_> = calls.iter().map(|call| call.at).collect();
-        let answers = self.session.send_each(&places, self.bound, |n, _| finish(calls[n].command(self.names))).await?;
+        let build = |number: usize, _: &Connection| {
+            let mut command = calls[number].command(self.names);
+            finish(&mut command);
+            command
+        };
+        let answers = self.session.send_each(&places, self.bound, build).await?;
         for (call, _) in calls.iter().zip(answers).filter(|(_, answer)| matches!(answer, Answer::OnTheMove)) {
-            for (_, key) in call.keys {
-                let mut command = SCRIPTS.hold.call(2, 2 * key.len());
-                command.arg(key).arg(key);
-                self.session.follow(call.at, self.bound, &finish(command)).await?;
-            }
+            self.each(call, finish).await?;
         }
         Ok(())
     }
@@ -104,13 +107,31 @@ impl Over<'_> {
             command
         };
         let answers = self.session.send_each(&places, self.bound, build).await?;
-        let answers = places.iter().zip(answers).filter(|(_, answer)| matches!(answer, Answer::OnTheMove));
-        let mut moving: Vec<_> = answers.map(|(at, _)| *at).collect();
-        moving.sort_unstable();
-        moving.dedup();
-        for at in moving {
-            // More than was asked for. A quarantine there ends when its term does.
+        let answers = calls.iter().zip(answers).filter(|(_, answer)| matches!(answer, Answer::OnTheMove));
+        let moving: Vec<_> = answers.map(|(call, _)| call).collect();
+        let killed: BTreeSet<_> = moving.iter().map(|(call, _)| call.at).collect();
+        for at in killed {
+            // More than was asked for.
             self.session.kill(self.names, at, self.bound).await?;
+        }
+        for (call, holder) in moving {
+            let Some(holder) = holder else { continue };
+            let finish = |command: &mut Cmd| {
+                command.arg(*holder);
+            };
+            self.each(call, finish).await?;
+        }
+        Ok(())
+    }
+
+    /// Calls the script for each key by itself, where that is or would be.
+    async fn each(&self, call: &Call<'_, String>, finish: impl Fn(&mut Cmd)) -> Result<(), CallError> {
+        for (at, key) in call.keys {
+            let mut command = call.script.call(2, 2 * key.len());
+            // Instead of the key that never exists, which may be elsewhere.
+            command.arg(key).arg(key);
+            finish(&mut command);
+            self.session.follow(*at, self.bound, &command).await?;
         }
         Ok(())
     }

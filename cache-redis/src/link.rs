@@ -114,7 +114,7 @@ impl Link {
         });
         let status = Status::Down { since: StdInstant::now(), journal: journal.len() };
         Self {
-            sentinels: Sentinels::of(&address.topology),
+            sentinels: Sentinels::of(&address.topology, config.call_timeout),
             address,
             seen: Seen::default(),
             names,
@@ -178,7 +178,7 @@ impl Link {
         result.map_err(|error| self.settle(session, error))
     }
 
-    /// Quarantines what stands at these keys.
+    /// Quarantines what stands at these keys, which a server that was deposed would acknowledge in vain.
     pub(crate) async fn hold(
         &self,
         session: &Arc<Session>,
@@ -186,7 +186,10 @@ impl Link {
         holder: HolderId,
         lasts: Duration,
     ) -> Result<(), StoreError> {
-        let result = self.over(session).hold(keys, holder.0, lasts).await;
+        let result = match self.over(session).hold(keys, holder.0, lasts).await {
+            Ok(()) => self.vouch(session).await,
+            failed => failed,
+        };
         result.map_err(|error| self.settle(session, error))
     }
 
@@ -201,7 +204,11 @@ impl Link {
                 Ok(session) => session,
                 Err(queued) => break queued,
             };
-            match self.over(&session).invalidate(&items).await {
+            let applied = match self.over(&session).invalidate(&items).await {
+                Ok(()) => self.vouch(&session).await,
+                failed => failed,
+            };
+            match applied {
                 Ok(()) if self.count_acknowledged(&session, &items) => return Outcome::Applied,
                 // Given up meanwhile: another server may have taken over that has not heard of this.
                 Ok(()) => {}
@@ -290,7 +297,7 @@ impl Link {
                 StoreError::Timeout
             }
             // Where keys have moved to the session knows, or the next one will.
-            CallError::OutOfReach(_) | CallError::Moved(_) => {
+            CallError::OutOfReach(_) | CallError::Deposed(_) | CallError::Moved(_) => {
                 self.drop_session(session, &mut self.gate(), &error);
                 StoreError::Unavailable
             }

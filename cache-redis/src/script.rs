@@ -32,6 +32,7 @@ pub(crate) struct Scripts {
     pub(crate) unhold: Script,
     pub(crate) fence: Script,
     pub(crate) adopt: Script,
+    pub(crate) reign: Script,
 }
 
 pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
@@ -48,6 +49,7 @@ pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     unhold: Script::new([HOLDERS, include_str!("script/unhold.lua")].concat()),
     fence: Script::new(include_str!("script/fence.lua").to_owned()),
     adopt: Script::new(include_str!("script/adopt.lua").to_owned()),
+    reign: Script::new(include_str!("script/reign.lua").to_owned()),
 });
 
 impl Script {
@@ -74,29 +76,19 @@ impl Script {
 impl Scripts {
     /// Loads all of them.
     pub(crate) fn load(&self) -> Pipeline {
-        let mut pipeline = Pipeline::with_capacity(13);
+        let mut pipeline = Pipeline::with_capacity(14);
         for script in self.all() {
             pipeline.cmd("SCRIPT").arg("LOAD").arg(&script.source);
         }
         pipeline
     }
 
-    fn all(&self) -> [&Script; 13] {
-        let Self {
-            prepare,
-            acquire,
-            refresh,
-            fill,
-            replace,
-            confirm,
-            release,
-            renew,
-            invalidate,
-            hold,
-            unhold,
-            fence,
-            adopt,
-        } = self;
-        [prepare, acquire, refresh, fill, replace, confirm, release, renew, invalidate, hold, unhold, fence, adopt]
+    fn all(&self) -> [&Script; 14] {
+        let Self { prepare, acquire, refresh, fill, replace, confirm, release, .. } = self;
+        let Self { renew, invalidate, hold, unhold, fence, adopt, reign, .. } = self;
+        [
+            prepare, acquire, refresh, fill, replace, confirm, release, renew, invalidate, hold, unhold, fence, adopt,
+            reign,
+        ]
     }
 }

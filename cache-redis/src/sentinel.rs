@@ -3,10 +3,16 @@
 //! All of them are asked at once: those that the URL names and those that they know of, so that seeds which died later
 //! are no loss. The connections stay open between the questions. [`votes`] says what the answers come to.
 //!
+//! They are asked before a server is joined, once more when it is, twice a second from then on, and whenever one of them
+//! tells of a change. They are also asked after a server has acknowledged an invalidation: one that was deposed goes on to
+//! acknowledge, and then nobody on the new one hears of it. What more than half call the primary *afterwards* cannot have
+//! been replaced before.
+//!
 //! The client of the `redis` crate is not used for this: it believes the first sentinel that answers, for which it waits
 //! without a bound of its own, it does not learn of others, and it opens a second connection to the server.
 
 mod ask;
+mod confirm;
 mod votes;
 
 use std::{
@@ -24,6 +30,7 @@ use tokio::{
 
 use self::{
     ask::Sentinel,
+    confirm::Confirmations,
     votes::{Answer, Choice, Other, Votes},
 };
 use crate::{
@@ -43,6 +50,9 @@ pub(crate) struct Sentinels {
     at: String,
     known: Mutex<Known>,
     switched: Arc<Notify>,
+    confirmations: Confirmations,
+    /// How long an answer may take after the first one: the bound on calls.
+    patience: Duration,
 }
 
 /// What came of the questions so far.
@@ -54,6 +64,8 @@ struct Known {
     open: HashMap<String, Sentinel>,
     /// The configuration that was believed last.
     epoch: u64,
+    /// Too few answer, and that took all the time there was.
+    are_silent: bool,
 }
 
 /// What the sentinels said within the time.
@@ -64,7 +76,7 @@ struct Round {
 
 impl Sentinels {
     /// Those of the address, if it has any.
-    pub(crate) fn of(topology: &Topology) -> Option<Self> {
+    pub(crate) fn of(topology: &Topology, patience: Duration) -> Option<Self> {
         let Topology::Sentinel { service, sentinels, server } = topology else { return None };
         Some(Self {
             at: topology.to_string(),
@@ -74,12 +86,14 @@ impl Sentinels {
             seeds: sentinels.clone(),
             known: Mutex::default(),
             switched: Arc::default(),
+            confirmations: Confirmations::default(),
+            patience,
         })
     }
 
     /// The primary, as far as they know within the bound.
     pub(crate) async fn primary(&self, bound: Duration) -> Result<ConnectionInfo, ConnectError> {
-        let round = self.ask(bound).await;
+        let round = self.ask(bound, true).await;
         let mut known = self.known();
         if let Some(Choice { primary: (host, port), epoch, .. }) = round.votes.choice(known.epoch) {
             known.epoch = epoch;
@@ -90,11 +104,19 @@ impl Sentinels {
 
     /// The server that has become the primary instead of this one, if they say so.
     pub(crate) async fn successor(&self, of: &str, bound: Duration) -> Option<String> {
-        let round = self.ask(bound).await;
-        let seen = self.known().epoch;
-        let Choice { primary: (host, port), epoch, is_agreed } = round.votes.choice(seen)?;
+        let round = self.ask(bound, true).await;
+        self.named_instead(of, round.votes.choice(self.known().epoch))
+    }
+
+    /// The number of the failover that has made the primary what it is, if there was one and they tell.
+    pub(crate) fn reign(&self) -> Option<u64> {
+        Some(self.known().epoch).filter(|epoch| *epoch != 0)
+    }
+
+    fn named_instead(&self, of: &str, choice: Option<Choice>) -> Option<String> {
+        let Choice { primary: (host, port), epoch, is_agreed } = choice?;
         let named = place(&elsewhere(&self.server, &host, port));
-        (named != of && (is_agreed || epoch > seen)).then_some(named)
+        (named != of && (is_agreed || epoch > self.known().epoch)).then_some(named)
     }
 
     /// Waits until one of them tells that the primary has changed.
@@ -102,11 +124,11 @@ impl Sentinels {
         self.switched.notified().await;
     }
 
-    /// Asks all of them, until more than half agree or the time is up.
-    async fn ask(&self, bound: Duration) -> Round {
-        let until = Instant::now() + bound;
-        let (mut round, mut asked) = (self.round(), Asked::default());
-        for sentinel in self.reachable() {
+    /// Asks all of them, until more than half agree or the time is up; also, if so, for sentinels that are new.
+    async fn ask(&self, bound: Duration, others: bool) -> Round {
+        let mut until = Instant::now() + bound;
+        let (mut round, mut asked) = (self.round(), Asked::new(others));
+        for sentinel in if others { self.reachable() } else { self.connected() } {
             asked.begin(self, &sentinel);
         }
         let mut is_agreed = false;
@@ -116,6 +138,9 @@ impl Sentinels {
                     self.known().open.insert(at, sentinel);
                     for other in answer.others.iter().filter(|other| !round.votes.has(&other.id)) {
                         asked.begin(self, &self.beside(other));
+                    }
+                    if round.votes.is_empty() {
+                        until = until.min(Instant::now() + self.patience);
                     }
                     round.votes.add(answer);
                     is_agreed = round.votes.agreed(asked.hopeful()).is_some();
@@ -129,7 +154,10 @@ impl Sentinels {
         }
         // What had the whole time and no answer may be dead. Whom nobody knows any more is not asked again.
         let is_good = |at: &String| asked.all.contains(at) && (is_agreed || !asked.waiting.contains(at));
-        self.known().open.retain(|at, _| is_good(at));
+        let mut known = self.known();
+        known.open.retain(|at, _| is_good(at));
+        known.are_silent = !asked.waiting.is_empty() && !round.votes.are_enough();
+        drop(known);
         self.learn(&round.votes);
         round
     }
@@ -148,6 +176,11 @@ impl Sentinels {
         self.seeds.iter().cloned().chain(learned).collect()
     }
 
+    /// Those that can be asked at once.
+    fn connected(&self) -> Vec<ConnectionInfo> {
+        self.known().open.values().map(|sentinel| sentinel.info().clone()).collect()
+    }
+
     fn learn(&self, votes: &Votes) {
         let others: HashMap<_, _> = votes.others().map(|other| (&other.id, other)).collect();
         if !others.is_empty() {
@@ -160,17 +193,18 @@ impl Sentinels {
         elsewhere(&self.seed, &other.host, other.port)
     }
 
-    fn question(&self, info: ConnectionInfo) -> impl Future<Output = Asking> + Send + use<> {
+    fn question(&self, info: ConnectionInfo, others: bool) -> impl Future<Output = Asking> + Send + use<> {
         let open = self.known().open.get(&place(&info)).cloned();
         let (service, switched) = (Arc::clone(&self.service), Arc::clone(&self.switched));
         async move {
-            if let Some(sentinel) = open
-                && let Ok(answer) = sentinel.ask(&service).await
-            {
-                return Ok((sentinel, answer));
+            if let Some(sentinel) = open {
+                match sentinel.ask(&service, others).await {
+                    Err(_) if others => {}
+                    result => return result.map(|answer| (sentinel, answer)),
+                }
             }
             let sentinel = Sentinel::open(&info, switched).await?;
-            let answer = sentinel.ask(&service).await?;
+            let answer = sentinel.ask(&service, others).await?;
             Ok((sentinel, answer))
         }
     }
@@ -184,8 +218,9 @@ impl Sentinels {
 type Asking = Result<(Sentinel, Answer), ConnectError>;
 
 /// Questions that are under way.
-#[derive(Default)]
 struct Asked {
+    /// They are asked for the others, too.
+    others: bool,
     all: HashSet<String>,
     waiting: HashSet<String>,
     tasks: JoinSet<(String, Asking)>,
@@ -193,12 +228,16 @@ struct Asked {
 }
 
 impl Asked {
+    fn new(others: bool) -> Self {
+        Self { others, all: HashSet::new(), waiting: HashSet::new(), tasks: JoinSet::new(), refused: 0 }
+    }
+
     /// Asks this sentinel, once.
     fn begin(&mut self, sentinels: &Sentinels, info: &ConnectionInfo) {
         let at = place(info);
         if self.all.insert(at.clone()) {
             self.waiting.insert(at.clone());
-            let question = sentinels.question(info.clone());
+            let question = sentinels.question(info.clone(), self.others);
             self.tasks.spawn(async move { (at, question.await) });
         }
     }

@@ -6,7 +6,8 @@
 //!
 //! A slot may move to another primary. `MOVED` says that a command was not executed and where the slot is now: it is sent
 //! there. If the session does not know that server it is to be given up; the next one will. A slot that is on its way
-//! (`ASK`, `TRYAGAIN`) has [an answer of its own](Answer::OnTheMove). Nothing else is ever sent again.
+//! (`ASK`, `TRYAGAIN`, or a server has said so) has [an answer of its own](Answer::OnTheMove). Nothing else is ever sent
+//! again.
 
 mod cluster;
 mod map;
@@ -48,8 +49,8 @@ pub(crate) struct Session {
 pub(crate) enum Answer<'a, T = Value> {
     /// A reply, and the connection that it came over.
     From(&'a Connection, T),
-    /// Nothing was done: the partition's slot is on its way to another primary, and not all of the keys are where the slot
-    /// is. It is as if in quarantine: nothing is read from it and nothing stored.
+    /// Nothing was done: the partition's slot is on its way from one primary to another. It is as if in quarantine: nothing
+    /// is read from it and nothing stored.
     OnTheMove,
 }
 
@@ -100,25 +101,39 @@ impl Session {
         self.cluster.as_ref().map_or(self.first.at(), |cluster| &cluster.at)
     }
 
-    /// Whether every server takes writes, in time, and is still what it was when the connection was opened.
+    /// Whether every server takes writes, in time, and is still what it was when the connection was opened. The servers of
+    /// a cluster also say which slots are on their way.
     pub(crate) async fn prove(&self, names: &Names, bound: Duration) -> Result<bool, CallError> {
         let Some(cluster) = &self.cluster else {
             return prove(&self.first, Some(names.never(Partition::WHOLE)), bound).await;
         };
-        let proofs = self.connections().enumerate().map(|(index, connection)| async move {
-            let owned = Partition::all().find(|at| cluster.route(*at) == index);
-            match prove(connection, owned.map(|at| names.never(at)), bound).await {
-                // The slot is on its way, or was given away: an answer of a server that serves.
-                Err(CallError::OnTheMove(_)) => connection.is_same_incarnation(bound).await,
-                Err(CallError::Moved(to)) => {
-                    owned.map_or(Ok(()), |at| cluster.reroute(at, index, &to))?;
-                    connection.is_same_incarnation(bound).await
-                }
-                result => result,
+        let numbered = || self.connections().enumerate();
+        let proofs = numbered().map(|(number, connection)| self.prove_one(cluster, names, number, connection, bound));
+        if !all(join_all(proofs).await)?.into_iter().all(|is_same| is_same) {
+            return Ok(false);
+        }
+        cluster.note_moves(&all(join_all(self.connections().map(|connection| connection.claims(bound))).await)?);
+        Ok(true)
+    }
+
+    async fn prove_one(
+        &self,
+        cluster: &Cluster,
+        names: &Names,
+        number: usize,
+        connection: &Connection,
+        bound: Duration,
+    ) -> Result<bool, CallError> {
+        let owned = Partition::all().find(|at| cluster.route(*at) == number);
+        match prove(connection, owned.map(|at| names.never(at)), bound).await {
+            // The slot is on its way, or was given away: an answer of a server that serves.
+            Err(CallError::OnTheMove(_)) => connection.is_same_incarnation(bound).await,
+            Err(CallError::Moved(to)) => {
+                owned.map_or(Ok(()), |at| cluster.reroute(at, number, &to))?;
+                connection.is_same_incarnation(bound).await
             }
-        });
-        let proofs = join_all(proofs).await;
-        all(proofs).map(|proofs| proofs.into_iter().all(|is_same| is_same))
+            result => result,
+        }
     }
 
     /// Sends a command to the owner of its keys.
@@ -132,6 +147,9 @@ impl Session {
             let reply = self.first.send(&build(&self.first), bound).await?;
             return Ok(Answer::From(&self.first, reply));
         };
+        if cluster.is_moving(at) {
+            return Ok(Answer::OnTheMove);
+        }
         let deadline = Instant::now() + bound;
         for _ in 1..ATTEMPTS {
             let owner = cluster.route(at);
@@ -155,6 +173,9 @@ impl Session {
             let found = reads::read(self, 0, want(), bound).await?;
             return Ok(Answer::From(&self.first, found));
         };
+        if cluster.is_moving(at) {
+            return Ok(Answer::OnTheMove);
+        }
         let deadline = Instant::now() + bound;
         let mut owner = cluster.route(at);
         for _ in 1..ATTEMPTS {
@@ -193,7 +214,8 @@ impl Session {
     ) -> Result<Vec<Answer<'_>>, CallError> {
         let deadline = Instant::now() + bound;
         let mut answers: Vec<_> = places.iter().map(|_| Answer::OnTheMove).collect();
-        let mut open: Vec<usize> = (0..places.len()).collect();
+        let is_moving = |at| self.cluster.as_ref().is_some_and(|cluster| cluster.is_moving(at));
+        let mut open: Vec<usize> = (0..places.len()).filter(|&number| !is_moving(places[number])).collect();
         let mut moved = String::new();
         for _ in 0..ATTEMPTS {
             let left = left(deadline);

@@ -136,7 +136,7 @@ impl Link {
     /// Says again what a server of another incarnation may have missed, then fences or adopts what each has.
     async fn settle_incarnation(&self, session: &Arc<Session>) -> Result<(), CallError> {
         let last = self.gate().last.clone();
-        let changed = last.filter(|last| !session.is_of(&last.incarnations));
+        let changed = last.as_ref().filter(|last| !session.is_of(&last.incarnations));
         if changed.is_some() {
             let items = self.gate().ring.items();
             self.patiently_over(session).invalidate(&items).await?;
@@ -144,7 +144,7 @@ impl Link {
         // A server that was started anew may have read an old file.
         let is_trusted = |connection: &Connection| {
             let trusts = self.address.on_failover == OnFailover::Trust;
-            changed.as_ref().is_some_and(|last| trusts && connection.was_up_at(last.alive))
+            changed.is_some_and(|last| trusts && connection.was_up_at(last.alive))
         };
         let places: Vec<Partition> = self.names.partitions().collect();
         let settle = |number: usize, connection: &Connection| {
@@ -174,7 +174,7 @@ impl Link {
                 "Redis restarted or failed over: everything that it has in the namespace counts as invalidated"
             );
         }
-        Ok(())
+        self.note_reign(session, last).await
     }
 
     /// Tells why a server that answers cannot be joined.
@@ -184,6 +184,7 @@ impl Link {
             CallError::Timeout { .. } => ConnectError::unreachable(self.at(), "no answer in time"),
             CallError::Moved(_) | CallError::OnTheMove(_) => ConnectError::unreachable(self.at(), error.to_string()),
             CallError::OutOfReach(error) => refused(error),
+            CallError::Deposed(_) => ConnectError::unreachable(self.at(), error.to_string()),
             CallError::Failed(source) => match source.downcast() {
                 Ok(error) => refused(*error),
                 Err(source) => ConnectError::unreachable(self.at(), source),
@@ -198,6 +199,8 @@ impl Link {
         }
         let mut replay = Replay { link: self, items: self.gate().journal.take() };
         self.patiently_over(session).invalidate(&replay.items).await?;
+        // Also with nothing to replay: finding and opening the server may have taken long.
+        self.vouch(session).await?;
         let items = std::mem::take(&mut replay.items);
         self.gate().ring.add(&items, Instant::now());
         Ok(items.len())

@@ -3,12 +3,21 @@
 //! With sentinels it is their word that counts: a primary that was cut off from the others, or has not heard yet of its
 //! successor, goes on to take writes, and nothing that it answers would tell.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
+use redis::Value;
 use tokio::time::Instant;
 
-use super::{BEAT, Link, jittered};
-use crate::{config::Topology, error::ConnectError, session::Session};
+use super::{BEAT, Last, Link, jittered};
+use crate::{
+    config::{OnFailover, Topology},
+    connection::CallError,
+    error::ConnectError,
+    partition::Partition,
+    script::SCRIPTS,
+    sentinel::Sentinels,
+    session::Session,
+};
 
 impl Link {
     /// Opens a connection to the primary, or to all of a cluster. What finding it takes is a part of the time.
@@ -38,9 +47,48 @@ impl Link {
                 () = tokio::time::sleep(jittered(BEAT)) => {}
             }
             if let Some(successor) = sentinels.successor(session.at(), BEAT).await {
-                let why = format_args!("the sentinels name another primary, {successor}");
-                return self.drop_session(session, &mut self.gate(), &why);
+                self.leave(session, &CallError::Deposed(successor));
+                return;
             }
+            // Where Redis evicts what is not in use, this is. What it answers does not matter.
+            let server = session.connection(Partition::WHOLE);
+            drop(server.send(redis::cmd("GET").arg(self.names.reign()), self.call_timeout).await);
         }
+    }
+
+    /// An error if the sentinels, asked from now on, name another primary. Then the session is given up.
+    pub(super) async fn vouch(&self, session: &Arc<Session>) -> Result<(), CallError> {
+        let Some(sentinels) = &self.sentinels else { return Ok(()) };
+        let Some(successor) = sentinels.confirm(session.at(), self.call_timeout).await else { return Ok(()) };
+        let error = CallError::Deposed(successor);
+        self.leave(session, &error);
+        Err(error)
+    }
+
+    /// The connection was good, and there is another server to go to: that is no flapping.
+    fn leave(&self, session: &Arc<Session>, why: &CallError) {
+        self.drop_session(session, &mut self.gate(), why);
+        self.flaps.store(0, Ordering::Relaxed);
+    }
+
+    /// Makes the namespace cold if another server was the primary since its data were good, which the incarnation does not
+    /// tell: that of a server changes when it becomes a replica, and it may have come back to power before.
+    pub(super) async fn note_reign(&self, session: &Session, last: Option<Last>) -> Result<(), CallError> {
+        let Some(reign) = self.sentinels.as_ref().and_then(Sentinels::reign) else { return Ok(()) };
+        let server = session.connection(Partition::WHOLE);
+        let is_trusted =
+            self.address.on_failover == OnFailover::Trust && last.is_some_and(|last| server.was_up_at(last.alive));
+        let mut command = SCRIPTS.reign.call(2, 128);
+        self.names.write_root(&mut command, Partition::WHOLE);
+        command.arg(self.names.reign()).arg(reign).arg(i32::from(!is_trusted));
+        let is_new = server.send(&command, self.connect_timeout).await? == Value::Int(1);
+        if is_new && !is_trusted {
+            tracing::warn!(
+                at = session.at(),
+                reign,
+                "Redis failed over: everything in the namespace counts as invalidated"
+            );
+        }
+        Ok(())
     }
 }

@@ -53,16 +53,25 @@ impl Sentinel {
         Ok(Self { connection, info: info.clone(), id })
     }
 
+    pub(super) fn info(&self) -> &ConnectionInfo {
+        &self.info
+    }
+
     pub(super) fn id(&self) -> &str {
         &self.id
     }
 
-    /// Asks for the primary of the service.
-    pub(super) async fn ask(&self, service: &str) -> Result<Answer, ConnectError> {
+    /// Asks for the primary of the service, and if so for the other sentinels.
+    pub(super) async fn ask(&self, service: &str, others: bool) -> Result<Answer, ConnectError> {
         let mut connection = self.connection.clone();
         let mut questions = redis::pipe();
-        for question in ["GET-MASTER-ADDR-BY-NAME", "MASTER", "SENTINELS"] {
-            questions.cmd("SENTINEL").arg(question).arg(service);
+        let about = if others {
+            &["GET-MASTER-ADDR-BY-NAME", "MASTER", "SENTINELS"][..]
+        } else {
+            &["GET-MASTER-ADDR-BY-NAME", "MASTER"]
+        };
+        for question in about {
+            questions.cmd("SENTINEL").arg(*question).arg(service);
         }
         let replies = connection.send_packed_commands(&questions, 0, questions.len()).await;
         let mut replies = replies.map_err(|error| refusal(&self.info, error))?.into_iter();

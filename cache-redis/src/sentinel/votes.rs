@@ -16,7 +16,7 @@ pub(super) struct Answer {
     pub(super) id: String,
     /// The server that it names.
     pub(super) primary: Server,
-    /// The number of the failover that made it the primary.
+    /// The number of the failover that made it the primary, which is 0 before the first and where it is not told.
     pub(super) epoch: u64,
     /// The other sentinels that it knows.
     pub(super) others: Vec<Other>,
@@ -72,12 +72,21 @@ impl Votes {
         self.answers.iter().flat_map(|answer| &answer.others)
     }
 
+    /// Whether more than half of all sentinels have answered.
+    pub(super) fn are_enough(&self) -> bool {
+        self.answers.len() * 2 > self.all()
+    }
+
+    /// How many sentinels there are, as far as is known.
+    fn all(&self) -> usize {
+        let own = self.answers.iter().map(|answer| &answer.id);
+        own.chain(self.others().chain(&self.known).map(|other| &other.id)).collect::<HashSet<_>>().len()
+    }
+
     /// What more than half of all sentinels say, those included that do not answer. There are `all` of them, or more if more
     /// are known: one that was cut off or set up anew may know of itself alone.
     pub(super) fn agreed(&self, all: usize) -> Option<Choice> {
-        let own = self.answers.iter().map(|answer| &answer.id);
-        let known: HashSet<_> = own.chain(self.others().chain(&self.known).map(|other| &other.id)).collect();
-        let all = all.max(known.len());
+        let all = all.max(self.all());
         self.answers.iter().find_map(|Answer { primary, .. }| {
             let of_the_same = self.answers.iter().filter(|answer| answer.primary == *primary);
             let epochs: Vec<_> = of_the_same.map(|answer| answer.epoch).collect();

@@ -1,8 +1,8 @@
 //! The primaries of a cluster, and who owns what.
 
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
-use super::map::Spot;
+use super::map::{Claims, Spot};
 use crate::{
     connection::{CallError, Connection},
     partition::{self, Partition},
@@ -19,6 +19,8 @@ pub(super) struct Cluster {
     names: Vec<Vec<Spot>>,
     /// The owner of each partition.
     routes: [AtomicU16; partition::COUNT],
+    /// Whether a server says that the partition's slot is on its way from or to it.
+    moving: [AtomicBool; partition::COUNT],
 }
 
 impl Cluster {
@@ -30,7 +32,8 @@ impl Cluster {
         owner: impl Fn(Partition) -> usize,
     ) -> Self {
         let routes = [const { AtomicU16::new(0) }; partition::COUNT];
-        let cluster = Self { at, others, names, routes };
+        let moving = [const { AtomicBool::new(false) }; partition::COUNT];
+        let cluster = Self { at, others, names, routes, moving };
         Partition::all().for_each(|at| cluster.set_route(at, owner(at)));
         cluster
     }
@@ -43,6 +46,31 @@ impl Cluster {
         // A cluster has 16,384 primaries at most, one for each slot, and some that wait for one.
         let index = u16::try_from(index).unwrap_or(0);
         self.routes[at.index()].store(index, Ordering::Relaxed);
+    }
+
+    /// Whether the partition's slot is known to be on its way.
+    pub(super) fn is_moving(&self, at: Partition) -> bool {
+        self.moving[at.index()].load(Ordering::Relaxed)
+    }
+
+    /// Notes which slots are on their way, by what the primaries say.
+    pub(super) fn note_moves(&self, claims: &[Claims]) {
+        let (mut began, mut moving) = (0, 0);
+        for at in Partition::all() {
+            let is_moving = claims.iter().any(|claims| claims.moves(at.slot()));
+            let was_moving = self.moving[at.index()].swap(is_moving, Ordering::Relaxed);
+            began += u32::from(is_moving && !was_moving);
+            moving += u32::from(is_moving);
+        }
+        if began > 0 {
+            let (at, of) = (&self.at, partition::COUNT);
+            tracing::warn!(
+                at,
+                moving,
+                of,
+                "slots are on their way between servers: their part of the keys is not cached"
+            );
+        }
     }
 
     /// Notes that a partition is where the primary of this number has said.

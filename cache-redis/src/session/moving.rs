@@ -5,20 +5,25 @@
 //! from such a partition and nothing stored, and the move ends with it cold anyway, since its root is of another server
 //! then. What has to be possible is to invalidate and to hold.
 //!
-//! *Invalidating* removes the root on both sides: nothing that was stored under it is ever served again, wherever it is
-//! by then. A key that never exists is part of every call that invalidates, so such a call is never executed in a slot
-//! that is on its way: it would be in force where the keys were found, and what a failed step of the move has left of them
-//! on the other side would come back. A root that is missing is not made anew before the move is over, since nothing
-//! is stored before.
+//! *Invalidating* removes the root on every server that may have it: nothing that was stored under it is ever served
+//! again, wherever it is by then. A key that never exists is part of every call that invalidates, so such a call is never
+//! executed in a slot that is on its way: it would be in force where the keys were found, and what a failed step of the
+//! move has left of them on the other side would come back. A root that is missing is not made anew before the move is
+//! over, since nothing is stored before.
+//!
+//! A move may also be given up: the old owner forgets of it first, and only then can keys be carried back that had gone. In
+//! between it serves the slot as if nothing were missing, and what is invalidated there would come back. So the servers
+//! are asked twice a second which slots are on their way, and a slot is so for as long as one of the two sides says so.
 //!
 //! *Holding* goes key by key to where the key is or would be.
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redis::{Cmd, Pipeline, Value};
 use tokio::time::Instant;
 
-use super::{ATTEMPTS, Session, cluster::Cluster, left};
+use super::{ATTEMPTS, Session, all, cluster::Cluster, left};
 use crate::{
     connection::{CallError, Connection, checked},
     name::Names,
@@ -43,18 +48,26 @@ impl Session {
                     cluster.reroute(at, index, &to)?;
                     continue;
                 }
-                (Ok(_) | Err(CallError::OnTheMove(_)), Err(CallError::OnTheMove(Some(to)))) => to,
-                // The move was over before, or given up.
-                (Ok(_), Ok(_)) => return Ok(()),
+                (Ok(_) | Err(CallError::OnTheMove(_)), Err(CallError::OnTheMove(Some(to)))) => Some(to),
+                // The move was over before, or is about to be given up.
+                (Ok(_), Ok(_)) => None,
                 // It was given up between the two.
                 (Err(CallError::OnTheMove(_)), Ok(_)) => continue,
                 (Err(error), _) | (_, Err(error)) => return Err(error),
             };
-            let other = self.nth(cluster.named(index, &to)?);
-            match asking(other, commands_of(&names.root(at)), left(deadline)).await {
-                // It moves on, or back.
-                Err(CallError::Moved(_) | CallError::OnTheMove(_)) => {}
-                result => return result.map(drop),
+            // Not only there: a move that was begun and given up has left what it did where nobody says so.
+            let next = to.map(|to| cluster.named(index, &to)).transpose()?;
+            let others = self.connections().enumerate().filter(|(number, _)| *number != index);
+            let unlinked = others.map(|(number, other)| async move {
+                match asking(other, unlink(&names.root(at)), left(deadline)).await {
+                    Ok(_) => Ok(true),
+                    // It has nothing to do with it, unless it was named.
+                    Err(CallError::Moved(_) | CallError::OnTheMove(_)) => Ok(Some(number) != next),
+                    Err(error) => Err(error),
+                }
+            });
+            if all(join_all(unlinked).await)?.into_iter().all(|is_done| is_done) {
+                return Ok(());
             }
         }
         Err(CallError::OnTheMove(None))
@@ -97,7 +110,7 @@ async fn asking(connection: &Connection, command: Cmd, bound: Duration) -> Resul
     checked(replies.pop().unwrap_or(Value::Nil))
 }
 
-fn commands_of(root: &str) -> Cmd {
+fn unlink(root: &str) -> Cmd {
     let mut command = redis::cmd("UNLINK");
     command.arg(root);
     command

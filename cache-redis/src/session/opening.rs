@@ -90,11 +90,16 @@ impl Session {
         let Some(owners) = owners else {
             return Err(ConnectError::unreachable(&address.at, "not every slot of the cluster has an owner"));
         };
-        let (names, mut connections): (Vec<_>, Vec<_>) =
-            opened.into_iter().map(|primary| (primary.names, primary.connection)).unzip();
+        let (mut names, mut connections, mut claims) = (Vec::new(), Vec::new(), Vec::new());
+        for primary in opened {
+            names.push(primary.names);
+            connections.push(primary.connection);
+            claims.push(primary.claims);
+        }
         // There are some, as they own something.
         let others = connections.split_off(1);
         let cluster = Cluster::new(address.at.clone(), others, names, |at| owners[at.index()]);
+        cluster.note_moves(&claims);
         Ok(Self::new(connections.remove(0), Some(Box::new(cluster)), closed))
     }
 }

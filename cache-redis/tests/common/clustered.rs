@@ -1,9 +1,9 @@
 //! A cluster, and a namespace in it.
 
-use std::sync::OnceLock;
+use std::{sync::OnceLock, time::Duration};
 
-use cache_redis::RedisStore;
-use test_support::{ClusterOptions, ClusterServers, cli, unique};
+use cache_redis::{RedisConfig, RedisStore};
+use test_support::{ClusterOptions, ClusterServers, Migration, cli, unique};
 
 use super::config;
 
@@ -28,9 +28,14 @@ impl Clustered {
         Some(Self { cluster, namespace: unique("test") })
     }
 
-    /// An instance.
+    /// An instance that a machine as busy as one with many servers does not disturb.
     pub(crate) async fn store(&self) -> RedisStore {
-        RedisStore::connect(config(&self.cluster.url(), &self.namespace)).await.expect("the cluster is there")
+        let config = self.config().call_timeout(Duration::from_secs(3)).connect_timeout(Duration::from_secs(10));
+        RedisStore::connect(config).await.expect("the cluster is there")
+    }
+
+    pub(crate) fn config(&self) -> RedisConfig {
+        config(&self.cluster.url(), &self.namespace)
     }
 
     /// The keys of this path, tokens and all that begins with it included if it ends in `*`; the root's path is `#root`.
@@ -61,8 +66,47 @@ impl Clustered {
         format!("{}#root", tagged(&spot.name))
     }
 
+    /// Whether a node has this key, as a replica too.
+    pub(crate) fn has(&self, node: usize, spot: &Spot) -> bool {
+        lines(&self.cli(node, &["CLUSTER", "GETKEYSINSLOT", &spot.slot.to_string(), "1000"])).contains(&spot.name)
+    }
+
     pub(crate) fn cli(&self, node: usize, arguments: &[&str]) -> String {
         cli(&self.cluster.nodes[node].url(), arguments)
+    }
+
+    /// Gives a move up: the old owner forgets of it, takes back what had gone, and then the other one forgets of it too.
+    pub(crate) fn abandon(&self, migration: Migration) {
+        self.forget(migration, migration.from);
+        self.carry_back(migration);
+        self.forget(migration, migration.to);
+    }
+
+    /// Ends a move. Where both sides have a key by now, the old owner's counts.
+    pub(crate) fn finish(&self, migration: Migration) {
+        let Migration { slot, from, to } = migration;
+        let port = self.cluster.nodes[to].port().to_string();
+        for name in lines(&self.cli(from, &["CLUSTER", "GETKEYSINSLOT", &slot.to_string(), "1000"])) {
+            let carried = self.cli(from, &["MIGRATE", "127.0.0.1", &port, &name, "0", "1000", "REPLACE"]);
+            // It may have gone meanwhile.
+            assert!(carried == "+OK" || carried == "+NOKEY", "{name}: {carried}");
+        }
+        self.cluster.finish_migration(migration).expect("both sides are there");
+    }
+
+    /// Makes one side of a move forget of it.
+    pub(crate) fn forget(&self, migration: Migration, node: usize) {
+        let forgotten = self.cli(node, &["CLUSTER", "SETSLOT", &migration.slot.to_string(), "STABLE"]);
+        assert_eq!(forgotten, "+OK");
+    }
+
+    /// Carries all keys back that have gone. What the old owner has by now gives way.
+    pub(crate) fn carry_back(&self, Migration { slot, from, to }: Migration) {
+        let port = self.cluster.nodes[from].port().to_string();
+        for name in lines(&self.cli(to, &["CLUSTER", "GETKEYSINSLOT", &slot.to_string(), "1000"])) {
+            let carried = self.cli(to, &["MIGRATE", "127.0.0.1", &port, &name, "0", "1000", "REPLACE"]);
+            assert!(carried == "+OK" || carried == "+NOKEY", "{name}: {carried}");
+        }
     }
 
     /// Carries one key of a slot that is on its way.
