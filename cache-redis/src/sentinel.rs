@@ -105,7 +105,7 @@ impl Sentinels {
     /// The server that has become the primary instead of this one, if they say so.
     pub(crate) async fn successor(&self, of: &str, bound: Duration) -> Option<String> {
         let round = self.ask(bound, true).await;
-        self.named_instead(of, round.votes.choice(self.known().epoch))
+        self.named_instead(of, &round.votes)
     }
 
     /// The number of the failover that has made the primary what it is, if there was one and they tell.
@@ -113,10 +113,11 @@ impl Sentinels {
         Some(self.known().epoch).filter(|epoch| *epoch != 0)
     }
 
-    fn named_instead(&self, of: &str, choice: Option<Choice>) -> Option<String> {
-        let Choice { primary: (host, port), epoch, is_agreed } = choice?;
+    fn named_instead(&self, of: &str, votes: &Votes) -> Option<String> {
+        let seen = self.known().epoch;
+        let Choice { primary: (host, port), epoch, is_agreed } = votes.choice(seen)?;
         let named = place(&elsewhere(&self.server, &host, port));
-        (named != of && (is_agreed || epoch > self.known().epoch)).then_some(named)
+        (named != of && (is_agreed || epoch > seen)).then_some(named)
     }
 
     /// Waits until one of them tells that the primary has changed.

@@ -347,6 +347,17 @@ async fn what_a_deposed_primary_acknowledges_does_not_count() {
 }
 
 #[tokio::test]
+async fn one_sentinel_that_knows_more_is_enough() {
+    let Some(group) = stubborn() else { return };
+    let namespace = unique("test");
+    let store = connect(&group.url(), &namespace).await;
+    in_step(&group);
+    let next = fail_over_unnoticed(&group);
+    group.sentinels[1..].iter().for_each(RedisServer::stop);
+    until_on(&store, &group.servers[next], &namespace).await;
+}
+
+#[tokio::test]
 async fn a_hold_on_a_deposed_primary_is_none() {
     let Some(group) = stubborn() else { return };
     let store = connect(&group.url(), &unique("test")).await;

@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Choice, Sentinels};
+use super::{Round, Sentinels, votes::Votes};
 
 /// How far apart questions are at least, so that many invalidations burden no sentinel.
 const SPACING: Duration = Duration::from_millis(2);
@@ -27,7 +27,7 @@ pub(super) struct Confirmations {
 struct Confirmation {
     number: u64,
     began: Instant,
-    choice: Option<Choice>,
+    votes: Votes,
 }
 
 impl Sentinels {
@@ -40,16 +40,14 @@ impl Sentinels {
         let before = self.confirmations.begun.load(Ordering::SeqCst);
         let mut last = self.confirmations.last.lock().await;
         if let Some(shared) = last.as_ref().filter(|last| last.number > before) {
-            return self.named_instead(of, shared.choice.clone());
+            return self.named_instead(of, &shared.votes);
         }
         if let Some(last) = &*last {
             sleep_until(last.began + SPACING).await;
         }
         let number = self.confirmations.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let began = Instant::now();
-        let round = self.ask(bound, false).await;
-        let choice = round.votes.choice(self.known().epoch);
-        *last = Some(Confirmation { number, began, choice: choice.clone() });
-        self.named_instead(of, choice)
+        let Round { votes, .. } = self.ask(bound, false).await;
+        self.named_instead(of, &last.insert(Confirmation { number, began, votes }).votes)
     }
 }
