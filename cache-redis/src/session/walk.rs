@@ -45,7 +45,7 @@ impl Session {
 }
 
 async fn standing(connection: &Connection, bound: Duration) -> Result<(Claims, String), CallError> {
-    let claims = connection.claims(bound).await?;
+    let claims = connection.view(bound).await?.own;
     let mut commands = Pipeline::new();
     commands.add_command(info_command("commandstats"));
     let reply = connection.send_all(&commands, bound).await?.pop().map_or(Ok(redis::Value::Nil), checked);
