@@ -24,7 +24,8 @@ use tokio::{sync::Notify, time::Instant};
 use self::cluster::Cluster;
 pub(crate) use self::opening::Seen;
 use crate::{
-    connection::{CallError, Connection, Incarnation, checked},
+    call_error::CallError,
+    connection::{Connection, Incarnation, checked},
     name::Names,
     partition::Partition,
     reads::{self, Found, Wanted},

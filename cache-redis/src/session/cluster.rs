@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 use super::map::{Spot, View};
 use crate::{
-    connection::{CallError, Connection},
+    call_error::CallError,
+    connection::Connection,
     partition::{self, Partition},
 };
 

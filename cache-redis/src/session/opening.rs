@@ -23,8 +23,9 @@ use super::{
     map::{Map, Primary, Spot, View},
 };
 use crate::{
+    call_error::CallError,
     config::{Address, elsewhere, place},
-    connection::{CallError, Connection, called, field, greet, options},
+    connection::{Connection, called, field, greet, options},
     error::{ConnectError, NoAnswer},
     partition::Partition,
 };

@@ -12,7 +12,8 @@ use redis::{Pipeline, RedisError};
 
 use super::{Session, all, map::Claims};
 use crate::{
-    connection::{CallError, Connection, checked, field, info_command},
+    call_error::CallError,
+    connection::{Connection, checked, field, info_command},
     partition::Partition,
 };
 
