@@ -4,8 +4,6 @@
 //! incarnation only. It is never repaired; when it fails it is given up and another is opened.
 
 use std::{
-    error::Error,
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -23,8 +21,9 @@ use tokio::{
 };
 
 use crate::{
+    call_error::CallError,
     config::{Address, Topology, place},
-    error::{ConnectError, UnexpectedReply, is_out_of_reach},
+    error::{ConnectError, UnexpectedReply},
     kind::Kind,
     reads::Reads,
     script::SCRIPTS,
@@ -41,84 +40,12 @@ const UNKNOWN: Incarnation = *b"----------------";
 /// How many calls may wait to be written.
 const WRITE_QUEUE: usize = 1_024;
 
-/// Why a call had no result.
-#[derive(Debug)]
-pub(crate) enum CallError {
-    /// No answer in time. `strikes` is how many times in a row now.
-    Timeout { strikes: u32 },
-    /// The server cannot be used at present.
-    OutOfReach(RedisError),
-    /// Nothing was done: the keys are at another server, whose host and port these are.
-    Moved(String),
-    /// Nothing was done: the keys are on their way to another server, perhaps to this one.
-    OnTheMove(Option<String>),
-    /// This server has become the primary instead.
-    Deposed(String),
-    /// The server could not do this.
-    Failed(Box<dyn Error + Send + Sync>),
-}
-
-impl CallError {
-    /// Of several errors at once, the gravest says what is to become of the session.
-    pub(crate) fn gravity(&self) -> u32 {
-        match self {
-            Self::Failed(_) => 0,
-            Self::OnTheMove(_) => 1,
-            Self::Timeout { strikes } => 2 + strikes.min(&1_000),
-            Self::Moved(_) | Self::Deposed(_) => 2_000,
-            Self::OutOfReach(_) => 3_000,
-        }
-    }
-}
-
-impl fmt::Display for CallError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Timeout { strikes } => write!(f, "no answer in time, {strikes} in a row"),
-            Self::OutOfReach(error) => error.fmt(f),
-            Self::Moved(to) => write!(f, "keys have moved to {to}"),
-            Self::OnTheMove(_) => f.write_str("keys are on their way to another server"),
-            Self::Deposed(successor) => write!(f, "the sentinels name another primary, {successor}"),
-            Self::Failed(error) => error.fmt(f),
-        }
-    }
-}
-
-impl CallError {
-    /// The same, for another caller that it concerns.
-    pub(crate) fn again(&self) -> Self {
-        match self {
-            Self::Timeout { strikes } => Self::Timeout { strikes: *strikes },
-            Self::OutOfReach(error) => Self::OutOfReach(error.clone()),
-            Self::Moved(to) => Self::Moved(to.clone()),
-            Self::OnTheMove(to) => Self::OnTheMove(to.clone()),
-            Self::Deposed(successor) => Self::Deposed(successor.clone()),
-            Self::Failed(error) => match error.downcast_ref::<RedisError>() {
-                Some(error) => Self::Failed(Box::new(error.clone())),
-                None => Self::Failed(Box::new(UnexpectedReply)),
-            },
-        }
-    }
-}
-
-impl From<RedisError> for CallError {
-    fn from(error: RedisError) -> Self {
-        let to = || error.redirect_node().map(|(to, _)| to.to_owned());
-        match error.kind() {
-            ErrorKind::Server(ServerErrorKind::Moved) => Self::Moved(to().unwrap_or_default()),
-            ErrorKind::Server(ServerErrorKind::Ask | ServerErrorKind::TryAgain) => Self::OnTheMove(to()),
-            _ if is_out_of_reach(&error) => Self::OutOfReach(error),
-            _ => Self::Failed(Box::new(error)),
-        }
-    }
-}
-
 /// One open connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// Host and port of the server, or its socket.
     at: String,
-    connection: MultiplexedConnection,
+    multiplexed: MultiplexedConnection,
     incarnation: Incarnation,
     /// Timeouts since the last answer.
     strikes: AtomicU32,
@@ -138,9 +65,9 @@ impl Connection {
     ) -> Result<Self, ConnectError> {
         let at = &called(address, server);
         let refused = |error| ConnectError::of_opening(at, address.database, error);
-        let (mut connection, about) = greet(address, server, options(address, Some(closed))).await?;
-        SCRIPTS.load().exec_async(&mut connection).await.map_err(refused)?;
-        let replication = info(&mut connection, "replication").await.map_err(refused)?;
+        let (mut multiplexed, about) = greet(address, server, options(address, Some(closed))).await?;
+        SCRIPTS.load().exec_async(&mut multiplexed).await.map_err(refused)?;
+        let replication = info(&mut multiplexed, "replication").await.map_err(refused)?;
         if field(&replication, "role") == Some("slave") {
             return Err(ConnectError::unreachable(at, "a replica answered"));
         }
@@ -151,7 +78,7 @@ impl Connection {
         let uptime = Duration::from_secs(uptime.and_then(Result::ok).unwrap_or(0_u64).saturating_sub(1));
         let (strikes, opened) = (AtomicU32::new(0), Instant::now());
         let (at, reads) = (place(server), Reads::default());
-        Ok(Self { at, connection, incarnation, strikes, opened, uptime, reads })
+        Ok(Self { at, multiplexed, incarnation, strikes, opened, uptime, reads })
     }
 
     /// Where its server is, for logs and to tell it from others.
@@ -220,12 +147,12 @@ impl Connection {
     }
 
     async fn send_once(&self, command: &Cmd, bound: Duration) -> Result<Value, CallError> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.multiplexed.clone();
         self.bounded(bound, connection.send_packed_command(command)).await
     }
 
     async fn send_all_once(&self, commands: &Pipeline, bound: Duration) -> Result<Vec<Value>, CallError> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.multiplexed.clone();
         self.bounded(bound, connection.send_packed_commands(commands, 0, commands.len())).await
     }
 

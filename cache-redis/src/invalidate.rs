@@ -14,7 +14,8 @@ use futures_util::future::join_all;
 use redis::{Cmd, Pipeline, ToRedisArgs, Value};
 
 use crate::{
-    connection::{CallError, Connection, checked},
+    call_error::CallError,
+    connection::{Connection, checked},
     error::UnexpectedReply,
     journal::Item,
     name::{Hits, Names},

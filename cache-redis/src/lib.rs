@@ -5,6 +5,7 @@
 //! invalidations hold are those of [`cache_core::store`]; here they are Lua scripts over keys that can be read in
 //! `redis-cli`, and deleting any of these keys is a correct invalidation.
 
+mod call_error;
 mod config;
 mod connection;
 mod connector;

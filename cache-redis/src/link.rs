@@ -34,8 +34,9 @@ use tokio::{
 };
 
 use crate::{
+    call_error::CallError,
     config::{Address, RedisConfig},
-    connection::{CallError, Connection, Incarnation},
+    connection::{Connection, Incarnation},
     error::OnTheMove,
     invalidate::Over,
     journal::{Item, Journal, JournalFile},

@@ -21,7 +21,8 @@ use redis::{Cmd, Pipeline, Value};
 use tokio::{runtime::Handle, sync::oneshot};
 
 use crate::{
-    connection::{CallError, Connection, checked},
+    call_error::CallError,
+    connection::{Connection, checked},
     error::UnexpectedReply,
     partition::Partition,
     session::Session,

@@ -24,7 +24,8 @@ use tokio::{sync::Notify, time::Instant};
 use self::cluster::Cluster;
 pub(crate) use self::opening::Seen;
 use crate::{
-    connection::{CallError, Connection, Incarnation, checked},
+    call_error::CallError,
+    connection::{Connection, Incarnation, checked},
     name::Names,
     partition::Partition,
     reads::{self, Found, Wanted},
@@ -102,7 +103,7 @@ impl Session {
     }
 
     /// Whether every server takes writes, in time, and is still what it was when the connection was opened. The servers of
-    /// a cluster also say which slots are on their way.
+    /// a cluster also say which slots are on their way, and whether one of them was replaced without noticing.
     pub(crate) async fn prove(&self, names: &Names, bound: Duration) -> Result<bool, CallError> {
         let Some(cluster) = &self.cluster else {
             return prove(&self.first, Some(names.never(Partition::WHOLE)), bound).await;
@@ -112,8 +113,12 @@ impl Session {
         if !all(join_all(proofs).await)?.into_iter().all(|is_same| is_same) {
             return Ok(false);
         }
-        cluster.note_moves(&all(join_all(self.connections().map(|connection| connection.claims(bound))).await)?);
-        Ok(true)
+        let views = all(join_all(self.connections().map(|connection| connection.view(bound))).await)?;
+        cluster.note_moves(&views);
+        match cluster.successor(&views) {
+            Some(successor) => Err(CallError::Moved(successor.to_owned())),
+            None => Ok(true),
+        }
     }
 
     async fn prove_one(

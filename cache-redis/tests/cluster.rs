@@ -73,8 +73,10 @@ async fn what_is_in_one_partition_is_read_from_one_primary_by_one_command() {
     assert!(spent.contains(&100), "{spent:?}");
 }
 
-/// Targets, and whether they cover the page of that owner and number.
-fn targets() -> Vec<(Target, fn(i32, i32) -> bool)> {
+/// Whether a target covers the page of that owner and number.
+type Covers = fn(i32, i32) -> bool;
+
+fn targets() -> Vec<(Target, Covers)> {
     vec![
         (page(1, 1).into_entry(), |owner, number| (owner, number) == (1, 1)),
         (Key::new("page").arg(&1).into_node(), |owner, _| owner == 1),
@@ -203,7 +205,7 @@ async fn a_value_whose_token_elsewhere_is_gone_is_no_hit_and_is_replaced() {
         // Of the partition whose token this is. An operator's deletion is an invalidation like any other.
         let token = ground.spot(path);
         assert_ne!(token.slot, ground.spot("page:7:1").slot);
-        for name in [token.name.clone(), ground.root_of(&token)] {
+        for name in [token.name.clone(), token.root()] {
             assert_eq!(ground.cli(token.node, &["UNLINK", &name]), ":1", "{name}");
             assert_eq!(ground.find("page:7:1").len(), 1, "the value is there");
             assert_eq!(hit(&store, &key).await, None, "{name}");

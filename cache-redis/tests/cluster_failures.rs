@@ -282,6 +282,40 @@ async fn a_primary_that_was_replaced_while_it_hung_serves_nothing_when_it_goes_o
     assert_eq!(hits(&store).await.0, 0);
 }
 
+/// Neither a vote nor silence tells such a primary that it was replaced: it goes on to take writes.
+#[tokio::test]
+async fn a_primary_that_does_not_know_that_it_was_replaced_is_left_within_a_second_or_two() {
+    let Some(ground) = Clustered::start(1) else { return };
+    let store = ground.store().await;
+    fill_all(&store).await;
+    let entry = ground.spot("page:1:1");
+    // It takes no notice of the others, and serves its part without them.
+    assert_eq!(ground.cli(entry.node, &["CONFIG", "SET", "cluster-require-full-coverage", "no"]), "+OK");
+    for node in (0..6).filter(|node| *node != entry.node) {
+        let id = ground.cli(node, &["CLUSTER", "MYID"]);
+        assert_eq!(ground.cli(entry.node, &["CLUSTER", "FORGET", &id]), "+OK");
+    }
+    let heir = entry.node + 3;
+    ground.cluster.promote(heir, Promotion::Takeover);
+    // By the old one, or in time for the new one: either way the new one hears of it.
+    store.invalidate(&targets()).await.unwrap();
+    let other = loop {
+        // The old one is no way in.
+        match RedisStore::connect(ground.config()).await {
+            Ok(other) => break other,
+            Err(error) => assert!(matches!(error, ConnectError::Unreachable { .. }), "{error}"),
+        }
+    };
+    invalidate(&other, Target::Glob("*".to_owned())).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    becomes(&store, true).await;
+    assert_eq!(hits(&store).await, (0, 0));
+    fill_all(&store).await;
+    assert_eq!(hits(&other).await, (32, 32));
+    assert!(ground.cluster.nodes[heir].cli(&["DBSIZE"]) != ":0", "both are on the new one");
+    assert_eq!(ground.cli(entry.node, &["SET", &entry.name, "x"]), "+OK", "the old one has not noticed");
+}
+
 #[tokio::test]
 async fn the_cluster_is_found_by_any_of_its_nodes_also_when_those_of_the_address_are_gone() {
     let Some(mut ground) = Clustered::start(1) else { return };

@@ -198,14 +198,14 @@ async fn what_a_failed_step_of_a_move_has_left_behind_is_not_served() {
         let spot = ground.spot("page:7:1");
         let migration = begin(&ground, &spot);
         let port = ground.cluster.nodes[migration.to].port().to_string();
-        for name in [spot.name.clone(), ground.root_of(&spot)] {
+        for name in [spot.name.clone(), spot.root()] {
             let copied = ground.cli(spot.node, &["MIGRATE", "127.0.0.1", &port, &name, "0", "1000", "COPY"]);
             assert_eq!(copied, "+OK");
         }
         invalidate(&store, target.clone()).await;
         assert_ne!(look(&store, &key()).await, Seen::Value, "{target}");
         // What is on the other side counts.
-        for name in [&spot.name, &ground.root_of(&spot)] {
+        for name in [&spot.name, &spot.root()] {
             ground.cli(spot.node, &["UNLINK", name]);
         }
         ground.cluster.finish_migration(migration).unwrap();

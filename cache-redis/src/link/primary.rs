@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::{BEAT, Last, Link, jittered};
 use crate::{
+    call_error::CallError,
     config::{OnFailover, Topology},
-    connection::CallError,
     error::ConnectError,
     partition::Partition,
     script::SCRIPTS,

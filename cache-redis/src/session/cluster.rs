@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
-use super::map::{Claims, Spot};
+use super::map::{Spot, View};
 use crate::{
-    connection::{CallError, Connection},
+    call_error::CallError,
+    connection::Connection,
     partition::{self, Partition},
 };
 
@@ -53,11 +54,11 @@ impl Cluster {
         self.moving[at.index()].load(Ordering::Relaxed)
     }
 
-    /// Notes which slots are on their way, by what the primaries say.
-    pub(super) fn note_moves(&self, claims: &[Claims]) {
+    /// Notes which slots are on their way, by what the primaries say, in the order of their numbers.
+    pub(super) fn note_moves(&self, views: &[View]) {
         let (mut began, mut moving) = (0, 0);
         for at in Partition::all() {
-            let is_moving = claims.iter().any(|claims| claims.moves(at.slot()));
+            let is_moving = views.iter().any(|view| view.own.moves(at.slot()));
             let was_moving = self.moving[at.index()].swap(is_moving, Ordering::Relaxed);
             began += u32::from(is_moving && !was_moving);
             moving += u32::from(is_moving);
@@ -71,6 +72,21 @@ impl Cluster {
                 "slots are on their way between servers: their part of the keys is not cached"
             );
         }
+    }
+
+    /// A server that has taken a partition over, as one of the primaries has heard and its owner has not. Of each other the
+    /// primaries need not tell: each speaks for itself.
+    pub(super) fn successor<'a>(&self, views: &'a [View]) -> Option<&'a str> {
+        let is_strange = |id: &str| views.iter().all(|view| view.id != id);
+        let heard = views.iter().flat_map(|view| &view.heard).filter(|heard| is_strange(&heard.id));
+        let mut newer = heard.filter(|heard| {
+            let takes = |at: Partition| {
+                let owner = views.get(self.route(at)).map_or(0, |owner| owner.own.epoch);
+                heard.claims.owns(at.slot()) && heard.claims.epoch > owner
+            };
+            Partition::all().any(takes)
+        });
+        newer.next().map(|heard| heard.at.as_str())
     }
 
     /// Notes that a partition is where the primary of this number has said.

@@ -105,10 +105,26 @@ fn as_text(value: &Value) -> Option<&str> {
     }
 }
 
-/// What a node says of itself.
+/// The answer of a node to `CLUSTER NODES`: what it says of itself, and what it has heard of the other primaries.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    pub(crate) id: String,
+    pub(crate) own: Claims,
+    pub(crate) heard: Vec<Heard>,
+}
+
+/// What a node has heard of a primary.
+#[derive(Clone, Debug)]
+pub(crate) struct Heard {
+    pub(crate) id: String,
+    /// Host and port.
+    pub(crate) at: String,
+    pub(crate) claims: Claims,
+}
+
+/// Which slots a node takes for its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Claims {
-    pub(crate) is_primary: bool,
     /// The later of two claims on a slot has the higher one.
     pub(crate) epoch: u64,
     slots: Vec<RangeInclusive<u16>>,
@@ -116,10 +132,25 @@ pub(crate) struct Claims {
     moving: Vec<u16>,
 }
 
-impl Claims {
-    /// Reads its own line in the answer to `CLUSTER NODES`.
+impl View {
+    /// `None` if the node says nothing of itself that can be read.
     pub(crate) fn read(nodes: &str) -> Option<Self> {
-        let line = nodes.lines().filter_map(Line::read).find(|line| line.has("myself"))?;
+        let (mut own, mut heard) = (None, Vec::new());
+        for line in nodes.lines().filter_map(Line::read) {
+            let Some(claims) = Claims::read(&line) else { continue };
+            if line.has("myself") {
+                own = Some((line.id.to_owned(), claims));
+            } else if line.has("master") && line.is_there() {
+                heard.push(Heard { id: line.id.to_owned(), at: line.spot.to_owned(), claims });
+            }
+        }
+        let (id, own) = own?;
+        Some(Self { id, own, heard })
+    }
+}
+
+impl Claims {
+    fn read(line: &Line<'_>) -> Option<Self> {
         let (mut slots, mut moving) = (Vec::new(), Vec::new());
         for word in &line.slots {
             if let Some(mark) = word.strip_prefix('[') {
@@ -130,8 +161,7 @@ impl Claims {
                 slots.push(from.parse().ok()?..=to.parse().ok()?);
             }
         }
-        let is_primary = line.has("master");
-        Some(Self { is_primary, epoch: line.epoch.parse().ok()?, slots, moving })
+        Some(Self { epoch: line.epoch.parse().ok()?, slots, moving })
     }
 
     pub(crate) fn owns(&self, slot: u16) -> bool {
@@ -240,19 +270,23 @@ mod tests {
     }
 
     #[test]
-    fn a_node_claims_slots_and_tells_what_is_on_its_way() {
+    fn a_node_claims_slots_and_tells_what_is_on_its_way_and_what_it_has_heard() {
         let nodes = "\
-            bbbb 10.0.0.2:7002@17002 master - 0 1 9 connected 0-10\n\
+            bbbb 10.0.0.2:7002@17002,two master - 0 1 9 connected 0-10\n\
+            cccc 10.0.0.3:7003@17003 slave bbbb 0 1 9 connected\n\
+            dddd 10.0.0.4:7004@17004 master,fail - 0 1 9 disconnected 12\n\
             aaaa 10.0.0.1:7001@17001 myself,master - 0 0 3 connected 11 100-200 [150->-bbbb] [7-<-bbbb]\n";
-        let claims = Claims::read(nodes).expect("a line of its own");
-        assert!(claims.is_primary);
-        assert_eq!(claims.epoch, 3);
-        let owned: Vec<u16> = (0..300).filter(|&slot| claims.owns(slot)).collect();
+        let View { id, own, heard } = View::read(nodes).expect("a line of its own");
+        assert_eq!((id.as_str(), own.epoch), ("aaaa", 3));
+        let owned: Vec<u16> = (0..300).filter(|&slot| own.owns(slot)).collect();
         assert_eq!(owned, std::iter::once(11).chain(100..=200).collect::<Vec<_>>());
-        assert_eq!((0..300).filter(|&slot| claims.moves(slot)).collect::<Vec<_>>(), [7, 150]);
-        let replica = Claims::read("aaaa 10.0.0.1:7001@17001 myself,slave bbbb 0 0 3 connected").expect("a line");
-        assert!(!replica.is_primary && !replica.owns(0));
-        assert_eq!(Claims::read("bbbb 10.0.0.2:7002@17002 master - 0 1 9 connected 0-10"), None);
-        assert_eq!(Claims::read(""), None);
+        assert_eq!((0..300).filter(|&slot| own.moves(slot)).collect::<Vec<_>>(), [7, 150]);
+        let heard: Vec<_> =
+            heard.iter().map(|heard| (heard.at.as_str(), heard.claims.epoch, heard.claims.owns(10))).collect();
+        assert_eq!(heard, [("10.0.0.2:7002", 9, true)]);
+        let replica = View::read("aaaa 10.0.0.1:7001@17001 myself,slave bbbb 0 0 3 connected").expect("a line");
+        assert!(!replica.own.owns(0));
+        assert!(View::read("bbbb 10.0.0.2:7002@17002 master - 0 1 9 connected 0-10").is_none());
+        assert!(View::read("").is_none());
     }
 }

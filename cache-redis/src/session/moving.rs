@@ -25,7 +25,8 @@ use tokio::time::Instant;
 
 use super::{ATTEMPTS, Session, all, cluster::Cluster, left};
 use crate::{
-    connection::{CallError, Connection, checked},
+    call_error::CallError,
+    connection::{Connection, checked},
     name::Names,
     partition::Partition,
 };

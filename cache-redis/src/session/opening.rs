@@ -2,7 +2,8 @@
 //!
 //! In a cluster any node that answers tells which primaries there are: one of the address, or one that was seen before.
 //! All of them are opened at once, also those that own nothing yet, so that a slot may move there. Who owns what is what
-//! each says of itself. Unless there is an owner for every partition the session is not opened.
+//! each says of itself. Unless there is an owner for every partition, of which nobody has heard that it was replaced, the
+//! session is not opened.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -19,11 +20,12 @@ use tokio::{sync::Notify, time::timeout};
 use super::{
     Session,
     cluster::Cluster,
-    map::{Claims, Map, Primary, Spot},
+    map::{Map, Primary, Spot, View},
 };
 use crate::{
+    call_error::CallError,
     config::{Address, elsewhere, place},
-    connection::{CallError, Connection, called, field, greet, options},
+    connection::{Connection, called, field, greet, options},
     error::{ConnectError, NoAnswer},
     partition::Partition,
 };
@@ -82,24 +84,28 @@ impl Session {
         let opening = map.primaries.into_iter().map(|primary| open_primary(address, &seeds[0], primary, &closed));
         let opened: Vec<_> = try_join_all(opening).await?.into_iter().flatten().collect();
         let owner = |at: Partition| {
-            let owners = opened.iter().enumerate().filter(|(_, primary)| primary.claims.owns(at.slot()));
+            let owners = opened.iter().enumerate().filter(|(_, primary)| primary.view.own.owns(at.slot()));
             // Two that claim it: the later claim holds, and the other one has not heard of it yet.
-            owners.max_by_key(|(_, primary)| primary.claims.epoch).map(|(index, _)| index)
+            owners.max_by_key(|(_, primary)| primary.view.own.epoch).map(|(index, _)| index)
         };
         let owners: Option<Vec<usize>> = Partition::all().map(owner).collect();
         let Some(owners) = owners else {
             return Err(ConnectError::unreachable(&address.at, "not every slot of the cluster has an owner"));
         };
-        let (mut names, mut connections, mut claims) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut names, mut connections, mut views) = (Vec::new(), Vec::new(), Vec::new());
         for primary in opened {
             names.push(primary.names);
             connections.push(primary.connection);
-            claims.push(primary.claims);
+            views.push(primary.view);
         }
         // There are some, as they own something.
         let others = connections.split_off(1);
         let cluster = Cluster::new(address.at.clone(), others, names, |at| owners[at.index()]);
-        cluster.note_moves(&claims);
+        if let Some(successor) = cluster.successor(&views) {
+            let why = format!("{successor} has taken slots over, of which their owner has not heard");
+            return Err(ConnectError::unreachable(&address.at, why));
+        }
+        cluster.note_moves(&views);
         Ok(Self::new(connections.remove(0), Some(Box::new(cluster)), closed))
     }
 }
@@ -115,7 +121,7 @@ async fn within<T>(
 struct Opened {
     names: Vec<Spot>,
     connection: Connection,
-    claims: Claims,
+    view: View,
 }
 
 /// `None` for one that owns nothing and does not answer.
@@ -130,8 +136,8 @@ async fn open_primary(
         let connection = Connection::open(address, &server, closed).await?;
         let unusable = |error: CallError| ConnectError::unreachable(&place(&server), error.to_string());
         // Bounded with the opening as a whole.
-        let claims = connection.claims(Duration::MAX).await.map_err(unusable)?;
-        Ok(Opened { names: primary.names, connection, claims })
+        let view = connection.view(Duration::MAX).await.map_err(unusable)?;
+        Ok(Opened { names: primary.names, connection, view })
     };
     if primary.owns_slots {
         return opening.await.map(Some);
@@ -140,13 +146,13 @@ async fn open_primary(
 }
 
 impl Connection {
-    /// What the node says of itself.
-    pub(super) async fn claims(&self, bound: Duration) -> Result<Claims, CallError> {
+    /// What the node says of itself and of the others.
+    pub(super) async fn view(&self, bound: Duration) -> Result<View, CallError> {
         let mut command = redis::cmd("CLUSTER");
         command.arg("NODES");
         let reply = self.send(&command, bound).await?;
         let nodes: String = redis::from_redis_value(reply).map_err(RedisError::from)?;
-        Claims::read(&nodes).ok_or_else(|| CallError::Failed("a node of a cluster says nothing of itself".into()))
+        View::read(&nodes).ok_or_else(|| CallError::Failed("a node of a cluster says nothing of itself".into()))
     }
 }
 

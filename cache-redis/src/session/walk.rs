@@ -12,7 +12,8 @@ use redis::{Pipeline, RedisError};
 
 use super::{Session, all, map::Claims};
 use crate::{
-    connection::{CallError, Connection, checked, field, info_command},
+    call_error::CallError,
+    connection::{Connection, checked, field, info_command},
     partition::Partition,
 };
 
@@ -45,7 +46,7 @@ impl Session {
 }
 
 async fn standing(connection: &Connection, bound: Duration) -> Result<(Claims, String), CallError> {
-    let claims = connection.claims(bound).await?;
+    let claims = connection.view(bound).await?.own;
     let mut commands = Pipeline::new();
     commands.add_command(info_command("commandstats"));
     let reply = connection.send_all(&commands, bound).await?.pop().map_or(Ok(redis::Value::Nil), checked);

@@ -21,6 +21,13 @@ pub(crate) struct Spot {
     pub(crate) slot: u16,
 }
 
+impl Spot {
+    /// The root beside it.
+    pub(crate) fn root(&self) -> String {
+        format!("{}#root", tagged(&self.name))
+    }
+}
+
 impl Clustered {
     /// Three primaries with this many replicas each.
     pub(crate) fn start(replicas: usize) -> Option<Self> {
@@ -59,11 +66,6 @@ impl Clustered {
         let mut found = self.find(path);
         assert_eq!(found.len(), 1, "{path}: {found:?}");
         found.remove(0)
-    }
-
-    /// The root beside a key.
-    pub(crate) fn root_of(&self, spot: &Spot) -> String {
-        format!("{}#root", tagged(&spot.name))
     }
 
     /// Whether a node has this key, as a replica too.
