@@ -47,6 +47,10 @@ struct Options {
     /// Sentinels look at the servers as seldom as they do in production: an old primary remains one for some 10 s.
     #[arg(long)]
     unhurried: bool,
+    /// With sentinels: how many replicas a primary has to have heard from in the last second to take writes. Without any, a primary that the
+    /// others have left goes on to take them.
+    #[arg(long, default_value_t = 1)]
+    min_replicas: usize,
     /// How many processes of the service.
     #[arg(long, default_value_t = 3)]
     instances: usize,

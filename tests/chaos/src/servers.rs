@@ -24,8 +24,8 @@ impl Servers {
                 Self::Single(vec![primary, replica])
             }
             Topology::Sentinel => {
-                let unhurried = options.unhurried;
-                let options = SentinelOptions { replicas: 2, unhurried, ..SentinelOptions::default() };
+                let (unhurried, min_replicas) = (options.unhurried, Some((options.min_replicas, 1)));
+                let options = SentinelOptions { replicas: 2, unhurried, min_replicas, ..SentinelOptions::default() };
                 Self::Sentinel(SentinelGroup::start(options)?)
             }
             Topology::Cluster => Self::Cluster(ClusterServers::start(ClusterOptions::default())?),
