@@ -2,11 +2,14 @@
 
 mod common;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use cache_core::{
     Key, Outcome, Store, Tag, Target,
-    store::{Acquired, Filled, HolderId, Link, Read},
+    store::{Acquired, Filled, HolderId, Lease, Link, Read},
 };
 use cache_redis::RedisStore;
 use common::{clustered::*, *};
@@ -29,9 +32,29 @@ async fn look(store: &RedisStore, key: &Key) -> Seen {
     }
 }
 
+/// A lease, as soon as nothing is on its way any more.
+async fn granted(store: &RedisStore, key: &Key) -> Lease {
+    let began = Instant::now();
+    loop {
+        match store.acquire(key, LOAD, LEASE).await.expect("Redis answers") {
+            Acquired::Lease(lease) => return lease,
+            Acquired::Held => tokio::time::sleep(Duration::from_millis(20)).await,
+            other => panic!("no lease on {key}: {other:?}"),
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{key} is held for ever");
+    }
+}
+
+/// Stores a value, as soon as nothing is on its way any more.
+async fn put(store: &RedisStore, key: &Key, value: &str) {
+    let lease = granted(store, key).await;
+    let filled = store.fill(key, &lease, bytes(value), TTL).await.expect("Redis answers");
+    assert_eq!(filled, Filled::Stored);
+}
+
 /// Waits until the store has noticed that a move is over, and returns what is there then.
 async fn settled(store: &RedisStore, key: &Key) -> Seen {
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     loop {
         match look(store, key).await {
             Seen::Held => {}
@@ -63,7 +86,7 @@ fn targets() -> [Target; 6] {
 
 /// Declares the slot of a key as on its way to the next primary.
 fn begin(ground: &Clustered, of: &Spot) -> Migration {
-    ground.cluster.begin_migration(of.slot, (of.node + 1) % 3).expect("the primaries are there")
+    ground.begin(of, (of.node + 1) % 3)
 }
 
 /// Which keys have gone already when it is looked.
@@ -84,23 +107,23 @@ async fn a_slot_that_has_moved_is_cold_and_used_at_its_new_owner_by_all() {
     let (store, other) = (ground.store().await, ground.store().await);
     for path in ["page:7:1", "page:7#g", "#tag:owner:7#g"] {
         invalidate(&store, Target::All).await;
-        fill(&store, &key(), "old").await;
-        let late = lease(&other, &page(7, 2)).await;
+        put(&store, &key(), "old").await;
+        let late = granted(&other, &page(7, 2)).await;
         let moved = ground.spot(path);
-        ground.cluster.migrate(moved.slot, (moved.node + 1) % 3).unwrap();
+        ground.finish(begin(&ground, &moved));
         for instance in [&store, &other] {
-            assert_eq!(look(instance, &key()).await, Seen::Nothing, "{path}");
+            assert_eq!(settled(instance, &key()).await, Seen::Nothing, "{path}");
         }
         // Either its own partition has not moved, or nothing of it counts any more.
         let filled = other.fill(&page(7, 2), &late, bytes("late"), TTL).await.unwrap();
         assert!(filled == Filled::Stored || path != "page:7:1" || look(&other, &page(7, 2)).await != Seen::Value);
-        fill(&store, &key(), "new").await;
-        assert_eq!(hit(&other, &key()).await.as_deref(), Some("new"), "{path}");
+        put(&store, &key(), "new").await;
+        assert_eq!(settled(&other, &key()).await, Seen::Value, "{path}");
         assert_ne!(ground.spot(path).node, moved.node);
         for target in targets() {
             invalidate(&other, target.clone()).await;
-            assert_eq!(hit(&store, &key()).await, None, "{path}: {target}");
-            fill(&store, &key(), "newer").await;
+            assert_eq!(settled(&store, &key()).await, Seen::Nothing, "{path}: {target}");
+            put(&store, &key(), "newer").await;
         }
         assert!(is_up(&store) && is_up(&other), "nobody had to connect again");
     }
@@ -112,8 +135,8 @@ async fn nothing_is_read_from_a_slot_on_its_way_unless_all_of_it_is_there_and_no
     let store = ground.store().await;
     for gone in GONE {
         invalidate(&store, Target::All).await;
-        fill(&store, &key(), "old").await;
-        let late = lease(&store, &page(7, 2)).await;
+        put(&store, &key(), "old").await;
+        let late = granted(&store, &page(7, 2)).await;
         let migration = begin(&ground, &ground.spot("page:7:1"));
         carry(&ground, migration, gone);
         // With nothing gone it is served until the store has noticed.
@@ -128,7 +151,7 @@ async fn nothing_is_read_from_a_slot_on_its_way_unless_all_of_it_is_there_and_no
         assert_eq!(look(&store, &page(7, 2)).await, Seen::Value, "{gone:?}");
         ground.cluster.finish_migration(migration).unwrap();
         assert_eq!(settled(&store, &key()).await, Seen::Nothing, "{gone:?}: the root is of another server");
-        fill(&store, &key(), "new").await;
+        put(&store, &key(), "new").await;
         assert!(is_up(&store));
     }
 }
@@ -139,7 +162,7 @@ async fn a_load_across_a_move_stores_nothing() {
     let store = ground.store().await;
     for gone in GONE {
         invalidate(&store, Target::All).await;
-        let late = lease(&store, &key()).await;
+        let late = granted(&store, &key()).await;
         let migration = begin(&ground, &ground.spot("page:7:1"));
         carry(&ground, migration, gone);
         if !gone.is_empty() {
@@ -166,7 +189,7 @@ async fn an_invalidation_in_a_slot_on_its_way_is_applied_and_stays_in_force() {
             for (number, gone) in GONE.into_iter().chain([&["page:7#g", "#tag:owner:7#g"][..]]).enumerate() {
                 let at = format!("{moved} moves, {gone:?} is gone, {target}");
                 invalidate(&store, Target::All).await;
-                fill(&store, &key(), "old").await;
+                put(&store, &key(), "old").await;
                 let migration = begin(&ground, &ground.spot(moved));
                 carry(&ground, migration, gone);
                 invalidate(&store, target.clone()).await;
@@ -194,7 +217,7 @@ async fn what_a_failed_step_of_a_move_has_left_behind_is_not_served() {
     let store = ground.store().await;
     for target in targets() {
         invalidate(&store, Target::All).await;
-        fill(&store, &key(), "old").await;
+        put(&store, &key(), "old").await;
         let spot = ground.spot("page:7:1");
         let migration = begin(&ground, &spot);
         let port = ground.cluster.nodes[migration.to].port().to_string();
@@ -223,7 +246,7 @@ async fn what_is_carried_back_when_a_move_is_given_up_is_what_was_not_invalidate
         for target in targets.iter().map(Some).chain([None]) {
             let at = format!("{gone:?} is gone, {target:?}");
             invalidate(&store, Target::All).await;
-            fill(&store, &key(), "old").await;
+            put(&store, &key(), "old").await;
             let migration = begin(&ground, &ground.spot("page:7:1"));
             carry(&ground, migration, gone);
             // A heartbeat, and some.
@@ -254,7 +277,7 @@ async fn a_quarantine_in_a_slot_on_its_way_is_in_force_there_and_afterwards() {
         for gone in GONE {
             let at = format!("{gone:?} is gone, {target}");
             invalidate(&store, Target::All).await;
-            fill(&store, &key(), "old").await;
+            put(&store, &key(), "old").await;
             let migration = begin(&ground, &ground.spot("page:7:1"));
             carry(&ground, migration, gone);
             let holder = HolderId::new();
@@ -277,10 +300,10 @@ async fn a_pattern_takes_everything_while_keys_are_on_their_way_and_what_matches
     let store = ground.store().await;
     let others: Vec<Key> = (0..32).map(|number| Key::new("other").arg(&number)).collect();
     for is_moving in [false, true, false] {
-        fill(&store, &key(), "old").await;
+        put(&store, &key(), "old").await;
         for other in &others {
-            if hit(&store, other).await.is_none() {
-                fill(&store, other, "old").await;
+            if settled(&store, other).await == Seen::Nothing {
+                put(&store, other, "old").await;
             }
         }
         let migration = is_moving.then(|| begin(&ground, &ground.spot("page:7:1")));
@@ -302,7 +325,7 @@ async fn a_move_that_is_over_when_a_walk_ends_is_noticed() {
     let store = Arc::new(ground.store().await);
     let keys: Vec<Key> = (0..2_000).map(|number| Key::new("simple").arg(&number)).collect();
     for key in &keys {
-        fill(&store, key, "old").await;
+        put(&store, key, "old").await;
     }
     let slot = ground.spot("simple:0").slot;
     let paths: Vec<_> = ground.find("simple:*").into_iter().filter(|spot| spot.slot == slot).collect();
@@ -312,7 +335,7 @@ async fn a_move_that_is_over_when_a_walk_ends_is_noticed() {
     while within < 4 {
         for key in &keys {
             if settled(&store, key).await == Seen::Nothing {
-                fill(&store, key, "old").await;
+                put(&store, key, "old").await;
             }
         }
         let walk = tokio::spawn({
@@ -320,7 +343,7 @@ async fn a_move_that_is_over_when_a_walk_ends_is_noticed() {
             async move { store.invalidate(&[Target::Glob("simple:*".to_owned())]).await }
         });
         tokio::time::sleep(Duration::from_millis(10)).await;
-        let migration = ground.cluster.begin_migration(slot, (home + 1) % 3).unwrap();
+        let migration = ground.begin(&paths[0], (home + 1) % 3);
         ground.cluster.move_keys(migration, 100).unwrap();
         tokio::time::sleep(Duration::from_millis(60)).await;
         ground.abandon(migration);
@@ -349,11 +372,11 @@ fn lengthen_walks(ground: &Clustered, node: usize) {
 async fn a_primary_that_is_new_is_used_when_slots_come_to_it() {
     let Some(mut ground) = Clustered::start(0) else { return };
     let (store, other) = (ground.store().await, ground.store().await);
-    fill(&store, &key(), "old").await;
+    put(&store, &key(), "old").await;
     let spot = ground.spot("page:7:1");
     let added = ground.cluster.add_primary();
     // It is not known yet where the slot goes: the invalidation is said again once it is.
-    let migration = ground.cluster.begin_migration(spot.slot, added).unwrap();
+    let migration = ground.begin(&spot, added);
     assert_eq!(store.invalidate(&[key().into_entry()]).await.unwrap(), Outcome::Journaled);
     until(&store, true).await;
     assert_ne!(look(&store, &key()).await, Seen::Value);
@@ -365,10 +388,10 @@ async fn a_primary_that_is_new_is_used_when_slots_come_to_it() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     settled(&other, &key()).await;
-    fill(&other, &key(), "new").await;
+    put(&other, &key(), "new").await;
     assert_eq!(ground.spot("page:7:1").node, added);
     assert_eq!(settled(&store, &key()).await, Seen::Value);
     // One that connects now knows it from the beginning, also before it owned anything.
     invalidate(&ground.store().await, key().into_entry()).await;
-    assert_eq!(hit(&other, &key()).await, None);
+    assert_eq!(settled(&other, &key()).await, Seen::Nothing);
 }

@@ -122,7 +122,7 @@ fn move_a_slot(ground: &Clustered) {
     let spots: Vec<Spot> = ground.find("*").into_iter().filter(|spot| spot.node < 3).collect();
     let Some(spot) = (!spots.is_empty()).then(|| &spots[fastrand::usize(..spots.len())]) else { return };
     let to = (spot.node + fastrand::usize(1..3)) % 3;
-    let Ok(migration) = ground.cluster.begin_migration(spot.slot, to) else { return };
+    let migration = ground.begin(spot, to);
     for _ in 0..fastrand::usize(..6) {
         std::thread::sleep(Duration::from_millis(fastrand::u64(..30)));
         if ground.cluster.move_keys(migration, 1).is_err() {

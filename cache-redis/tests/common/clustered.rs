@@ -29,10 +29,14 @@ impl Spot {
 }
 
 impl Clustered {
-    /// Three primaries with this many replicas each.
+    /// Three primaries with this many replicas each. Without any, a busy machine makes none of them count as down.
     pub(crate) fn start(replicas: usize) -> Option<Self> {
-        let cluster = ClusterServers::start(ClusterOptions { replicas, ..Default::default() })?;
-        Some(Self { cluster, namespace: unique("test") })
+        let node_timeout_ms = if replicas == 0 { 20_000 } else { 1_000 };
+        Self::with(ClusterOptions { replicas, node_timeout_ms, ..Default::default() })
+    }
+
+    pub(crate) fn with(options: ClusterOptions) -> Option<Self> {
+        Some(Self { cluster: ClusterServers::start(options)?, namespace: unique("test") })
     }
 
     /// An instance that a machine as busy as one with many servers does not disturb.
@@ -75,6 +79,15 @@ impl Clustered {
 
     pub(crate) fn cli(&self, node: usize, arguments: &[&str]) -> String {
         cli(&self.cluster.nodes[node].url(), arguments)
+    }
+
+    /// Declares the slot of a key as being on its way from where the key is.
+    pub(crate) fn begin(&self, of: &Spot, to: usize) -> Migration {
+        let (slot, id) = (of.slot.to_string(), |node| self.cli(node, &["CLUSTER", "MYID"]));
+        for (node, what, other) in [(to, "IMPORTING", of.node), (of.node, "MIGRATING", to)] {
+            assert_eq!(self.cli(node, &["CLUSTER", "SETSLOT", &slot, what, &id(other)]), "+OK", "{what}");
+        }
+        Migration { slot: of.slot, from: of.node, to }
     }
 
     /// Gives a move up: the old owner forgets of it, takes back what had gone, and then the other one forgets of it too.
