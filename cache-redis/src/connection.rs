@@ -1,6 +1,6 @@
 //! One open connection, and the incarnation of the server behind it.
 //!
-//! A connection belongs to one server at one time of its life: what it answers is compared with the root of that
+//! A connection belongs to one server at one time of its life: what it answers is compared with a root of that
 //! incarnation only. It is never repaired; when it fails it is given up and another is opened.
 
 use std::{
@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     config::{Address, Topology, place},
-    error::{ConnectError, NoAnswer, UnexpectedReply, is_out_of_reach},
+    error::{ConnectError, UnexpectedReply, is_out_of_reach},
     kind::Kind,
     reads::Reads,
     script::SCRIPTS,
@@ -48,10 +48,27 @@ pub(crate) enum CallError {
     Timeout { strikes: u32 },
     /// The server cannot be used at present.
     OutOfReach(RedisError),
+    /// Nothing was done: the keys are at another server, whose host and port these are.
+    Moved(String),
+    /// Nothing was done: the keys are on their way to another server, perhaps to this one.
+    OnTheMove(Option<String>),
     /// This server has become the primary instead.
     Deposed(String),
     /// The server could not do this.
     Failed(Box<dyn Error + Send + Sync>),
+}
+
+impl CallError {
+    /// Of several errors at once, the gravest says what is to become of the session.
+    pub(crate) fn gravity(&self) -> u32 {
+        match self {
+            Self::Failed(_) => 0,
+            Self::OnTheMove(_) => 1,
+            Self::Timeout { strikes } => 2 + strikes.min(&1_000),
+            Self::Moved(_) | Self::Deposed(_) => 2_000,
+            Self::OutOfReach(_) => 3_000,
+        }
+    }
 }
 
 impl fmt::Display for CallError {
@@ -59,6 +76,8 @@ impl fmt::Display for CallError {
         match self {
             Self::Timeout { strikes } => write!(f, "no answer in time, {strikes} in a row"),
             Self::OutOfReach(error) => error.fmt(f),
+            Self::Moved(to) => write!(f, "keys have moved to {to}"),
+            Self::OnTheMove(_) => f.write_str("keys are on their way to another server"),
             Self::Deposed(successor) => write!(f, "the sentinels name another primary, {successor}"),
             Self::Failed(error) => error.fmt(f),
         }
@@ -71,6 +90,8 @@ impl CallError {
         match self {
             Self::Timeout { strikes } => Self::Timeout { strikes: *strikes },
             Self::OutOfReach(error) => Self::OutOfReach(error.clone()),
+            Self::Moved(to) => Self::Moved(to.clone()),
+            Self::OnTheMove(to) => Self::OnTheMove(to.clone()),
             Self::Deposed(successor) => Self::Deposed(successor.clone()),
             Self::Failed(error) => match error.downcast_ref::<RedisError>() {
                 Some(error) => Self::Failed(Box::new(error.clone())),
@@ -82,57 +103,42 @@ impl CallError {
 
 impl From<RedisError> for CallError {
     fn from(error: RedisError) -> Self {
-        if is_out_of_reach(&error) { Self::OutOfReach(error) } else { Self::Failed(Box::new(error)) }
+        let to = || error.redirect_node().map(|(to, _)| to.to_owned());
+        match error.kind() {
+            ErrorKind::Server(ServerErrorKind::Moved) => Self::Moved(to().unwrap_or_default()),
+            ErrorKind::Server(ServerErrorKind::Ask | ServerErrorKind::TryAgain) => Self::OnTheMove(to()),
+            _ if is_out_of_reach(&error) => Self::OutOfReach(error),
+            _ => Self::Failed(Box::new(error)),
+        }
     }
 }
 
 /// One open connection.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct Connection {
     /// Host and port of the server, or its socket.
     at: String,
     connection: MultiplexedConnection,
     incarnation: Incarnation,
     /// Timeouts since the last answer.
     strikes: AtomicU32,
-    closed: Arc<Notify>,
     opened: Instant,
     /// For how long the server had been running then, at least. Zero where it does not tell.
     uptime: Duration,
     reads: Reads,
 }
 
-impl Session {
-    /// Connects to this server, one of those at the address; authenticates, loads the scripts and asks who it is.
+impl Connection {
+    /// Connects to this server, one of those at the address; authenticates, loads the scripts and asks who it is. `closed`
+    /// is told when the server closes the connection.
     pub(crate) async fn open(
         address: &Address,
         server: &ConnectionInfo,
-        bound: Duration,
+        closed: &Arc<Notify>,
     ) -> Result<Self, ConnectError> {
-        let at = match &address.topology {
-            Topology::Sentinel { service, .. } => {
-                format!("{} (the primary of {service}, by its sentinels)", place(server))
-            }
-            _ => place(server),
-        };
-        timeout(bound, Self::open_unbounded(address, server, &at))
-            .await
-            .unwrap_or_else(|_| Err(ConnectError::unreachable(&at, NoAnswer(bound))))
-    }
-
-    async fn open_unbounded(address: &Address, server: &ConnectionInfo, at: &str) -> Result<Self, ConnectError> {
+        let at = &called(address, server);
         let refused = |error| ConnectError::of_opening(at, address.database, error);
-        let closed = Arc::new(Notify::new());
-        let config = options(address, Arc::clone(&closed));
-        let mut connection = match wire::open(address, server, config).await {
-            Ok(connection) => connection,
-            Err(error) => {
-                Kind::of_refusal(&error).map_or(Ok(()), |kind| kind.check(&address.topology, server))?;
-                return Err(refused(error));
-            }
-        };
-        let about = info(&mut connection, "server").await.map_err(refused)?;
-        Kind::of_info(&about).map_or(Ok(()), |kind| kind.check(&address.topology, server))?;
+        let (mut connection, about) = greet(address, server, options(address, Some(closed))).await?;
         SCRIPTS.load().exec_async(&mut connection).await.map_err(refused)?;
         let replication = info(&mut connection, "replication").await.map_err(refused)?;
         if field(&replication, "role") == Some("slave") {
@@ -145,7 +151,7 @@ impl Session {
         let uptime = Duration::from_secs(uptime.and_then(Result::ok).unwrap_or(0_u64).saturating_sub(1));
         let (strikes, opened) = (AtomicU32::new(0), Instant::now());
         let (at, reads) = (place(server), Reads::default());
-        Ok(Self { at, connection, incarnation, strikes, closed, opened, uptime, reads })
+        Ok(Self { at, connection, incarnation, strikes, opened, uptime, reads })
     }
 
     /// Where its server is, for logs and to tell it from others.
@@ -158,19 +164,14 @@ impl Session {
         &self.reads
     }
 
-    /// How long it has been open.
-    pub(crate) fn age(&self) -> Duration {
-        self.opened.elapsed()
-    }
-
     /// Whether the server's process was there already at that time.
     pub(crate) fn was_up_at(&self, time: Instant) -> bool {
         !self.uptime.is_zero() && self.opened.checked_sub(self.uptime).is_none_or(|began| began <= time)
     }
 
-    /// Whether the data are known to be those of a server that was seen before.
-    pub(crate) fn is_of(&self, incarnation: &Incarnation) -> bool {
-        self.incarnation == *incarnation && self.incarnation != UNKNOWN
+    /// Whether the data are known to be those of one of these servers, which were seen before.
+    pub(crate) fn is_one_of(&self, incarnations: &[Incarnation]) -> bool {
+        incarnations.contains(&self.incarnation) && self.incarnation != UNKNOWN
     }
 
     pub(crate) fn incarnation(&self) -> &Incarnation {
@@ -189,16 +190,11 @@ impl Session {
         Ok(incarnation(&replication, "master_replid").is_none_or(|now| now == self.incarnation))
     }
 
-    /// Waits until the server has closed the connection.
-    pub(crate) async fn closed(&self) {
-        self.closed.notified().await;
-    }
-
     /// Sends one command. A script that the server has lost is loaded again, once.
     pub(crate) async fn send(&self, command: &Cmd, bound: Duration) -> Result<Value, CallError> {
         match self.send_once(command, bound).await? {
             Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript) => {
-                self.send_all_once(&SCRIPTS.load(), bound).await?;
+                self.load_scripts(bound).await?;
                 let reply = self.send_once(command, bound).await?;
                 Ok(reply.extract_error()?)
             }
@@ -207,15 +203,20 @@ impl Session {
         }
     }
 
-    /// Sends commands at once. All of them may be sent a second time, after the scripts have been loaded again.
+    /// Sends commands at once. All of them may be sent a second time, after the scripts have been loaded again. Each has its
+    /// own reply, which may be an error.
     pub(crate) async fn send_all(&self, commands: &Pipeline, bound: Duration) -> Result<Vec<Value>, CallError> {
-        match self.send_all_once(commands, bound).await {
-            Err(CallError::Failed(error)) if is_no_script(&*error) => {
-                self.send_all_once(&SCRIPTS.load(), bound).await?;
-                self.send_all_once(commands, bound).await
-            }
-            result => result,
+        let replies = self.send_all_once(commands, bound).await?;
+        if !replies.iter().any(is_no_script) {
+            return Ok(replies);
         }
+        self.load_scripts(bound).await?;
+        self.send_all_once(commands, bound).await
+    }
+
+    async fn load_scripts(&self, bound: Duration) -> Result<(), CallError> {
+        let replies = self.send_all_once(&SCRIPTS.load(), bound).await?;
+        replies.into_iter().try_for_each(|reply| checked(reply).map(drop))
     }
 
     async fn send_once(&self, command: &Cmd, bound: Duration) -> Result<Value, CallError> {
@@ -225,8 +226,7 @@ impl Session {
 
     async fn send_all_once(&self, commands: &Pipeline, bound: Duration) -> Result<Vec<Value>, CallError> {
         let mut connection = self.connection.clone();
-        let replies = self.bounded(bound, connection.send_packed_commands(commands, 0, commands.len())).await?;
-        replies.into_iter().map(|reply| reply.extract_error().map_err(CallError::from)).collect()
+        self.bounded(bound, connection.send_packed_commands(commands, 0, commands.len())).await
     }
 
     async fn bounded<T>(
@@ -269,16 +269,52 @@ impl Session {
     }
 }
 
-fn options(address: &Address, closed: Arc<Notify>) -> AsyncConnectionConfig {
+/// The server, for errors.
+pub(crate) fn called(address: &Address, server: &ConnectionInfo) -> String {
+    match &address.topology {
+        Topology::Sentinel { service, .. } => {
+            format!("{} (the primary of {service}, by its sentinels)", place(server))
+        }
+        _ => place(server),
+    }
+}
+
+/// A reply, unless it is an error.
+pub(crate) fn checked(reply: Value) -> Result<Value, CallError> {
+    Ok(reply.extract_error()?)
+}
+
+/// Connects, authenticates, and makes sure that the server is of the kind that the address says. Returns also what the
+/// server tells of itself.
+pub(crate) async fn greet(
+    address: &Address,
+    server: &ConnectionInfo,
+    config: AsyncConnectionConfig,
+) -> Result<(MultiplexedConnection, String), ConnectError> {
+    let refused = |error| ConnectError::of_opening(&place(server), address.database, error);
+    let mut connection = match wire::open(address, server, config).await {
+        Ok(connection) => connection,
+        Err(error) => {
+            Kind::of_refusal(&error).map_or(Ok(()), |kind| kind.check(&address.topology, server))?;
+            return Err(refused(error));
+        }
+    };
+    let about = info(&mut connection, "server").await.map_err(refused)?;
+    Kind::of_info(&about).map_or(Ok(()), |kind| kind.check(&address.topology, server))?;
+    Ok((connection, about))
+}
+
+/// How connections are opened. `closed` is told when the server closes it.
+pub(crate) fn options(address: &Address, closed: Option<&Arc<Notify>>) -> AsyncConnectionConfig {
     let config = AsyncConnectionConfig::new()
         // Every call is bounded by the session, the opening as a whole by its caller.
         .set_response_timeout(None)
         .set_connection_timeout(None)
         .set_pipeline_buffer_size(WRITE_QUEUE);
-    if !address.is_resp3 {
+    let Some(closed) = closed.filter(|_| address.is_resp3).map(Arc::clone) else {
         // Nothing tells of the loss then but the next call.
         return config;
-    }
+    };
     config.set_push_sender(move |push: PushInfo| {
         if push.kind == PushKind::Disconnection {
             closed.notify_one();
@@ -287,7 +323,7 @@ fn options(address: &Address, closed: Arc<Notify>) -> AsyncConnectionConfig {
     })
 }
 
-fn info_command(section: &str) -> Cmd {
+pub(crate) fn info_command(section: &str) -> Cmd {
     let mut command = redis::cmd("INFO");
     command.arg(section);
     command
@@ -318,8 +354,8 @@ pub(crate) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
-fn is_no_script(error: &(dyn Error + Send + Sync + 'static)) -> bool {
-    error.downcast_ref::<RedisError>().is_some_and(|error| error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
+fn is_no_script(reply: &Value) -> bool {
+    matches!(reply, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript))
 }
 
 #[cfg(test)]

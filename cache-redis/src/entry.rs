@@ -35,9 +35,28 @@ impl Entry {
     }
 }
 
-/// The stamp of these tokens, the root first.
-pub(crate) fn stamp<'a>(tokens: impl IntoIterator<Item = &'a [u8]>) -> Stamp {
+/// The half of a stamp that stands for tokens of other partitions.
+pub(crate) type Half = [u8; 16];
+
+/// The stamp of these tokens, the root first. With tokens in other partitions each has a half of it.
+pub(crate) fn stamp<'a>(tokens: impl IntoIterator<Item = &'a [u8]>, elsewhere: Option<Half>) -> Stamp {
     const HEX: &[u8; 16] = b"0123456789abcdef";
+    let own = half(tokens);
+    let mut stamp = [0; 32];
+    if let Some(elsewhere) = elsewhere {
+        stamp[..16].copy_from_slice(&own);
+        stamp[16..].copy_from_slice(&elsewhere);
+        return stamp;
+    }
+    for (pair, byte) in stamp.chunks_exact_mut(2).zip(own) {
+        pair[0] = HEX[usize::from(byte >> 4)];
+        pair[1] = HEX[usize::from(byte & 15)];
+    }
+    stamp
+}
+
+/// What stands for these tokens in a stamp, the root of each partition first.
+pub(crate) fn half<'a>(tokens: impl IntoIterator<Item = &'a [u8]>) -> Half {
     let mut hash = Sha1::new();
     for (index, token) in tokens.into_iter().enumerate() {
         if index > 0 {
@@ -45,12 +64,7 @@ pub(crate) fn stamp<'a>(tokens: impl IntoIterator<Item = &'a [u8]>) -> Stamp {
         }
         hash.update(token);
     }
-    let mut stamp = [0; 32];
-    for (pair, byte) in stamp.chunks_exact_mut(2).zip(hash.finalize()) {
-        pair[0] = HEX[usize::from(byte >> 4)];
-        pair[1] = HEX[usize::from(byte & 15)];
-    }
-    stamp
+    *hash.finalize().first_chunk().expect("a digest has 20 bytes")
 }
 
 /// The value in an entry's bytes, without copying it.
@@ -83,12 +97,22 @@ fn field(bytes: &[u8], at: usize) -> [u8; 32] {
 mod tests {
     use super::*;
 
+    const TOKENS: [&[u8]; 3] = [b"root", b"T1", b"T2"];
+
     #[test]
     fn the_stamp_is_the_one_that_the_scripts_compute() {
         // redis.sha1hex('root|T1|T2'), the first 32 digits
         let expected = b"2f77dfbf7dd42d68b3b591f691189da1";
-        let tokens: [&[u8]; 3] = [b"root", b"T1", b"T2"];
-        assert_eq!(std::str::from_utf8(&stamp(tokens)), std::str::from_utf8(expected));
+        assert_eq!(std::str::from_utf8(&stamp(TOKENS, None)), std::str::from_utf8(expected));
+    }
+
+    #[test]
+    fn each_half_of_a_stamp_stands_for_its_own_tokens() {
+        let both = stamp(TOKENS, Some(half([&b"root"[..], b"T3"])));
+        assert_eq!(both[..16], half(TOKENS));
+        assert_eq!(both[16..], half([&b"root"[..], b"T3"]));
+        assert_eq!(half(TOKENS)[..2], [0x2f, 0x77]);
+        assert_ne!(half(TOKENS), half([&b"root"[..], b"T2", b"T1"]));
     }
 
     #[test]

@@ -127,13 +127,13 @@ impl ConnectError {
 
 /// Whether the error says that this server cannot be used now, rather than that it could not do this one thing.
 pub(crate) fn is_out_of_reach(error: &RedisError) -> bool {
-    use ServerErrorKind::{BusyLoading, MasterDown, ReadOnly};
+    use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly};
 
     match error.kind() {
         ErrorKind::Io
         | ErrorKind::Parse
         | ErrorKind::AuthenticationFailed
-        | ErrorKind::Server(BusyLoading | MasterDown | ReadOnly) => true,
+        | ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | ReadOnly) => true,
         // Before version 7 an error within a script comes as text within another.
         ErrorKind::Server(ServerErrorKind::ResponseError) => {
             error.detail().is_some_and(|detail| detail.contains("-READONLY") || detail.contains("-MASTERDOWN"))
@@ -163,6 +163,11 @@ pub(crate) struct UnexpectedReply;
 #[derive(Debug, thiserror::Error)]
 #[error("a value of {0} bytes is more than Redis takes")]
 pub(crate) struct TooLarge(pub(crate) usize);
+
+/// A slot of the cluster is on its way from one primary to another, and the call could not be split.
+#[derive(Debug, thiserror::Error)]
+#[error("the keys are on their way to another server of the cluster")]
+pub(crate) struct OnTheMove;
 
 /// An object was given to a store of bytes.
 #[derive(Debug, thiserror::Error)]

@@ -1,22 +1,26 @@
-//! Invalidating: all keys and tokens in one round trip, globs by walking the keys.
+//! Invalidating and holding: all keys and tokens in one round trip, globs by walking the keys.
 //!
 //! A glob is a `SCAN` over the whole database and an `UNLINK` of what it finds, leases included. A `SCAN` returns every
 //! key that is there from its beginning to its end, and a fill changes no key's presence, so no load in flight is missed.
+//! In a cluster every primary is walked at the same time. If keys may have moved between them meanwhile, so that a walk may
+//! have missed one, everything in the namespace is invalidated instead.
 
-use std::{collections::BTreeMap, time::Duration};
-
-use cache_core::{
-    Target,
-    store::{HolderId, NotHoldable},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
 };
-use redis::{Cmd, Pipeline, Value};
+
+use futures_util::future::join_all;
+use redis::{Cmd, Pipeline, ToRedisArgs, Value};
 
 use crate::{
-    connection::CallError,
+    connection::{CallError, Connection, checked},
     error::UnexpectedReply,
     journal::Item,
     name::{Hits, Names},
+    partition::Partition,
     script::{SCRIPTS, Script},
+    session::{Answer, Session},
     store::millis,
 };
 
@@ -26,111 +30,209 @@ const KEYS_PER_CALL: usize = 1_000;
 /// How many keys one step of a walk looks at.
 const SCAN_COUNT: usize = 1_000;
 
-/// The quarantine of these targets, for `lasts` from now on.
-pub(crate) fn hold(
-    names: &Names,
-    targets: &[Target],
-    holder: HolderId,
-    lasts: Duration,
-) -> Result<Pipeline, NotHoldable> {
-    let mut keys = Vec::new();
-    if !targets.iter().all(|target| names.of_hold(target, &mut keys)) {
-        return Err(NotHoldable);
-    }
-    let mut pipeline = Pipeline::new();
-    add_calls(&mut pipeline, names, &SCRIPTS.hold, &keys, |command| {
-        command.arg(&holder.0).arg(millis(lasts));
-    });
-    Ok(pipeline)
+/// What invalidations go over.
+#[derive(Clone, Copy)]
+pub(crate) struct Over<'a> {
+    pub(crate) session: &'a Session,
+    pub(crate) names: &'a Names,
+    /// How long each step may take.
+    pub(crate) bound: Duration,
 }
 
-/// Invalidates all targets over one connection, and takes the holders off that are named. `Ok` only when a primary has
-/// acknowledged all of it.
-pub(crate) async fn apply<F>(names: &Names, items: &[Item], send: impl Fn(Pipeline) -> F) -> Result<(), CallError>
-where
-    F: Future<Output = Result<Vec<Value>, CallError>>,
-{
-    let mut hits = Hits::default();
-    let mut released: BTreeMap<[u8; 32], Hits> = BTreeMap::new();
-    for item in items {
-        match item.holder {
-            Some(holder) if item.target.can_be_held() => {
-                names.of_target(&item.target, released.entry(holder.0).or_default());
+impl Over<'_> {
+    /// Quarantines what stands at these keys, for `lasts` from now on.
+    pub(crate) async fn hold(
+        &self,
+        mut keys: Vec<(Partition, String)>,
+        holder: [u8; 32],
+        lasts: Duration,
+    ) -> Result<(), CallError> {
+        let finish = |command: &mut Cmd| {
+            command.arg(&holder).arg(millis(lasts));
+        };
+        let calls = Call::over(&SCRIPTS.hold, &mut keys, Partition::WHOLE);
+        let places: Vec<_> = calls.iter().map(|call| call.at).collect();
+        let build = |number: usize, _: &Connection| {
+            let mut command = calls[number].command(self.names);
+            finish(&mut command);
+            command
+        };
+        let answers = self.session.send_each(&places, self.bound, build).await?;
+        for (call, _) in calls.iter().zip(answers).filter(|(_, answer)| matches!(answer, Answer::OnTheMove)) {
+            self.each(call, finish).await?;
+        }
+        Ok(())
+    }
+
+    /// Invalidates all targets, and takes the holders off that are named. `Ok` only when primaries have acknowledged all
+    /// of it.
+    pub(crate) async fn invalidate(&self, items: &[Item]) -> Result<(), CallError> {
+        let mut hits = Hits::default();
+        let mut released: BTreeMap<[u8; 32], Hits> = BTreeMap::new();
+        for item in items {
+            match item.holder {
+                Some(holder) if item.target.can_be_held() => {
+                    self.names.of_target(&item.target, released.entry(holder.0).or_default());
+                }
+                _ => self.names.of_target(&item.target, &mut hits),
             }
-            _ => names.of_target(&item.target, &mut hits),
         }
+        let mut calls = Vec::new();
+        if !hits.keys.is_empty() || released.is_empty() {
+            calls.extend(
+                Call::over(&SCRIPTS.invalidate, &mut hits.keys, Partition::WHOLE).into_iter().map(|call| (call, None)),
+            );
+        }
+        for (holder, hits) in &mut released {
+            let over = Call::over(&SCRIPTS.unhold, &mut hits.keys, Partition::WHOLE);
+            calls.extend(over.into_iter().map(|call| (call, Some(holder))));
+        }
+        self.remove(&calls).await?;
+        if hits.globs.is_empty() {
+            return Ok(());
+        }
+        // The journal hands out its items in any order: sorted, the same trouble takes the same course twice.
+        hits.globs.sort_unstable();
+        self.sweep(&hits.globs).await
     }
-    let mut pipeline = Pipeline::new();
-    if !hits.keys.is_empty() || released.is_empty() {
-        add_removal(&mut pipeline, names, &hits.keys);
-    }
-    for (holder, hits) in &released {
-        add_calls(&mut pipeline, names, &SCRIPTS.unhold, &hits.keys, |command| {
-            command.arg(holder);
-        });
-    }
-    send(pipeline).await?;
-    // The journal hands out its items in any order: sorted, the same trouble takes the same course twice.
-    hits.globs.sort_unstable();
-    for pattern in &hits.globs {
-        sweep(names, pattern, &send).await?;
-    }
-    Ok(())
-}
 
-/// Removes what matches. Each step also removes what the step before has found; the last one only that.
-async fn sweep<F>(names: &Names, pattern: &str, send: &impl Fn(Pipeline) -> F) -> Result<(), CallError>
-where
-    F: Future<Output = Result<Vec<Value>, CallError>>,
-{
-    let mut cursor = 0;
-    let mut found: Vec<Vec<u8>> = Vec::new();
-    loop {
+    async fn remove(&self, calls: &[(Call<'_, String>, Option<&[u8; 32]>)]) -> Result<(), CallError> {
+        let places: Vec<_> = calls.iter().map(|(call, _)| call.at).collect();
+        let build = |number: usize, _: &Connection| {
+            let (call, holder) = &calls[number];
+            let mut command = call.command(self.names);
+            if let Some(holder) = holder {
+                command.arg(*holder);
+            }
+            command
+        };
+        let answers = self.session.send_each(&places, self.bound, build).await?;
+        let answers = calls.iter().zip(answers).filter(|(_, answer)| matches!(answer, Answer::OnTheMove));
+        let moving: Vec<_> = answers.map(|(call, _)| call).collect();
+        let killed: BTreeSet<_> = moving.iter().map(|(call, _)| call.at).collect();
+        for at in killed {
+            // More than was asked for.
+            self.session.kill(self.names, at, self.bound).await?;
+        }
+        for (call, holder) in moving {
+            let Some(holder) = holder else { continue };
+            let finish = |command: &mut Cmd| {
+                command.arg(*holder);
+            };
+            self.each(call, finish).await?;
+        }
+        Ok(())
+    }
+
+    /// Calls the script for each key by itself, where that is or would be.
+    async fn each(&self, call: &Call<'_, String>, finish: impl Fn(&mut Cmd)) -> Result<(), CallError> {
+        for (at, key) in call.keys {
+            let mut command = call.script.call(2, 2 * key.len());
+            // Instead of the key that never exists, which may be elsewhere.
+            command.arg(key).arg(key);
+            finish(&mut command);
+            self.session.follow(*at, self.bound, &command).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes what matches.
+    async fn sweep(&self, patterns: &[String]) -> Result<(), CallError> {
+        let before = self.session.standing(self.bound).await?;
+        let is_complete = match before {
+            None => false,
+            Some(_) => self.walk_all(patterns).await? && self.session.standing(self.bound).await? == before,
+        };
+        if !is_complete {
+            tracing::warn!(
+                "keys move between servers of the cluster: everything is invalidated in the place of a pattern"
+            );
+            let mut roots = self.names.partitions().map(|at| (at, self.names.root(at))).collect::<Vec<_>>();
+            let calls = Call::over(&SCRIPTS.invalidate, &mut roots, Partition::WHOLE);
+            self.remove(&calls.into_iter().map(|call| (call, None)).collect::<Vec<_>>()).await?;
+        }
+        Ok(())
+    }
+
+    /// `false`: a key was found where its slot no longer is.
+    async fn walk_all(&self, patterns: &[String]) -> Result<bool, CallError> {
+        for pattern in patterns {
+            let walks = self.session.owners().into_iter().map(|(connection, at)| self.walk(connection, at, pattern));
+            for walked in join_all(walks).await {
+                match walked {
+                    Ok(()) => {}
+                    Err(CallError::Moved(_) | CallError::OnTheMove(_)) => return Ok(false),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes what matches on one server, which owns the partition `at`. Each step also removes what the step before has
+    /// found; the last one only that.
+    async fn walk(&self, connection: &Connection, at: Partition, pattern: &str) -> Result<(), CallError> {
+        let mut cursor = 0;
+        let mut found: Vec<(Partition, Vec<u8>)> = Vec::new();
+        loop {
+            let mut pipeline = Pipeline::new();
+            if !found.is_empty() {
+                self.add_removal(&mut pipeline, &mut found, at);
+            }
+            pipeline.cmd("SCAN").arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCAN_COUNT);
+            let page = send(connection, &pipeline, self.bound).await?.pop();
+            let (next, keys) = page
+                .and_then(|page| redis::from_redis_value::<(u64, Vec<Vec<u8>>)>(page).ok())
+                .ok_or_else(|| CallError::Failed(Box::new(UnexpectedReply)))?;
+            cursor = next;
+            found = keys.into_iter().filter_map(|key| Some((self.names.partition_of(&key)?, key))).collect();
+            if cursor == 0 {
+                break;
+            }
+        }
+        // Also with nothing found: the walk has only read, and a server that was demoted meanwhile still answers reads.
         let mut pipeline = Pipeline::new();
-        if !found.is_empty() {
-            add_removal(&mut pipeline, names, &found);
-        }
-        pipeline.cmd("SCAN").arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCAN_COUNT);
-        let page = send(pipeline).await?.pop();
-        (cursor, found) = page
-            .and_then(|page| redis::from_redis_value::<(u64, Vec<Vec<u8>>)>(page).ok())
-            .ok_or_else(|| CallError::Failed(Box::new(UnexpectedReply)))?;
-        if cursor == 0 {
-            break;
+        self.add_removal(&mut pipeline, &mut found, at);
+        send(connection, &pipeline, self.bound).await.map(drop)
+    }
+
+    fn add_removal(&self, pipeline: &mut Pipeline, found: &mut [(Partition, Vec<u8>)], at: Partition) {
+        for call in Call::over(&SCRIPTS.invalidate, found, at) {
+            pipeline.add_command(call.command(self.names));
         }
     }
-    // Also with nothing found: the walk has only read, and a server that was demoted meanwhile still answers reads.
-    let mut pipeline = Pipeline::new();
-    add_removal(&mut pipeline, names, &found);
-    send(pipeline).await?;
-    Ok(())
 }
 
-fn add_removal<K: redis::ToRedisArgs>(pipeline: &mut Pipeline, names: &Names, keys: &[K]) {
-    add_calls(pipeline, names, &SCRIPTS.invalidate, keys, |_| {});
+/// A script over keys of one partition, which it does the same to. With it goes a key that never exists.
+struct Call<'a, K> {
+    script: &'static Script,
+    at: Partition,
+    keys: &'a [(Partition, K)],
 }
 
-/// Calls a script over all keys, and at least once. `finish` appends the arguments.
-fn add_calls<K: redis::ToRedisArgs>(
-    pipeline: &mut Pipeline,
-    names: &Names,
-    script: &Script,
-    keys: &[K],
-    finish: impl Fn(&mut Cmd),
-) {
-    let mut rest = keys;
-    loop {
-        let (now, later) = rest.split_at(rest.len().min(KEYS_PER_CALL));
-        let mut command = script.call(1 + now.len(), 48 * now.len());
-        command.arg(names.never());
-        for key in now {
+impl<'a, K: ToRedisArgs> Call<'a, K> {
+    /// The calls that take all of the keys, and at least one; without keys it is at `otherwise`.
+    fn over(script: &'static Script, keys: &'a mut [(Partition, K)], otherwise: Partition) -> Vec<Self> {
+        keys.sort_by_key(|(at, _)| *at);
+        if keys.is_empty() {
+            return vec![Self { script, at: otherwise, keys: &[] }];
+        }
+        let parts = keys.chunk_by(|(one, _), (next, _)| one == next).flat_map(|keys| keys.chunks(KEYS_PER_CALL));
+        parts.map(|keys| Self { script, at: keys[0].0, keys }).collect()
+    }
+
+    /// The beginning of the command; the caller appends the arguments.
+    fn command(&self, names: &Names) -> Cmd {
+        let mut command = self.script.call(1 + self.keys.len(), 48 * self.keys.len());
+        command.arg(names.never(self.at));
+        for (_, key) in self.keys {
             command.arg(key);
         }
-        finish(&mut command);
-        pipeline.add_command(command);
-        if later.is_empty() {
-            return;
-        }
-        rest = later;
+        command
     }
+}
+
+/// Sends commands of which none may fail.
+async fn send(connection: &Connection, commands: &Pipeline, bound: Duration) -> Result<Vec<Value>, CallError> {
+    connection.send_all(commands, bound).await?.into_iter().map(checked).collect()
 }

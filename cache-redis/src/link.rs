@@ -25,9 +25,9 @@ use std::{
 use arc_swap::ArcSwapOption;
 use cache_core::{
     Outcome,
-    store::{Link as Status, StoreError},
+    store::{HolderId, Link as Status, StoreError},
 };
-use redis::{Cmd, Pipeline, Value};
+use redis::Cmd;
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -35,14 +35,17 @@ use tokio::{
 
 use crate::{
     config::{Address, RedisConfig},
-    connection::{CallError, Incarnation, Session},
-    invalidate,
+    connection::{CallError, Connection, Incarnation},
+    error::OnTheMove,
+    invalidate::Over,
     journal::{Item, Journal, JournalFile},
     name::Names,
-    reads::{self, Found, Wanted},
+    partition::Partition,
+    reads::{Found, Wanted},
     ring::Ring,
     script::SCRIPTS,
     sentinel::Sentinels,
+    session::{Answer, Seen, Session},
 };
 
 /// A connection that lives for less than this was no good.
@@ -61,15 +64,15 @@ struct Gate {
     ring: Ring,
     /// Takes invalidations: the current session, or one that is about to be.
     writer: Option<Arc<Session>>,
-    /// The server that was in use last.
+    /// What was in use last.
     last: Option<Last>,
 }
 
-/// A server that was in use.
-#[derive(Clone, Copy)]
+/// Servers that were in use.
+#[derive(Clone)]
 struct Last {
-    incarnation: Incarnation,
-    /// When it last took a write.
+    incarnations: Arc<[Incarnation]>,
+    /// When they last took a write.
     alive: Instant,
 }
 
@@ -78,6 +81,8 @@ pub(crate) struct Link {
     address: Address,
     /// Who knows which server is the primary, where more than the address does.
     sentinels: Option<Sentinels>,
+    /// The nodes of the cluster, if it is one.
+    seen: Seen,
     names: Names,
     call_timeout: Duration,
     connect_timeout: Duration,
@@ -111,6 +116,7 @@ impl Link {
         Self {
             sentinels: Sentinels::of(&address.topology, config.call_timeout),
             address,
+            seen: Seen::default(),
             names,
             call_timeout: config.call_timeout,
             connect_timeout: config.connect_timeout,
@@ -139,25 +145,56 @@ impl Link {
         self.session.load_full().ok_or(StoreError::Unavailable)
     }
 
-    /// Sends one command within the bound on calls.
-    pub(crate) async fn call(&self, session: &Arc<Session>, command: &Cmd) -> Result<Value, StoreError> {
-        let result = session.send(command, self.call_timeout).await;
+    /// Sends one command, for the server that owns its keys, within the bound on calls.
+    pub(crate) async fn call<'s>(
+        &self,
+        session: &'s Arc<Session>,
+        at: Partition,
+        build: impl Fn(&Connection) -> Cmd,
+    ) -> Result<Answer<'s>, StoreError> {
+        let result = session.send(at, self.call_timeout, build).await;
         result.map_err(|error| self.settle(session, error))
     }
 
-    /// Reads keys within the bound on calls.
-    pub(crate) async fn read(&self, session: &Arc<Session>, wanted: Wanted) -> Result<Vec<Found>, StoreError> {
-        let result = reads::read(session, wanted, self.call_timeout).await;
+    /// Reads keys of a partition within the bound on calls.
+    pub(crate) async fn read<'s>(
+        &self,
+        session: &'s Arc<Session>,
+        at: Partition,
+        want: impl Fn() -> Wanted,
+    ) -> Result<Answer<'s, Vec<Found>>, StoreError> {
+        let result = session.read(at, self.call_timeout, want).await;
         result.map_err(|error| self.settle(session, error))
     }
 
-    /// Sends several commands within the bound on calls, of which a server that was deposed would acknowledge in vain.
-    pub(crate) async fn call_all(&self, session: &Arc<Session>, commands: &Pipeline) -> Result<(), StoreError> {
-        let result = match session.send_all(commands, self.call_timeout).await {
-            Ok(_) => self.vouch(session).await,
-            Err(error) => Err(error),
+    /// Sends a command for each of these partitions within the bound on calls.
+    pub(crate) async fn call_each<'s>(
+        &self,
+        session: &'s Arc<Session>,
+        places: &[Partition],
+        build: impl Fn(usize, &Connection) -> Cmd,
+    ) -> Result<Vec<Answer<'s>>, StoreError> {
+        let result = session.send_each(places, self.call_timeout, build).await;
+        result.map_err(|error| self.settle(session, error))
+    }
+
+    /// Quarantines what stands at these keys, which a server that was deposed would acknowledge in vain.
+    pub(crate) async fn hold(
+        &self,
+        session: &Arc<Session>,
+        keys: Vec<(Partition, String)>,
+        holder: HolderId,
+        lasts: Duration,
+    ) -> Result<(), StoreError> {
+        let result = match self.over(session).hold(keys, holder.0, lasts).await {
+            Ok(()) => self.vouch(session).await,
+            failed => failed,
         };
         result.map_err(|error| self.settle(session, error))
+    }
+
+    fn over<'a>(&'a self, session: &'a Session) -> Over<'a> {
+        Over { session, names: &self.names, bound: self.call_timeout }
     }
 
     /// Invalidates. What Redis has not acknowledged is in the journal when this returns.
@@ -167,11 +204,7 @@ impl Link {
                 Ok(session) => session,
                 Err(queued) => break queued,
             };
-            let send = |commands: Pipeline| {
-                let session = Arc::clone(&session);
-                async move { session.send_all(&commands, self.call_timeout).await }
-            };
-            let applied = match invalidate::apply(&self.names, &items, send).await {
+            let applied = match self.over(&session).invalidate(&items).await {
                 Ok(()) => self.vouch(&session).await,
                 failed => failed,
             };
@@ -188,28 +221,28 @@ impl Link {
         Outcome::Journaled
     }
 
-    /// Fences if the root is of another incarnation than the session's.
-    pub(crate) async fn fence(&self, session: &Arc<Session>) -> Result<(), StoreError> {
-        // A server that was demoted and promoted again while the connection lived: its answers are compared with the
-        // wrong incarnation, and a fence by it would undo that of the others.
-        match session.is_same_incarnation(self.call_timeout).await {
-            Ok(true) => {}
-            Ok(false) => {
-                self.drop_session(session, &mut self.gate(), &CHANGED);
-                return Err(StoreError::Unavailable);
+    /// Fences those of these partitions whose root is of another incarnation than their owner.
+    pub(crate) async fn fence(&self, session: &Arc<Session>, places: &[Partition]) -> Result<(), StoreError> {
+        for at in places {
+            // A server that was demoted and promoted again while the connection lived: its answers are compared with the
+            // wrong incarnation, and a fence by it would undo that of the others.
+            match session.connection(*at).is_same_incarnation(self.call_timeout).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.drop_session(session, &mut self.gate(), &CHANGED);
+                    return Err(StoreError::Unavailable);
+                }
+                Err(error) => return Err(self.settle(session, error)),
             }
-            Err(error) => return Err(self.settle(session, error)),
         }
-        let result = self.fence_within(session, self.call_timeout).await;
-        result.map(drop).map_err(|error| self.settle(session, error))
-    }
-
-    async fn fence_within(&self, session: &Session, bound: Duration) -> Result<bool, CallError> {
-        let mut command = SCRIPTS.fence.call(1, 64);
-        self.names.write_root(&mut command);
-        command.arg(session.incarnation());
-        let reply = session.send(&command, bound).await?;
-        Ok(reply == Value::Int(1))
+        self.call_each(session, places, |number, connection| {
+            let mut command = SCRIPTS.fence.call(1, 64);
+            self.names.write_root(&mut command, places[number]);
+            command.arg(connection.incarnation());
+            command
+        })
+        .await
+        .map(drop)
     }
 
     /// Remembers what was acknowledged over this session. `false`: the session is no longer in use.
@@ -263,10 +296,12 @@ impl Link {
                 self.drop_session(session, &mut self.gate(), &error);
                 StoreError::Timeout
             }
-            CallError::OutOfReach(_) | CallError::Deposed(_) => {
+            // Where keys have moved to the session knows, or the next one will.
+            CallError::OutOfReach(_) | CallError::Deposed(_) | CallError::Moved(_) => {
                 self.drop_session(session, &mut self.gate(), &error);
                 StoreError::Unavailable
             }
+            CallError::OnTheMove(_) => StoreError::Failed(Box::new(OnTheMove)),
         }
     }
 

@@ -4,13 +4,24 @@
 //! `<namespace>:#tag:<tag>#g` a tag's token, `<namespace>:#root` the namespace's. `<namespace>:#reign` is there with
 //! sentinels: under which primary's reign the data were good. No encoded path or tag holds a `#`, so
 //! they never meet.
+//!
+//! In a cluster `{tag}` of a [partition](Partition) stands before all that comes after `<namespace>:`, which holds no
+//! brace. An entry is in the partition of its path, the token of a node in that of the node's path, a tag's in that of
+//! the tag. Two tokens are in every partition, and an entry is under those of its own: the root, and that of the
+//! outermost node, which is a whole function. So what is under these two only is in one place.
+
+#[cfg(test)]
+mod tests;
 
 use std::io::Write as _;
 
-use cache_core::key::{Key, Target};
+use cache_core::key::{Key, SEPARATOR, Tag, Target};
 use redis::{Cmd, RedisWrite as _};
 
-use crate::reads::Wanted;
+use crate::{
+    partition::{self, Partition},
+    reads::Wanted,
+};
 
 const ROOT: &str = "#root";
 const REIGN: &str = "#reign";
@@ -24,182 +35,275 @@ const TAG: &str = "#tag:";
 pub(crate) struct Names {
     /// The escaped namespace and the separator.
     prefix: String,
+    is_partitioned: bool,
+}
+
+/// What has a token of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Token<'a> {
+    Node(&'a str),
+    Tag(&'a Tag),
+}
+
+/// The tokens above an entry that are in another partition than the entry.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Elsewhere<'a> {
+    pub(crate) at: Partition,
+    pub(crate) tokens: Vec<Token<'a>>,
 }
 
 impl Names {
-    /// The namespace is escaped like a segment of a key, so no namespace covers another.
+    /// The names on one server. The namespace is escaped like a segment of a key, so no namespace covers another.
     pub(crate) fn new(namespace: &str) -> Self {
-        Self { prefix: format!("{}:", Key::new(namespace)) }
+        Self { prefix: format!("{}:", Key::new(namespace)), is_partitioned: false }
+    }
+
+    /// The names in a cluster.
+    pub(crate) fn partitioned(namespace: &str) -> Self {
+        Self { is_partitioned: true, ..Self::new(namespace) }
+    }
+
+    /// The partitions that there are.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = Partition> + use<> {
+        Partition::all().take(if self.is_partitioned { partition::COUNT } else { 1 })
+    }
+
+    /// Where the entry is.
+    pub(crate) fn home(&self, key: &Key) -> Partition {
+        self.partition(key.as_str())
+    }
+
+    fn partition(&self, text: &str) -> Partition {
+        if self.is_partitioned { Partition::of(text) } else { Partition::WHOLE }
+    }
+
+    /// The tokens above the entry, and where they are, in the order in which stamps take them.
+    fn tokens<'a>(&self, home: Partition, key: &'a Key) -> impl Iterator<Item = (Partition, Token<'a>)> {
+        let nodes = key.nodes().enumerate().map(move |(depth, path)| {
+            let at = if depth == 0 { home } else { self.partition(path) };
+            (at, Token::Node(path))
+        });
+        nodes.chain(key.tags().iter().map(|tag| (self.partition(tag.as_str()), Token::Tag(tag))))
     }
 
     /// How many keys [`Names::write_tokens`] writes.
-    pub(crate) fn token_count(key: &Key) -> usize {
-        1 + key.nodes().len() + key.tags().len()
+    pub(crate) fn token_count(&self, home: Partition, key: &Key) -> usize {
+        if !self.is_partitioned {
+            return 1 + key.nodes().len() + key.tags().len();
+        }
+        1 + self.tokens(home, key).filter(|(at, _)| *at == home).count()
+    }
+
+    /// Whether any of its tokens are not where the entry is.
+    pub(crate) fn is_spread(&self, home: Partition, key: &Key) -> bool {
+        self.is_partitioned && self.tokens(home, key).any(|(at, _)| at != home)
+    }
+
+    /// The tokens that are not where the entry is, by partitions, in the order in which stamps take them.
+    pub(crate) fn elsewhere<'a>(&self, home: Partition, key: &'a Key) -> Vec<Elsewhere<'a>> {
+        let mut elsewhere: Vec<Elsewhere<'a>> = Vec::new();
+        if !self.is_partitioned {
+            return elsewhere;
+        }
+        for (at, token) in self.tokens(home, key).filter(|(at, _)| *at != home) {
+            match elsewhere.iter_mut().find(|other| other.at == at) {
+                Some(known) => known.tokens.push(token),
+                None => elsewhere.push(Elsewhere { at, tokens: vec![token] }),
+            }
+        }
+        elsewhere
     }
 
     /// About how many bytes the entry and its tokens take in a command.
     pub(crate) fn size(&self, key: &Key) -> usize {
         let tags: usize = key.tags().iter().map(|tag| tag.as_str().len() + TAG.len()).sum();
-        (1 + Self::token_count(key)) * (self.prefix.len() + 2) + (1 + key.nodes().len()) * key.as_str().len() + tags
+        let names = 2 + key.nodes().len() + key.tags().len();
+        names * (self.prefix.len() + 2 + self.mark()) + (1 + key.nodes().len()) * key.as_str().len() + tags
     }
 
-    pub(crate) fn write_entry(&self, command: &mut Cmd, key: &Key) {
-        self.write(command, &[key.as_str()]);
+    /// How many bytes say which partition it is.
+    fn mark(&self) -> usize {
+        if self.is_partitioned { partition::TAG + 2 } else { 0 }
     }
 
-    pub(crate) fn write_beside(&self, command: &mut Cmd, key: &Key) {
-        self.write(command, &[key.as_str(), BESIDE]);
+    pub(crate) fn write_entry(&self, command: &mut Cmd, home: Partition, key: &Key) {
+        self.write(command, home, &[key.as_str()]);
     }
 
-    pub(crate) fn write_root(&self, command: &mut Cmd) {
-        self.write(command, &[ROOT]);
+    pub(crate) fn write_beside(&self, command: &mut Cmd, home: Partition, key: &Key) {
+        self.write(command, home, &[key.as_str(), BESIDE]);
     }
 
-    /// The root and the tokens of nodes and tags, in the order in which stamps take them.
-    pub(crate) fn write_tokens(&self, command: &mut Cmd, key: &Key) {
-        self.write_root(command);
-        for node in key.nodes() {
-            self.write(command, &[node, TOKEN]);
+    pub(crate) fn write_root(&self, command: &mut Cmd, at: Partition) {
+        self.write(command, at, &[ROOT]);
+    }
+
+    pub(crate) fn write_token(&self, command: &mut Cmd, at: Partition, token: Token<'_>) {
+        match token {
+            Token::Node(path) => self.write(command, at, &[path, TOKEN]),
+            Token::Tag(tag) => self.write(command, at, &[TAG, tag.as_str(), TOKEN]),
         }
-        for tag in key.tags() {
-            self.write(command, &[TAG, tag.as_str(), TOKEN]);
+    }
+
+    /// The root and the tokens that are where the entry is, in the order in which stamps take them.
+    pub(crate) fn write_tokens(&self, command: &mut Cmd, home: Partition, key: &Key) {
+        self.write_root(command, home);
+        for (_, token) in self.tokens(home, key).filter(|(at, _)| *at == home) {
+            self.write_token(command, home, token);
         }
     }
 
-    /// What a read asks for: the entry, then root and tokens.
-    pub(crate) fn of_read(&self, key: &Key) -> Wanted {
-        let prefix = self.prefix.as_str();
-        let mut wanted = Wanted::with_capacity(1 + Self::token_count(key), self.size(key));
-        wanted.push(&[prefix, key.as_str()]);
-        wanted.push(&[prefix, ROOT]);
-        for node in key.nodes() {
-            wanted.push(&[prefix, node, TOKEN]);
-        }
-        for tag in key.tags() {
-            wanted.push(&[prefix, TAG, tag.as_str(), TOKEN]);
+    /// What a read asks for where the entry is: the entry, then root and tokens.
+    pub(crate) fn of_read(&self, home: Partition, key: &Key) -> Wanted {
+        let mut wanted = Wanted::with_capacity(home, 1 + self.token_count(home, key), self.size(key));
+        self.want(&mut wanted, home, &[key.as_str()]);
+        self.want(&mut wanted, home, &[ROOT]);
+        for (_, token) in self.tokens(home, key).filter(|(at, _)| *at == home) {
+            self.want_token(&mut wanted, home, token);
         }
         wanted
     }
 
-    /// Where the reign is noted that the data are good under.
+    /// What a read asks for where others of the entry's tokens are: root and tokens.
+    pub(crate) fn of_read_elsewhere(&self, part: &Elsewhere<'_>) -> Wanted {
+        let keys = 1 + part.tokens.len();
+        let mut wanted = Wanted::with_capacity(part.at, keys, keys * 48);
+        self.want(&mut wanted, part.at, &[ROOT]);
+        for token in &part.tokens {
+            self.want_token(&mut wanted, part.at, *token);
+        }
+        wanted
+    }
+
+    fn want_token(&self, wanted: &mut Wanted, at: Partition, token: Token<'_>) {
+        match token {
+            Token::Node(path) => self.want(wanted, at, &[path, TOKEN]),
+            Token::Tag(tag) => self.want(wanted, at, &[TAG, tag.as_str(), TOKEN]),
+        }
+    }
+
+    fn want(&self, wanted: &mut Wanted, at: Partition, parts: &[&str]) {
+        let mark = if self.is_partitioned { ["{", at.tag(), "}"] } else { [""; 3] };
+        wanted.push([self.prefix.as_str()].into_iter().chain(mark).chain(parts.iter().copied()));
+    }
+
+    /// Where the reign is noted that the data are good under. There are none in a cluster.
     pub(crate) fn reign(&self) -> String {
-        self.name(&[REIGN])
+        self.name(Partition::WHOLE, &[REIGN])
     }
 
     /// A key that never exists.
-    pub(crate) fn never(&self) -> String {
-        self.name(&[NEVER])
+    pub(crate) fn never(&self, at: Partition) -> String {
+        self.name(at, &[NEVER])
+    }
+
+    pub(crate) fn root(&self, at: Partition) -> String {
+        self.name(at, &[ROOT])
     }
 
     /// The keys whose removal invalidates the target, or the pattern that finds them.
     pub(crate) fn of_target(&self, target: &Target, hits: &mut Hits) {
         match target {
-            Target::Entry(path) => hits.keys.extend([self.name(&[path]), self.name(&[path, BESIDE])]),
-            Target::Node(path) => {
-                hits.keys.extend([self.name(&[path, TOKEN]), self.name(&[path]), self.name(&[path, BESIDE])]);
+            Target::Entry(path) => {
+                let home = self.partition(path);
+                hits.keys.extend([(home, self.name(home, &[path])), (home, self.name(home, &[path, BESIDE]))]);
             }
-            Target::Tag(tag) => hits.keys.push(self.name(&[TAG, tag.as_str(), TOKEN])),
+            Target::Node(path) => {
+                let home = self.partition(path);
+                self.node_tokens(path, &mut hits.keys);
+                hits.keys.extend([(home, self.name(home, &[path])), (home, self.name(home, &[path, BESIDE]))]);
+            }
+            Target::Tag(tag) => hits.keys.push(self.tag_token(tag)),
             Target::Glob(glob) => hits.globs.push(self.pattern(glob)),
             // A target of a kind that is newer than this store: everything is the safe reading.
-            Target::All | _ => hits.keys.push(self.name(&[ROOT])),
+            Target::All | _ => hits.keys.extend(self.partitions().map(|at| (at, self.root(at)))),
         }
     }
 
     /// The keys that a quarantine of the target stands at; `false` if it has none.
-    pub(crate) fn of_hold(&self, target: &Target, keys: &mut Vec<String>) -> bool {
+    pub(crate) fn of_hold(&self, target: &Target, keys: &mut Vec<(Partition, String)>) -> bool {
         match target {
-            Target::Entry(path) => keys.push(self.name(&[path])),
-            Target::Node(path) => keys.extend([self.name(&[path, TOKEN]), self.name(&[path])]),
-            Target::Tag(tag) => keys.push(self.name(&[TAG, tag.as_str(), TOKEN])),
+            Target::Entry(path) => keys.push((self.partition(path), self.name(self.partition(path), &[path]))),
+            Target::Node(path) => {
+                self.node_tokens(path, keys);
+                keys.push((self.partition(path), self.name(self.partition(path), &[path])));
+            }
+            Target::Tag(tag) => keys.push(self.tag_token(tag)),
             _ => return false,
         }
         true
     }
 
+    fn node_tokens(&self, path: &str, keys: &mut Vec<(Partition, String)>) {
+        let is_outermost = !path.contains(SEPARATOR);
+        if is_outermost {
+            keys.extend(self.partitions().map(|at| (at, self.name(at, &[path, TOKEN]))));
+        } else {
+            keys.push((self.partition(path), self.name(self.partition(path), &[path, TOKEN])));
+        }
+    }
+
+    fn tag_token(&self, tag: &Tag) -> (Partition, String) {
+        let at = self.partition(tag.as_str());
+        (at, self.name(at, &[TAG, tag.as_str(), TOKEN]))
+    }
+
+    /// The partition of a key that a pattern has found; `None` if it is not one of these names.
+    pub(crate) fn partition_of(&self, name: &[u8]) -> Option<Partition> {
+        if !self.is_partitioned {
+            return Some(Partition::WHOLE);
+        }
+        let (tag, rest) =
+            name.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b"{")?.split_at_checked(partition::TAG)?;
+        rest.starts_with(b"}").then(|| Partition::tagged(tag)).flatten()
+    }
+
     fn pattern(&self, glob: &str) -> String {
-        let mut pattern = String::with_capacity(self.prefix.len() + glob.len());
+        let mut pattern = String::with_capacity(self.prefix.len() + self.mark() + glob.len());
         for c in self.prefix.chars() {
             if matches!(c, '*' | '?' | '[' | ']' | '\\' | '^') {
                 pattern.push('\\');
             }
             pattern.push(c);
         }
+        if self.is_partitioned {
+            pattern.push('{');
+            pattern.extend(std::iter::repeat_n('?', partition::TAG));
+            pattern.push('}');
+        }
         pattern.push_str(glob);
         pattern
     }
 
-    fn name(&self, parts: &[&str]) -> String {
-        let mut name = self.prefix.clone();
+    fn name(&self, at: Partition, parts: &[&str]) -> String {
+        let length = parts.iter().map(|part| part.len()).sum::<usize>();
+        let mut name = String::with_capacity(self.prefix.len() + self.mark() + length);
+        name.push_str(&self.prefix);
+        if self.is_partitioned {
+            name.extend(["{", at.tag(), "}"]);
+        }
         name.extend(parts.iter().copied());
         name
     }
 
-    fn write(&self, command: &mut Cmd, parts: &[&str]) {
+    fn write(&self, command: &mut Cmd, at: Partition, parts: &[&str]) {
         let mut name = command.writer_for_next_arg();
-        for part in [self.prefix.as_str()].iter().chain(parts) {
-            name.write_all(part.as_bytes()).expect("a command is written to memory");
+        let mut write = |part: &str| name.write_all(part.as_bytes()).expect("a command is written to memory");
+        write(&self.prefix);
+        if self.is_partitioned {
+            write("{");
+            write(at.tag());
+            write("}");
         }
+        parts.iter().copied().for_each(write);
     }
 }
 
 /// What a set of targets comes to.
 #[derive(Debug, Default)]
 pub(crate) struct Hits {
-    /// Keys to remove.
-    pub(crate) keys: Vec<String>,
+    /// Keys to remove, and where they are.
+    pub(crate) keys: Vec<(Partition, String)>,
     /// Patterns of keys to find and remove.
     pub(crate) globs: Vec<String>,
-}
-
-#[cfg(test)]
-mod tests {
-    use cache_core::Tag;
-
-    use super::*;
-
-    fn hits(namespace: &str, target: &Target) -> Hits {
-        let mut hits = Hits::default();
-        Names::new(namespace).of_target(target, &mut hits);
-        hits
-    }
-
-    #[test]
-    fn a_node_takes_its_token_and_the_entry_at_its_path() {
-        let target = Key::new("page").arg(&7).into_node();
-        assert_eq!(hits("shop", &target).keys, ["shop:page:7#g", "shop:page:7", "shop:page:7#r"]);
-    }
-
-    #[test]
-    fn a_tag_never_meets_a_node_of_the_same_text() {
-        let node = Key::new("#tag").arg(&"a").into_node();
-        let tag = Target::Tag(Tag::new("a"));
-        assert_eq!(hits("shop", &tag).keys, ["shop:#tag:a#g"]);
-        assert!(!hits("shop", &node).keys.contains(&"shop:#tag:a#g".to_owned()));
-    }
-
-    #[test]
-    fn a_namespace_is_escaped_so_that_none_covers_another() {
-        assert_eq!(hits("a:*", &Target::All).keys, ["a%3A%2A:#root"]);
-        assert_eq!(hits("a", &Target::Glob("x:*".to_owned())).globs, ["a:x:*"]);
-        assert_eq!(hits("", &Target::All).keys, ["'':#root"]);
-    }
-
-    #[test]
-    fn a_read_asks_for_the_entry_then_the_tokens_in_stamp_order() {
-        let key = Key::new("page").arg(&7).arg(&1).tag(Tag::new("owner:7"));
-        let names = Names::new("shop");
-        let mut command = Cmd::new();
-        names.write_entry(&mut command, &key);
-        names.write_tokens(&mut command, &key);
-        let written: Vec<_> = command
-            .args_iter()
-            .map(|arg| match arg {
-                redis::Arg::Simple(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-                _ => unreachable!("no cursor was written"),
-            })
-            .collect();
-        let expected = ["shop:page:7:1", "shop:#root", "shop:page#g", "shop:page:7#g", "shop:#tag:owner:7#g"];
-        assert_eq!(written, expected);
-        assert_eq!(Names::token_count(&key), expected.len() - 1);
-    }
 }

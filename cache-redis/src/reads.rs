@@ -2,7 +2,8 @@
 //!
 //! While few reads are under way, each is sent by itself and at once. Past that they queue, and when an answer comes in,
 //! what has queued meanwhile leaves together: one `MGET`, in which a key that several ask for stands once. A token that
-//! all entries of a function share is then read once for all of them.
+//! all entries of a function share is then read once for all of them. In a cluster, where a command takes keys of one
+//! slot, it is one `MGET` for each partition.
 //!
 //! A command is made of what is in the queue when it is sent. So no read shares one that was sent before it began, and
 //! each sees every invalidation that had returned by then.
@@ -16,12 +17,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use redis::{Cmd, Value};
+use redis::{Cmd, Pipeline, Value};
 use tokio::{runtime::Handle, sync::oneshot};
 
 use crate::{
-    connection::{CallError, Session},
+    connection::{CallError, Connection, checked},
     error::UnexpectedReply,
+    partition::Partition,
+    session::Session,
 };
 
 /// How many commands of reads are under way at once. With fewer, each carries more and costs less; with more, the server
@@ -36,20 +39,21 @@ pub(crate) type Found = Option<Bytes>;
 
 type Answer = Result<Vec<Found>, CallError>;
 
-/// The names of the keys of one read, one behind the other.
+/// The names of the keys of one read, one behind the other. All are in one partition.
 #[derive(Debug)]
 pub(crate) struct Wanted {
+    at: Partition,
     names: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl Wanted {
-    pub(crate) fn with_capacity(keys: usize, bytes: usize) -> Self {
-        Self { names: Vec::with_capacity(bytes), ends: Vec::with_capacity(keys) }
+    pub(crate) fn with_capacity(at: Partition, keys: usize, bytes: usize) -> Self {
+        Self { at, names: Vec::with_capacity(bytes), ends: Vec::with_capacity(keys) }
     }
 
     /// Adds a name, put together from its parts.
-    pub(crate) fn push(&mut self, parts: &[&str]) {
+    pub(crate) fn push<'a>(&mut self, parts: impl Iterator<Item = &'a str>) {
         for part in parts {
             self.names.extend_from_slice(part.as_bytes());
         }
@@ -60,7 +64,7 @@ impl Wanted {
         self.ends.len()
     }
 
-    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut from = 0;
         self.ends.iter().map(move |&end| &self.names[std::mem::replace(&mut from, end)..end])
     }
@@ -85,6 +89,8 @@ struct Waiting {
 /// The right to have one command under way. Whoever gives it up while others wait hands it to a task that serves them.
 struct Slot {
     session: Arc<Session>,
+    /// The connection's number in it.
+    number: usize,
     bound: Duration,
     is_free: bool,
 }
@@ -94,23 +100,24 @@ enum Entered {
     Wait(oneshot::Receiver<Answer>),
 }
 
-/// Reads keys over this session within the bound, which also covers the time in the queue.
-pub(crate) async fn read(session: &Arc<Session>, wanted: Wanted, bound: Duration) -> Answer {
-    match enter(session, wanted, bound) {
+/// Reads keys over the session's connection of this number within the bound, which also covers the time in the queue.
+pub(crate) async fn read(session: &Arc<Session>, number: usize, wanted: Wanted, bound: Duration) -> Answer {
+    let connection = session.nth(number);
+    match enter(session, number, wanted, bound) {
         Entered::Send(slot, wanted) => {
-            let found = send(session, wanted.iter(), wanted.len(), bound).await;
+            let found = send(connection, wanted.iter(), wanted.len(), bound).await;
             drop(slot);
             found
         }
-        Entered::Wait(answered) => session.wait(bound, answered).await,
+        Entered::Wait(answered) => connection.wait(bound, answered).await,
     }
 }
 
-fn enter(session: &Arc<Session>, wanted: Wanted, bound: Duration) -> Entered {
-    let mut line = session.reads().line();
+fn enter(session: &Arc<Session>, number: usize, wanted: Wanted, bound: Duration) -> Entered {
+    let mut line = session.nth(number).reads().line();
     if line.under_way < AT_ONCE {
         line.under_way += 1;
-        return Entered::Send(Slot { session: Arc::clone(session), bound, is_free: false }, wanted);
+        return Entered::Send(Slot { session: Arc::clone(session), number, bound, is_free: false }, wanted);
     }
     let (answer, answered) = oneshot::channel();
     line.queue.push_back(Waiting { wanted, answer });
@@ -126,7 +133,7 @@ impl Reads {
 impl Slot {
     /// The reads to serve next. Without any the slot is free.
     fn next(&mut self) -> Option<Vec<Waiting>> {
-        let mut line = self.session.reads().line();
+        let mut line = self.session.nth(self.number).reads().line();
         if line.queue.is_empty() {
             line.under_way -= 1;
             self.is_free = true;
@@ -138,7 +145,7 @@ impl Slot {
 
     async fn serve(mut self, mut waiting: Vec<Waiting>) {
         loop {
-            answer(&self.session, waiting, self.bound).await;
+            answer(self.session.nth(self.number), waiting, self.bound).await;
             match self.next() {
                 Some(next) => waiting = next,
                 None => return,
@@ -154,30 +161,56 @@ impl Drop for Slot {
             // Without a runtime there is nobody to serve: who waits is told by the dropped channel.
             if let Ok(runtime) = Handle::try_current() {
                 self.is_free = true;
-                let successor = Self { session: Arc::clone(&self.session), bound: self.bound, is_free: false };
+                let session = Arc::clone(&self.session);
+                let successor = Self { session, number: self.number, bound: self.bound, is_free: false };
                 runtime.spawn(successor.serve(waiting));
             }
         }
     }
 }
 
-/// Reads for all of these at once, each key once.
-async fn answer(session: &Session, waiting: Vec<Waiting>, bound: Duration) {
-    let mut places = HashMap::new();
-    let mut keys = Vec::new();
-    let mut places_of_all = Vec::new();
-    for name in waiting.iter().flat_map(|waiting| waiting.wanted.iter()) {
-        places_of_all.push(*places.entry(name).or_insert_with(|| {
-            keys.push(name);
-            keys.len() - 1
-        }));
+/// The keys of one partition that several reads want, each once.
+struct Part<'a> {
+    at: Partition,
+    names: Vec<&'a [u8]>,
+    places: HashMap<&'a [u8], usize>,
+}
+
+impl<'a> Part<'a> {
+    /// The part of this partition among `parts`, by its number.
+    fn of(at: Partition, parts: &mut Vec<Self>) -> usize {
+        parts.iter().position(|part| part.at == at).unwrap_or_else(|| {
+            parts.push(Self { at, names: Vec::new(), places: HashMap::new() });
+            parts.len() - 1
+        })
     }
-    let found = send(session, keys.iter().copied(), keys.len(), bound).await;
+
+    fn place(&mut self, name: &'a [u8]) -> usize {
+        *self.places.entry(name).or_insert_with(|| {
+            self.names.push(name);
+            self.names.len() - 1
+        })
+    }
+}
+
+/// Reads for all of these at once, each key once.
+async fn answer(connection: &Connection, waiting: Vec<Waiting>, bound: Duration) {
+    let mut parts = Vec::new();
+    let (mut part_of_each, mut places_of_all) = (Vec::with_capacity(waiting.len()), Vec::new());
+    for Waiting { wanted, .. } in &waiting {
+        let part = Part::of(wanted.at, &mut parts);
+        part_of_each.push(part);
+        places_of_all.extend(wanted.iter().map(|name| parts[part].place(name)));
+    }
+    let found = match &parts[..] {
+        [part] => vec![send(connection, part.names.iter().copied(), part.names.len(), bound).await],
+        parts => send_parts(connection, parts, bound).await,
+    };
     let mut places = places_of_all.into_iter();
-    for Waiting { wanted, answer } in waiting {
+    for (Waiting { wanted, answer }, part) in waiting.into_iter().zip(part_of_each) {
         let own = places.by_ref().take(wanted.len());
         // An error: the caller has gone away.
-        let _ = answer.send(match &found {
+        let _ = answer.send(match &found[part] {
             Ok(found) => Ok(own.map(|place| found[place].clone()).collect()),
             Err(error) => {
                 own.for_each(drop);
@@ -187,20 +220,42 @@ async fn answer(session: &Session, waiting: Vec<Waiting>, bound: Duration) {
     }
 }
 
-async fn send(session: &Session, names: impl Iterator<Item = &'_ [u8]>, count: usize, bound: Duration) -> Answer {
+/// Reads all parts at once. Each has its own answer.
+async fn send_parts(connection: &Connection, parts: &[Part<'_>], bound: Duration) -> Vec<Answer> {
+    let mut commands = Pipeline::with_capacity(parts.len());
+    for part in parts {
+        commands.add_command(command(part.names.iter().copied(), part.names.len()));
+    }
+    match connection.send_all(&commands, bound).await {
+        Ok(replies) => {
+            parts.iter().zip(replies).map(|(part, reply)| read_out(checked(reply)?, part.names.len())).collect()
+        }
+        Err(error) => parts.iter().map(|_| Err(error.again())).collect(),
+    }
+}
+
+async fn send(connection: &Connection, names: impl Iterator<Item = &'_ [u8]>, count: usize, bound: Duration) -> Answer {
+    read_out(connection.send(&command(names, count), bound).await?, count)
+}
+
+fn command<'a>(names: impl Iterator<Item = &'a [u8]>, count: usize) -> Cmd {
     let mut command = Cmd::with_capacity(1 + count, 48 * count);
     command.arg("MGET");
     for name in names {
         command.arg(name);
     }
-    match session.send(&command, bound).await? {
+    command
+}
+
+fn read_out(reply: Value, count: usize) -> Answer {
+    match reply {
         Value::Array(values) if values.len() == count => Ok(values.into_iter().map(found).collect()),
         _ => Err(CallError::Failed(Box::new(UnexpectedReply))),
     }
 }
 
 /// A key of another type counts as absent, as `MGET` has it.
-fn found(value: Value) -> Found {
+pub(crate) fn found(value: Value) -> Found {
     match value {
         Value::BulkString(bytes) => Some(Bytes::from(bytes)),
         _ => None,

@@ -19,10 +19,12 @@ pub(crate) struct Script {
 
 /// Every script, by what it does.
 pub(crate) struct Scripts {
+    pub(crate) prepare: Script,
     pub(crate) acquire: Script,
     pub(crate) refresh: Script,
     pub(crate) fill: Script,
     pub(crate) replace: Script,
+    pub(crate) confirm: Script,
     pub(crate) release: Script,
     pub(crate) renew: Script,
     pub(crate) invalidate: Script,
@@ -34,10 +36,12 @@ pub(crate) struct Scripts {
 }
 
 pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
+    prepare: Script::over_tokens(include_str!("script/prepare.lua")),
     acquire: Script::over_tokens(include_str!("script/acquire.lua")),
     refresh: Script::over_tokens(include_str!("script/refresh.lua")),
     fill: Script::over_tokens(include_str!("script/fill.lua")),
     replace: Script::over_tokens(include_str!("script/replace.lua")),
+    confirm: Script::over_tokens(include_str!("script/confirm.lua")),
     release: Script::over_tokens(include_str!("script/release.lua")),
     renew: Script::over_tokens(include_str!("script/renew.lua")),
     invalidate: Script::new(include_str!("script/invalidate.lua").to_owned()),
@@ -72,16 +76,19 @@ impl Script {
 impl Scripts {
     /// Loads all of them.
     pub(crate) fn load(&self) -> Pipeline {
-        let mut pipeline = Pipeline::with_capacity(12);
+        let mut pipeline = Pipeline::with_capacity(14);
         for script in self.all() {
             pipeline.cmd("SCRIPT").arg("LOAD").arg(&script.source);
         }
         pipeline
     }
 
-    fn all(&self) -> [&Script; 12] {
-        let Self { acquire, refresh, fill, replace, release, renew, invalidate, hold, unhold, fence, adopt, reign } =
-            self;
-        [acquire, refresh, fill, replace, release, renew, invalidate, hold, unhold, fence, adopt, reign]
+    fn all(&self) -> [&Script; 14] {
+        let Self { prepare, acquire, refresh, fill, replace, confirm, release, .. } = self;
+        let Self { renew, invalidate, hold, unhold, fence, adopt, reign, .. } = self;
+        [
+            prepare, acquire, refresh, fill, replace, confirm, release, renew, invalidate, hold, unhold, fence, adopt,
+            reign,
+        ]
     }
 }

@@ -1,4 +1,8 @@
-//! The store itself: each call of [`Store`] as one command.
+//! The store itself: each call of [`Store`] as one command, and in a cluster one more for each other partition that has
+//! tokens of the entry.
+
+mod elsewhere;
+mod judge;
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -13,24 +17,27 @@ use std::{
 use async_trait::async_trait;
 use cache_core::{
     Key, Outcome, Store, Target,
-    mutant::{self, Mutant},
     policy::MAX_TTL,
-    store::{Acquired, Filled, HolderId, Lease, LeaseId, Link as Status, Payload, Purpose, Read, StoreError},
+    store::{Acquired, Filled, HolderId, Lease, Link as Status, NotHoldable, Payload, Purpose, Read, StoreError},
 };
 use redis::{Cmd, Value};
 use tokio::sync::watch;
 
 use crate::{
-    config::RedisConfig,
-    connection::{Incarnation, Session},
-    entry::{self, Entry, HEAD},
+    config::{RedisConfig, Topology},
+    connection::{Connection, Incarnation},
+    entry::{self, HEAD, Half},
     error::{ConnectError, NotBytes, TooLarge, UnexpectedReply},
-    invalidate,
     journal::{Item, JournalFile},
     link::{Keeper, Link},
     name::Names,
-    reads::Found,
-    script::SCRIPTS,
+    partition::Partition,
+    script::{SCRIPTS, Script},
+    session::{Answer, Session},
+    store::{
+        elsewhere::Prepared,
+        judge::{acquired, judge},
+    },
     writes::Writes,
 };
 
@@ -83,7 +90,10 @@ impl RedisStore {
     /// Outside of a Tokio runtime.
     pub async fn connect(config: RedisConfig) -> Result<Self, ConnectError> {
         let address = config.address()?;
-        let names = Names::new(&config.namespace);
+        let names = match address.topology {
+            Topology::Cluster { .. } => Names::partitioned(&config.namespace),
+            Topology::Single(_) | Topology::Sentinel { .. } => Names::new(&config.namespace),
+        };
         let file = match config.journal_file.clone() {
             Some(path) => Some(open_journal(path, config.namespace.clone()).await?),
             None => None,
@@ -107,51 +117,68 @@ impl RedisStore {
         })
     }
 
-    fn acquire_command(&self, incarnation: &Incarnation, key: &Key, purpose: Purpose, lasts: Duration) -> Cmd {
-        let tokens = Names::token_count(key);
+    fn acquire_command(&self, incarnation: &Incarnation, of: Of<'_>, asked: Asked) -> Cmd {
+        let Of { home, key } = of;
+        let tokens = self.names.token_count(home, key);
         let bytes = self.names.size(key) + 160;
-        let (mut command, known) = match purpose {
+        let (mut command, known) = match asked.purpose {
             Purpose::Load { unreadable } => (SCRIPTS.acquire.call(1 + tokens, bytes), unreadable),
             Purpose::Refresh(id) => (SCRIPTS.refresh.call(2 + tokens, bytes), Some(id)),
         };
-        self.names.write_entry(&mut command, key);
-        self.names.write_tokens(&mut command, key);
-        if matches!(purpose, Purpose::Refresh(_)) {
-            self.names.write_beside(&mut command, key);
+        self.names.write_entry(&mut command, home, key);
+        self.names.write_tokens(&mut command, home, key);
+        if matches!(asked.purpose, Purpose::Refresh(_)) {
+            self.names.write_beside(&mut command, home, key);
         }
-        command.arg(incarnation).arg(self.nonces.next()).arg(millis(lasts)).arg(millis(YOUNG.min(self.token_ttl)));
+        command.arg(incarnation).arg(self.nonces.next()).arg(millis(asked.lasts)).arg(self.young());
         command.arg(known.as_ref().map_or(&[][..], |id| &id.0));
+        if let Some(half) = asked.elsewhere {
+            command.arg(&half);
+        }
         command
+    }
+
+    /// How long tokens live under which nothing is stored yet, in milliseconds.
+    fn young(&self) -> u64 {
+        millis(YOUNG.min(self.token_ttl))
+    }
+
+    /// How long tokens live under which something is stored, in milliseconds.
+    fn grown(&self, ttl: Duration) -> u64 {
+        millis((2 * ttl).max(YOUNG).min(self.token_ttl))
     }
 
     /// A call that concerns only the place of a lease.
-    fn lease_command(&self, script: &crate::script::Script, key: &Key, lease: &Lease) -> Cmd {
+    fn lease_command(&self, script: &Script, home: Partition, key: &Key, lease: &Lease) -> Cmd {
         let mut command = script.call(1, self.names.size(key) + HEAD);
         if lease.replaces.is_some() {
-            self.names.write_beside(&mut command, key);
+            self.names.write_beside(&mut command, home, key);
         } else {
-            self.names.write_entry(&mut command, key);
+            self.names.write_entry(&mut command, home, key);
         }
         command.arg(&entry::head(b'L', lease));
         command
     }
 
-    fn fill_command(&self, key: &Key, lease: &Lease, payload: &[u8], ttl: Duration) -> Cmd {
-        let tokens = Names::token_count(key);
+    fn fill_command(&self, of: Of<'_>, lease: &Lease, payload: &[u8], ttl: Duration) -> Cmd {
+        let Of { home, key } = of;
+        let tokens = self.names.token_count(home, key);
         let bytes = self.names.size(key) + 2 * HEAD + 64 + payload.len();
         let script = if lease.replaces.is_some() { &SCRIPTS.replace } else { &SCRIPTS.fill };
         let mut command = script.call(1 + tokens + usize::from(lease.replaces.is_some()), bytes);
-        self.names.write_entry(&mut command, key);
-        self.names.write_tokens(&mut command, key);
+        self.names.write_entry(&mut command, home, key);
+        self.names.write_tokens(&mut command, home, key);
         if lease.replaces.is_some() {
-            self.names.write_beside(&mut command, key);
+            self.names.write_beside(&mut command, home, key);
         }
         command.arg(&entry::head(b'L', lease));
         entry::write_value(&mut command, lease, payload);
-        let ttl = ttl.min(MAX_TTL);
-        command.arg(millis(ttl)).arg(millis((2 * ttl).max(YOUNG).min(self.token_ttl)));
+        command.arg(millis(ttl)).arg(self.grown(ttl));
         if let Some(id) = lease.replaces {
             command.arg(&id.0);
+        }
+        if self.names.is_spread(home, key) {
+            command.arg(&lease.stamp[16..]);
         }
         command
     }
@@ -166,16 +193,26 @@ impl RedisStore {
         self.kept().session()
     }
 
-    /// A call that stores something, and that a server may refuse which takes others.
-    async fn write(&self, session: &Arc<Session>, command: &Cmd) -> Result<Value, StoreError> {
-        let result = self.link.call(session, command).await;
+    /// Tells of a server that refuses to store and takes other calls.
+    fn tell_refusal<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         result.inspect_err(|error| self.writes.failed(self.link.at(), error))
     }
+}
 
-    async fn call(&self, command: &Cmd) -> Result<Value, StoreError> {
-        let session = self.session()?;
-        self.link.call(&session, command).await
-    }
+/// An entry and the partition that it is in.
+#[derive(Clone, Copy)]
+struct Of<'a> {
+    home: Partition,
+    key: &'a Key,
+}
+
+/// What a lease is asked for.
+#[derive(Clone, Copy)]
+struct Asked {
+    purpose: Purpose,
+    lasts: Duration,
+    /// What stands for the tokens of other partitions, if the entry has any.
+    elsewhere: Option<Half>,
 }
 
 #[async_trait]
@@ -186,19 +223,35 @@ impl Store for RedisStore {
 
     async fn read(&self, key: &Key) -> Result<Read, StoreError> {
         let session = self.session()?;
-        let values = self.link.read(&session, self.names.of_read(key)).await?;
-        Ok(judge(&values, &session))
+        let home = self.names.home(key);
+        let elsewhere = self.names.elsewhere(home, key);
+        if !elsewhere.is_empty() {
+            return self.read_spread(&session, Of { home, key }, &elsewhere).await;
+        }
+        match self.link.read(&session, home, || self.names.of_read(home, key)).await? {
+            Answer::From(connection, found) => Ok(judge(&found, connection.incarnation(), None)),
+            Answer::OnTheMove => Ok(Read::Held),
+        }
     }
 
     async fn acquire(&self, key: &Key, purpose: Purpose, lasts: Duration) -> Result<Acquired, StoreError> {
+        let home = self.names.home(key);
         for _ in 0..FENCES {
             let session = self.session()?;
-            let command = self.acquire_command(session.incarnation(), key, purpose, lasts);
-            let Value::BulkString(answer) = self.write(&session, &command).await? else {
-                return Err(unexpected());
+            let elsewhere = match self.prepare(&session, Of { home, key }).await? {
+                Prepared::Tokens(elsewhere) => elsewhere,
+                Prepared::Held => return Ok(Acquired::Held),
+            };
+            let asked = Asked { purpose, lasts, elsewhere };
+            let build =
+                |connection: &Connection| self.acquire_command(connection.incarnation(), Of { home, key }, asked);
+            let answer = match self.tell_refusal(self.link.call(&session, home, build).await)? {
+                Answer::From(_, Value::BulkString(answer)) => answer,
+                Answer::From(..) => return Err(unexpected()),
+                Answer::OnTheMove => return Ok(Acquired::Held),
             };
             if answer == b"F" {
-                self.link.fence(&session).await?;
+                self.link.fence(&session, &[home]).await?;
                 continue;
             }
             let acquired = acquired(answer, purpose)?;
@@ -212,9 +265,14 @@ impl Store for RedisStore {
     }
 
     async fn renew(&self, key: &Key, lease: &Lease, lasts: Duration) -> Result<bool, StoreError> {
-        let mut command = self.lease_command(&SCRIPTS.renew, key, lease);
-        command.arg(millis(lasts));
-        Ok(self.call(&command).await? == Value::Int(1))
+        let home = self.names.home(key);
+        let build = |_: &Connection| {
+            let mut command = self.lease_command(&SCRIPTS.renew, home, key, lease);
+            command.arg(millis(lasts));
+            command
+        };
+        let session = self.session()?;
+        Ok(matches!(self.link.call(&session, home, build).await?, Answer::From(_, Value::Int(1))))
     }
 
     async fn fill(&self, key: &Key, lease: &Lease, payload: Payload, ttl: Duration) -> Result<Filled, StoreError> {
@@ -224,20 +282,30 @@ impl Store for RedisStore {
         if payload.len() > LARGEST {
             return Err(StoreError::Failed(Box::new(TooLarge(payload.len()))));
         }
-        let command = self.fill_command(key, lease, &payload, ttl);
+        let (home, ttl) = (self.names.home(key), ttl.min(MAX_TTL));
         let session = self.session()?;
-        match self.write(&session, &command).await? {
-            Value::Int(1) => {
+        let of = Of { home, key };
+        if !self.tell_refusal(self.confirm(&session, of, lease, ttl).await)? {
+            self.release(key, lease).await?;
+            return Ok(Filled::Refused);
+        }
+        let filled = self.link.call(&session, home, |_| self.fill_command(of, lease, &payload, ttl)).await;
+        match self.tell_refusal(filled)? {
+            Answer::From(_, Value::Int(1)) => {
                 self.writes.work(self.link.at());
                 Ok(Filled::Stored)
             }
-            Value::Int(0) => Ok(Filled::Refused),
-            _ => Err(unexpected()),
+            // A slot that is on its way: the partition is cold when it has arrived.
+            Answer::From(_, Value::Int(0)) | Answer::OnTheMove => Ok(Filled::Refused),
+            Answer::From(..) => Err(unexpected()),
         }
     }
 
     async fn release(&self, key: &Key, lease: &Lease) -> Result<(), StoreError> {
-        self.call(&self.lease_command(&SCRIPTS.release, key, lease)).await.map(drop)
+        let home = self.names.home(key);
+        let session = self.session()?;
+        let build = |_: &Connection| self.lease_command(&SCRIPTS.release, home, key, lease);
+        self.link.call(&session, home, build).await.map(drop)
     }
 
     async fn invalidate(&self, targets: &[Target]) -> Result<Outcome, StoreError> {
@@ -248,10 +316,12 @@ impl Store for RedisStore {
     }
 
     async fn hold(&self, targets: &[Target], holder: HolderId, lasts: Duration) -> Result<(), StoreError> {
-        let commands = invalidate::hold(&self.names, targets, holder, lasts.min(MAX_TTL));
-        let commands = commands.map_err(|error| StoreError::Failed(Box::new(error)))?;
+        let mut keys = Vec::new();
+        if !targets.iter().all(|target| self.names.of_hold(target, &mut keys)) {
+            return Err(StoreError::Failed(Box::new(NotHoldable)));
+        }
         let session = self.session()?;
-        self.link.call_all(&session, &commands).await
+        self.link.hold(&session, keys, holder, lasts.min(MAX_TTL)).await
     }
 
     async fn release_hold(&self, targets: &[Target], holder: HolderId) -> Result<Outcome, StoreError> {
@@ -276,63 +346,6 @@ async fn open_journal(path: PathBuf, namespace: String) -> Result<(JournalFile, 
     let at = path.clone();
     let opened = tokio::task::spawn_blocking(move || JournalFile::open(&at, &namespace)).await;
     opened.unwrap_or_else(|error| Err(error.into())).map_err(|source| ConnectError::JournalFile { path, source })
-}
-
-/// What an entry and its tokens, read by one `MGET`, come to.
-fn judge(values: &[Found], session: &Session) -> Read {
-    let Some((found, tokens)) = values.split_first() else { return Read::Miss { loading: None } };
-    let is_held = |value: &Found| value.as_ref().is_some_and(|token| token.first() == Some(&b'Q'));
-    if is_held(found) || tokens.iter().skip(1).any(is_held) {
-        return Read::Held;
-    }
-    let Some(found) = found else {
-        return Read::Miss { loading: None };
-    };
-    let entry = Entry::parse(found);
-    match (entry, live_stamp(tokens, session.incarnation())) {
-        (Entry::Value { stamp, id }, Some(live)) if stamp == live || mutant::is(Mutant::NoStampComparison) => {
-            Read::Hit(entry::stored(id, found))
-        }
-        (Entry::Lease { stamp, id }, Some(live)) if stamp == live => Read::Miss { loading: Some(id) },
-        _ => Read::Miss { loading: None },
-    }
-}
-
-/// The stamp of the tokens as they are, if all are there and the root is of the connection's own incarnation.
-fn live_stamp(tokens: &[Found], incarnation: &Incarnation) -> Option<entry::Stamp> {
-    let (root, tokens) = tokens.split_first()?;
-    let root: &[u8] = root.as_ref()?;
-    let root = match root.strip_prefix(incarnation) {
-        None if mutant::is(Mutant::NoIncarnationCheck) => root.get(incarnation.len()..)?,
-        own => own?,
-    };
-    if tokens.iter().any(Option::is_none) {
-        return None;
-    }
-    Some(entry::stamp(std::iter::once(root).chain(tokens.iter().flatten().map(|token| &**token))))
-}
-
-fn acquired(answer: Vec<u8>, purpose: Purpose) -> Result<Acquired, StoreError> {
-    let replaces = match purpose {
-        Purpose::Refresh(id) => Some(id),
-        Purpose::Load { .. } => None,
-    };
-    match answer.first() {
-        Some(b'W') if answer.len() > HEAD => {
-            let mut id = [0; 32];
-            id.copy_from_slice(&answer[33..HEAD]);
-            let left = std::str::from_utf8(&answer[HEAD..]).ok().and_then(|left| left.parse().ok());
-            let left = Duration::from_millis(left.ok_or_else(unexpected)?);
-            Ok(Acquired::Wait { lease: LeaseId(id), left })
-        }
-        Some(b'G') => Ok(Acquired::Gone),
-        _ => match Entry::parse(&answer) {
-            Entry::Lease { stamp, id } => Ok(Acquired::Lease(Lease { id, stamp, replaces })),
-            Entry::Value { id, .. } => Ok(Acquired::Value(entry::stored(id, &answer.into()))),
-            Entry::Held => Ok(Acquired::Held),
-            Entry::Garbage => Err(unexpected()),
-        },
-    }
 }
 
 fn unexpected() -> StoreError {

@@ -1,16 +1,26 @@
-//! The Redis store passes the suite of all stores.
+//! The Redis store passes the suite of all stores, over one server and over a cluster.
 
 use std::sync::Arc;
 
 use cache_core::{Store, conformance};
 use cache_redis::{RedisConfig, RedisStore};
-use test_support::{shared_url, unique};
+use test_support::{ClusterOptions, ClusterServers, shared_url, unique};
+
+async fn run_at(url: String) {
+    conformance::run(move || {
+        let config = RedisConfig::new(url.clone()).namespace(unique("conformance")).require();
+        async { Arc::new(RedisStore::connect(config).await.expect("Redis is there")) as Arc<dyn Store> }
+    })
+    .await;
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_keeps_the_rules_of_stores() {
-    conformance::run(|| async {
-        let config = RedisConfig::new(shared_url()).namespace(unique("conformance")).require();
-        Arc::new(RedisStore::connect(config).await.expect("Redis is there")) as Arc<dyn Store>
-    })
-    .await;
+    run_at(shared_url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_keeps_the_rules_of_stores() {
+    let Some(cluster) = ClusterServers::start(ClusterOptions { replicas: 0, ..Default::default() }) else { return };
+    run_at(cluster.url()).await;
 }

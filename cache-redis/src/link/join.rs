@@ -18,17 +18,19 @@ use cache_core::{
     mutant::{self, Mutant},
     store::Link as Status,
 };
-use redis::{Pipeline, Value};
+use redis::Value;
 use tokio::time::Instant;
 
 use super::{BEAT, CHANGED, Last, Link, jittered};
 use crate::{
     config::OnFailover,
-    connection::{CallError, Session},
+    connection::{CallError, Connection},
     error::ConnectError,
-    invalidate,
+    invalidate::Over,
     journal::Item,
+    partition::Partition,
     script::SCRIPTS,
+    session::{Answer, Session},
 };
 
 /// Backoff between attempts. Its top keeps a server that is back from waiting for long.
@@ -64,9 +66,9 @@ impl Link {
         let mut pause = BEAT;
         loop {
             tokio::time::sleep(pause.mul_f64(fastrand::f64().mul_add(0.2, 0.8))).await;
-            match self.prove(session).await {
+            match session.prove(&self.names, self.call_timeout).await {
                 Ok(true) => {
-                    self.gate().last = Some(Last { incarnation: *session.incarnation(), alive: Instant::now() });
+                    self.gate().last = Some(Last::of(session));
                     pause = BEAT;
                 }
                 Ok(false) => return self.drop_session(session, &mut self.gate(), &CHANGED),
@@ -74,18 +76,6 @@ impl Link {
                 Err(CallError::Timeout { strikes }) if strikes < self.patience(session) => pause = Duration::ZERO,
                 Err(error) => return self.drop_session(session, &mut self.gate(), &error),
             }
-        }
-    }
-
-    /// Writes, in time. `false`: the server has become another.
-    async fn prove(&self, session: &Session) -> Result<bool, CallError> {
-        let mut write = redis::cmd("UNLINK");
-        write.arg(self.names.never());
-        session.send(&write, self.call_timeout).await?;
-        match session.is_same_incarnation(self.call_timeout).await {
-            // The permission was taken away meanwhile.
-            Err(CallError::Failed(_)) => Ok(true),
-            result => result,
         }
     }
 
@@ -120,7 +110,7 @@ impl Link {
         // Also with nothing to replay: it shows that this server takes writes.
         let mut replayed = self.replay(&session).await.map_err(|error| self.unusable(error))?;
         // A server that is too slow for calls would cost each of them a timeout.
-        if !self.prove(&session).await.map_err(|error| self.unusable(error))? {
+        if !session.prove(&self.names, self.call_timeout).await.map_err(|error| self.unusable(error))? {
             return Err(ConnectError::unreachable(self.at(), CHANGED));
         }
         self.gate().writer = Some(Arc::clone(&session));
@@ -143,35 +133,48 @@ impl Link {
         }
     }
 
-    /// Says again what a server of another incarnation may have missed, then fences or adopts it.
+    /// Says again what a server of another incarnation may have missed, then fences or adopts what each has.
     async fn settle_incarnation(&self, session: &Arc<Session>) -> Result<(), CallError> {
-        let last = self.gate().last;
-        let changed = last.filter(|last| !session.is_of(&last.incarnation));
+        let last = self.gate().last.clone();
+        let changed = last.as_ref().filter(|last| !session.is_of(&last.incarnations));
         if changed.is_some() {
             let items = self.gate().ring.items();
-            self.apply(session, &items).await?;
+            self.patiently_over(session).invalidate(&items).await?;
         }
         // A server that was started anew may have read an old file.
-        let is_trusted =
-            changed.is_some_and(|last| self.address.on_failover == OnFailover::Trust && session.was_up_at(last.alive));
-        if is_trusted {
-            if self.adopt(session).await? {
-                tracing::warn!(at = self.at(), "Redis failed over: what the new server has is trusted");
-            }
-        } else if self.fence_within(session, self.connect_timeout).await? {
+        let is_trusted = |connection: &Connection| {
+            let trusts = self.address.on_failover == OnFailover::Trust;
+            changed.is_some_and(|last| trusts && connection.was_up_at(last.alive))
+        };
+        let places: Vec<Partition> = self.names.partitions().collect();
+        let settle = |number: usize, connection: &Connection| {
+            let script = if is_trusted(connection) { &SCRIPTS.adopt } else { &SCRIPTS.fence };
+            let mut command = script.call(1, 64);
+            self.names.write_root(&mut command, places[number]);
+            command.arg(connection.incarnation());
+            command
+        };
+        // A partition that is on the move is cold when it has arrived.
+        let answers = session.send_each(&places, self.connect_timeout, settle).await?;
+        let settled = |trusted| {
+            let answers = answers.iter();
+            answers
+                .filter(|answer| matches!(answer, Answer::From(by, Value::Int(1)) if is_trusted(by) == trusted))
+                .count()
+        };
+        let (adopted, fenced, of) = (settled(true), settled(false), places.len());
+        if adopted > 0 {
+            tracing::warn!(at = self.at(), adopted, of, "Redis failed over: what the new server has is trusted");
+        }
+        if fenced > 0 {
             tracing::warn!(
                 at = self.at(),
-                "Redis restarted or failed over: everything in the namespace counts as invalidated"
+                fenced,
+                of,
+                "Redis restarted or failed over: everything that it has in the namespace counts as invalidated"
             );
         }
         self.note_reign(session, last).await
-    }
-
-    async fn adopt(&self, session: &Session) -> Result<bool, CallError> {
-        let mut command = SCRIPTS.adopt.call(1, 64);
-        self.names.write_root(&mut command);
-        command.arg(session.incarnation());
-        Ok(session.send(&command, self.connect_timeout).await? == Value::Int(1))
     }
 
     /// Tells why a server that answers cannot be joined.
@@ -179,6 +182,7 @@ impl Link {
         let refused = |error| ConnectError::of_opening(self.at(), self.address.database, error);
         match error {
             CallError::Timeout { .. } => ConnectError::unreachable(self.at(), "no answer in time"),
+            CallError::Moved(_) | CallError::OnTheMove(_) => ConnectError::unreachable(self.at(), error.to_string()),
             CallError::OutOfReach(error) => refused(error),
             CallError::Deposed(_) => ConnectError::unreachable(self.at(), error.to_string()),
             CallError::Failed(source) => match source.downcast() {
@@ -194,7 +198,7 @@ impl Link {
             return Ok(0);
         }
         let mut replay = Replay { link: self, items: self.gate().journal.take() };
-        self.apply(session, &replay.items).await?;
+        self.patiently_over(session).invalidate(&replay.items).await?;
         // Also with nothing to replay: finding and opening the server may have taken long.
         self.vouch(session).await?;
         let items = std::mem::take(&mut replay.items);
@@ -202,12 +206,9 @@ impl Link {
         Ok(items.len())
     }
 
-    async fn apply(&self, session: &Arc<Session>, items: &[Item]) -> Result<(), CallError> {
-        let send = |commands: Pipeline| {
-            let session = Arc::clone(session);
-            async move { session.send_all(&commands, self.connect_timeout).await }
-        };
-        invalidate::apply(&self.names, items, send).await
+    /// With the time that it takes to connect, not that of a call.
+    fn patiently_over<'a>(&'a self, session: &'a Session) -> Over<'a> {
+        Over { bound: self.connect_timeout, ..self.over(session) }
     }
 
     /// Opens the gate, unless something is left to replay. `None`: an invalidation has failed over this session.
@@ -216,7 +217,7 @@ impl Link {
         gate.writer.as_ref().filter(|writer| Arc::ptr_eq(writer, session))?;
         let is_open = gate.journal.is_empty() || mutant::is(Mutant::NoJournalGate);
         if is_open {
-            gate.last = Some(Last { incarnation: *session.incarnation(), alive: Instant::now() });
+            gate.last = Some(Last::of(session));
             self.session.store(Some(Arc::clone(session)));
             self.status.send_replace(Status::Up);
         }
@@ -229,6 +230,12 @@ impl Link {
         if let Some(file) = &self.file {
             file.clear(|| Some(self.gate()).filter(|gate| gate.journal.is_empty())).await;
         }
+    }
+}
+
+impl Last {
+    fn of(session: &Session) -> Self {
+        Self { incarnations: session.incarnations(), alive: Instant::now() }
     }
 }
 

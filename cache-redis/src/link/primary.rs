@@ -11,14 +11,16 @@ use tokio::time::Instant;
 use super::{BEAT, Last, Link, jittered};
 use crate::{
     config::{OnFailover, Topology},
-    connection::{CallError, Session},
+    connection::CallError,
     error::ConnectError,
+    partition::Partition,
     script::SCRIPTS,
     sentinel::Sentinels,
+    session::Session,
 };
 
 impl Link {
-    /// Opens a connection to the primary. What finding it takes is a part of the time.
+    /// Opens a connection to the primary, or to all of a cluster. What finding it takes is a part of the time.
     pub(super) async fn open(&self) -> Result<Session, ConnectError> {
         let until = Instant::now() + self.connect_timeout;
         match (&self.sentinels, &self.address.topology) {
@@ -26,12 +28,11 @@ impl Link {
                 let server = sentinels.primary(self.connect_timeout / 2).await?;
                 Session::open(&self.address, &server, until - Instant::now()).await
             }
-            (None, Topology::Single(server)) => Session::open(&self.address, server, self.connect_timeout).await,
-            (None, topology) => {
-                if let Some(seed) = topology.server() {
-                    Session::open(&self.address, seed, self.connect_timeout).await?;
-                }
-                Err(ConnectError::Unsupported("a cluster is not built yet"))
+            (None, Topology::Cluster { seeds }) => {
+                Session::open_cluster(&self.address, seeds, &self.seen, self.connect_timeout).await
+            }
+            (None, Topology::Single(server) | Topology::Sentinel { server, .. }) => {
+                Session::open(&self.address, server, self.connect_timeout).await
             }
         }
     }
@@ -50,7 +51,8 @@ impl Link {
                 return;
             }
             // Where Redis evicts what is not in use, this is. What it answers does not matter.
-            drop(session.send(redis::cmd("GET").arg(self.names.reign()), self.call_timeout).await);
+            let server = session.connection(Partition::WHOLE);
+            drop(server.send(redis::cmd("GET").arg(self.names.reign()), self.call_timeout).await);
         }
     }
 
@@ -73,12 +75,13 @@ impl Link {
     /// tell: that of a server changes when it becomes a replica, and it may have come back to power before.
     pub(super) async fn note_reign(&self, session: &Session, last: Option<Last>) -> Result<(), CallError> {
         let Some(reign) = self.sentinels.as_ref().and_then(Sentinels::reign) else { return Ok(()) };
+        let server = session.connection(Partition::WHOLE);
         let is_trusted =
-            self.address.on_failover == OnFailover::Trust && last.is_some_and(|last| session.was_up_at(last.alive));
+            self.address.on_failover == OnFailover::Trust && last.is_some_and(|last| server.was_up_at(last.alive));
         let mut command = SCRIPTS.reign.call(2, 128);
-        self.names.write_root(&mut command);
+        self.names.write_root(&mut command, Partition::WHOLE);
         command.arg(self.names.reign()).arg(reign).arg(i32::from(!is_trusted));
-        let is_new = session.send(&command, self.connect_timeout).await? == Value::Int(1);
+        let is_new = server.send(&command, self.connect_timeout).await? == Value::Int(1);
         if is_new && !is_trusted {
             tracing::warn!(
                 at = session.at(),

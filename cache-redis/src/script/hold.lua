@@ -1,8 +1,8 @@
 -- Quarantines entries and tokens: neither lease nor value nor token can be there meanwhile.
--- KEYS  a key that never exists, then the targets
+-- KEYS  a key that never exists, then the targets; or a single target, twice
 -- ARGV  the holder, ms from now
 -- A write whatever the targets are. As it is the first, the few bytes below are also taken where memory is full.
-redis.call('UNLINK', KEYS[1])
+if KEYS[1] ~= KEYS[2] then redis.call('UNLINK', KEYS[1]) end
 local now = clock()
 for i = 2, #KEYS do
   local rest, last, own = others(KEYS[i], ARGV[1], now)

@@ -52,13 +52,19 @@ local function is_token(token)
 end
 
 -- What the entries under these tokens carry. nil while a token is missing. The root's own name is part of it and the
--- incarnation in front is not, so that a root can be adopted by another.
-local function stamp_of(tokens)
+-- incarnation in front is not, so that a root can be adopted by another. Where tokens of other partitions are part of it
+-- too, each has a half, and theirs is known from when the lease was taken: one half can be checked without the other.
+local function stamp_of(tokens, elsewhere)
   for i = 1, #tokens do
     if not tokens[i] then return nil end
   end
   local root = string.sub(tokens[1], 17)
-  return string.sub(redis.sha1hex(root .. '|' .. table.concat(tokens, '|', 2)), 1, 32)
+  local digest = redis.sha1hex(root .. '|' .. table.concat(tokens, '|', 2))
+  if not elsewhere then return string.sub(digest, 1, 32) end
+  local function word(at)
+    return tonumber(string.sub(digest, at, at + 7), 16)
+  end
+  return struct.pack('>I4I4I4I4', word(1), word(9), word(17), word(25)) .. elsewhere
 end
 
 -- Ids that never come twice: the server's clock beside the caller's nonce, so that a script that is sent again cannot
@@ -68,6 +74,26 @@ local function ids(nonce)
   local unique = nonce .. '.' .. now[1] .. '.' .. now[2] .. '.'
   return function(purpose)
     return string.sub(redis.sha1hex(unique .. purpose), 1, 32)
+  end
+end
+
+-- Creates those that are missing of the tokens at KEYS[first…], the root first.
+local function complete(tokens, first, incarnation, id, lifetime)
+  if not tokens[1] then
+    tokens[1] = incarnation .. id('root')
+    redis.call('SET', KEYS[first], tokens[1])
+  end
+  local created = {}
+  for i = 2, #tokens do
+    local key = KEYS[first + i - 1]
+    if created[key] then
+      -- A tag that is named twice.
+      tokens[i] = created[key]
+    elseif not is_token(tokens[i]) then
+      tokens[i] = 'T' .. id(i)
+      created[key] = tokens[i]
+      redis.call('SET', key, tokens[i], 'PX', lifetime)
+    end
   end
 end
 

@@ -1,7 +1,7 @@
 -- Takes a holder off and removes what nobody else holds, also where this one held nothing.
--- KEYS  a key that never exists, then the targets
+-- KEYS  a key that never exists, then the targets; or a single target, twice
 -- ARGV  the holder
-redis.call('UNLINK', KEYS[1])
+if KEYS[1] ~= KEYS[2] then redis.call('UNLINK', KEYS[1]) end
 local now = clock()
 for i = 2, #KEYS do
   local rest, last = others(KEYS[i], ARGV[1], now)

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file is a program of its own and uses some of this")]
 
+pub(crate) mod clustered;
+
 use std::{
     fmt::Write as _,
     time::{Duration, Instant},

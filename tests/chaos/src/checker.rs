@@ -10,19 +10,21 @@
 //!   from the commit on, provided that the hold was there (the method refuses to write otherwise) and that Redis lost nothing between the
 //!   body's begin and the commit.
 //!
-//! - After a primary was demoted whose connections stay open, it still answers reads: nothing stale later than [`GRACE`], by when the
-//!   heartbeat has found out. Old values before that are counted.
+//! - After a primary was demoted or replaced whose connections stay open, it still answers: nothing stale later than [`GRACE`], by when the
+//!   heartbeat has found out. Old values before that are counted. Servers that fail over by themselves may be heard of later: old values up
+//!   to [`HEARSAY`] after that are late, and told with their histories like stale ones.
 //!
 //! Times are those of the machine's monotonic clock, taken before a read begins and after an invalidation has returned. A fact that
 //! a killed process could not tell any more makes the judgement milder, never wrong.
 
+mod history;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, HashSet};
 
 use crate::{
-    Degraded, MAX_TTL,
+    Degraded, MAX_TTL, Topology,
     clock::{Nanos, nanos, overlap},
     fact::{Commit, Fact, Kind, Life, Read, Told, Write},
     service::{HOLD, ROWS},
@@ -36,6 +38,9 @@ const SLACK: Nanos = 200_000_000;
 
 /// Within this an instance has noticed that its server is no primary any more.
 pub(crate) const GRACE: Nanos = 1_000_000_000;
+
+/// Within this an instance has noticed that others are sent to another server, whatever became of those who know.
+pub(crate) const HEARSAY: Nanos = 3_000_000_000;
 
 /// Versions and when no read may be older than they are any more, by time.
 #[derive(Debug, Default, Clone)]
@@ -79,12 +84,14 @@ pub(crate) struct Stale {
 }
 
 /// What a read came to.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Verdict {
     /// Stale within the bound of degraded mode, by this long.
     pub(crate) bounded: Option<Nanos>,
     /// Stale on a server that had just been demoted, this long after.
     pub(crate) demoted: Option<Nanos>,
+    /// The same, and late.
+    pub(crate) late: Option<Box<Stale>>,
 }
 
 /// What all reads came to.
@@ -93,6 +100,7 @@ pub(crate) struct Judgement {
     pub(crate) stale: Vec<Stale>,
     pub(crate) bounded: Vec<Nanos>,
     pub(crate) demoted: Vec<Nanos>,
+    pub(crate) late: Vec<Stale>,
 }
 
 /// A call that took long beyond its load.
@@ -107,6 +115,8 @@ pub(crate) struct Slow {
 /// Everything that was told.
 pub(crate) struct Book {
     degraded: Degraded,
+    /// The servers do so by themselves.
+    fails_over: bool,
     pub(crate) reads: Vec<(Life, Read)>,
     pub(crate) writes: Vec<(Life, Write)>,
     commits: HashMap<(i64, i64), (Life, Commit)>,
@@ -130,10 +140,11 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    pub(crate) fn new(degraded: Degraded) -> Self {
+    pub(crate) fn new(degraded: Degraded, topology: Topology) -> Self {
         let rows = usize::try_from(ROWS).expect("there are few rows");
         Self {
             degraded,
+            fails_over: topology != Topology::Single,
             reads: Vec::new(),
             writes: Vec::new(),
             commits: HashMap::new(),
@@ -250,6 +261,7 @@ impl Book {
                 Ok(verdict) => {
                     all.bounded.extend(verdict.bounded);
                     all.demoted.extend(verdict.demoted);
+                    all.late.extend(verdict.late.map(|late| *late));
                 }
                 Err(found) => all.stale.push(*found),
             }
@@ -272,8 +284,12 @@ impl Book {
             }
             // What memory serves in an outage, this very process has loaded; anything else comes from Redis.
             if !read.degraded || read.snapshot.life != life {
-                if let Some(after) = self.since_demotion(life, read.begin) {
+                if let Some(after) = self.since_demotion(life, read.begin, GRACE) {
                     verdict.demoted = verdict.demoted.max(Some(after));
+                    continue;
+                }
+                if self.fails_over && self.since_demotion(life, read.begin, HEARSAY).is_some() {
+                    verdict.late = Some(broken(expected, "not long after others were sent to another server"));
                     continue;
                 }
                 return Err(broken(expected, "with Redis in reach"));
@@ -291,10 +307,10 @@ impl Book {
     }
 
     /// How long ago the primary was demoted, if the reader need not have noticed.
-    fn since_demotion(&self, life: Life, at: Nanos) -> Option<Nanos> {
+    fn since_demotion(&self, life: Life, at: Nanos, grace: Nanos) -> Option<Nanos> {
         let since = |&(from, done): &(Nanos, Nanos)| (from <= at).then(|| at.saturating_sub(done));
         let since = self.demotions.iter().filter_map(since).min()?;
-        (since < GRACE + self.stalled(life, (at - since, at))).then_some(since)
+        (since < grace + self.stalled(life, (at - since, at))).then_some(since)
     }
 
     /// For how much of this time the process did not run.
@@ -347,55 +363,5 @@ impl Book {
             self.stalled(life, before) + self.stalled(life, after)
         };
         Some(Slow { life, what: what(), span, beyond: raw.saturating_sub(stalled) })
-    }
-
-    /// What happened to a row around a stale read.
-    pub(crate) fn history(&self, stale: &Stale) -> Vec<(Nanos, String)> {
-        let from = stale.version.saturating_sub(1);
-        let mut lines = Vec::new();
-        for (life, write) in &self.writes {
-            let commit = &write.commit;
-            if commit.row == stale.row && (from..=stale.expected + 1).contains(&commit.version) {
-                let (version, kind, outcome) = (commit.version, commit.kind, write.outcome);
-                let name = format!("life {life} version {version} ({kind:?})");
-                lines.push((write.begin, format!("{name}: write called")));
-                lines.push((commit.at, format!("{name}: committed")));
-                lines.push((write.end, format!("{name}: returned {outcome:?}")));
-            }
-        }
-        for (life, commit) in self.commits.values() {
-            let place = (commit.row, commit.version);
-            if commit.row == stale.row
-                && !self.returned.contains_key(&place)
-                && commit.version <= stale.expected + 1
-                && commit.version >= from
-            {
-                lines.push((
-                    commit.at,
-                    format!("life {life} version {} ({:?}): committed, never returned", commit.version, commit.kind),
-                ));
-            }
-        }
-        for (life, row, version, at) in &self.in_force {
-            if *row == stale.row && (from..=stale.expected + 1).contains(version) {
-                lines.push((*at, format!("life {life} version {version}: replayed")));
-            }
-        }
-        let (read, snapshot) = (&stale.read, &stale.read.snapshot);
-        let life = snapshot.life;
-        lines.push((
-            snapshot.begin,
-            format!("life {life} version {}: load begins, degraded: {}", stale.version, snapshot.degraded),
-        ));
-        lines.push((snapshot.end, format!("life {life} version {}: load ends", stale.version)));
-        lines.push((read.begin, format!("life {} {:?}: the stale read begins", stale.life, read.method)));
-        lines.push((read.end, format!("life {} {:?}: the stale read ends", stale.life, read.method)));
-        let last = lines.iter().map(|line| line.0).min().unwrap_or(0).min(snapshot.begin).saturating_sub(500_000_000);
-        for (life, up, at) in &self.links {
-            if (last..=read.end).contains(at) {
-                lines.push((*at, format!("life {life}: link {}", if *up { "up" } else { "down" })));
-            }
-        }
-        lines
     }
 }

@@ -81,6 +81,8 @@ pub(crate) struct Faults {
     pub(crate) evicted: u64,
     /// Replicas that have become primaries by themselves.
     pub(crate) promoted: u64,
+    /// The longest time in which some could already be sent to a new primary and others still to the old one.
+    pub(crate) longest_handover: Nanos,
     pub(crate) unexpected: Vec<String>,
 }
 
@@ -98,6 +100,7 @@ impl Faults {
             log: Vec::new(),
             evicted: 0,
             promoted: 0,
+            longest_handover: 0,
             unexpected: Vec::new(),
         }
     }
@@ -140,7 +143,7 @@ impl Faults {
     /// Notes what happens by itself.
     pub(crate) fn watch_over(&mut self, world: &mut World, book: &mut Book) {
         self.bury(world);
-        self.note_promotions(world, book);
+        self.note_changes(world, book);
     }
 
     /// Instances that have ended: because they were told to, or else something is wrong.
@@ -221,9 +224,13 @@ impl Faults {
             Undo::Link(place) => world.set_link(place, LinkState::Good),
             Undo::StartServer(server) => {
                 world.start_server(server);
+                self.forget_migrations(world);
                 book.lost(active.since, now());
             }
-            Undo::ContinueServer(server) => world.continue_server(server),
+            Undo::ContinueServer(server) => {
+                world.continue_server(server);
+                self.forget_migrations(world);
+            }
             Undo::Memory(server) => {
                 self.end_shortage(server, world);
                 book.lost(active.since, now());

@@ -44,6 +44,9 @@ struct Options {
     /// Decides on the faults; printed, so that a run can be repeated.
     #[arg(long)]
     seed: Option<u64>,
+    /// Sentinels look at the servers as seldom as they do in production: an old primary remains one for some 10 s.
+    #[arg(long)]
+    unhurried: bool,
     /// How many processes of the service.
     #[arg(long, default_value_t = 3)]
     instances: usize,
@@ -56,6 +59,9 @@ struct Options {
     /// Breaks the cache on purpose: the run has to fail.
     #[arg(long, value_enum)]
     broken: Option<Broken>,
+    /// Prints all that was done to the servers and the instances, and when.
+    #[arg(long)]
+    log: bool,
     /// The URL of a database server, whose table `chaos_rows` is replaced. Without it, a temporary file.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database: Option<String>,

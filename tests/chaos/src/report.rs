@@ -87,6 +87,7 @@ pub(crate) struct Report<'a> {
     pub(crate) tally: &'a Tally,
     pub(crate) faults: &'a Faults,
     pub(crate) reach: &'a [Reach],
+    pub(crate) shows_log: bool,
 }
 
 impl Report<'_> {
@@ -97,7 +98,11 @@ impl Report<'_> {
         let slowest = self.book.slowest();
         let too_slow = slowest.iter().filter(|slow| slow.beyond > SLOW).count();
         let (recoveries, overdue) = self.recoveries();
-        stale.iter().take(SHOWN).for_each(|stale| self.print_history(stale));
+        if self.shows_log {
+            self.print_log();
+        }
+        stale.iter().take(SHOWN).for_each(|stale| self.print_history("STALE", stale));
+        judgement.late.iter().take(SHOWN).for_each(|late| self.print_history("LATE", late));
         for (life, error) in self.tally.errors.iter().take(SHOWN) {
             println!("ERROR in life {life}: {error}");
         }
@@ -133,7 +138,8 @@ impl Report<'_> {
             "journal in force after reachable",
             format!("{:.0} ms at most of {} ({} overdue)", millis(longest), recoveries.len(), overdue.len()),
         );
-        let (right, in_time) = (stale.is_empty() && errors == 0, too_slow == 0 && overdue.is_empty());
+        let (right, in_time) =
+            (stale.is_empty() && errors == 0, too_slow == 0 && overdue.is_empty() && judgement.late.is_empty());
         let (verdict, code) = match (right, in_time) {
             (true, true) => ("every promise held", ExitCode::SUCCESS),
             (true, false) => ("LATE", LATE.into()),
@@ -175,7 +181,11 @@ impl Report<'_> {
         }
         row("journaled by the killed, replayed", format!("{} by the next in their places", book.inherited));
         row("keys evicted", self.faults.evicted);
-        row("replicas that became primaries", self.faults.promoted);
+        let handover = millis(self.faults.longest_handover);
+        row(
+            "replicas that became primaries",
+            format!("{}, in doubt for at most {handover:.0} ms", self.faults.promoted),
+        );
         let worst = bounded.iter().max().map_or(0, |worst| *worst);
         let bound = MAX_TTL.as_millis();
         row(
@@ -183,9 +193,10 @@ impl Report<'_> {
             format!("{}, loaded at most {:.0} ms before (max_ttl {bound} ms)", bounded.len(), millis(worst)),
         );
         let last = judgement.demoted.iter().max().map_or(0, |last| *last);
+        let (demoted, late) = (judgement.demoted.len(), judgement.late.len());
         row(
             "old values right after a demotion",
-            format!("{}, the last one {:.0} ms after", judgement.demoted.len(), millis(last)),
+            format!("{demoted}, the last one {:.0} ms after; {late} late", millis(last)),
         );
     }
 
@@ -222,9 +233,9 @@ impl Report<'_> {
         (took, overdue)
     }
 
-    fn print_history(&self, stale: &Stale) {
+    fn print_history(&self, what: &str, stale: &Stale) {
         println!(
-            "\nSTALE at {}: life {} read version {} of row {}, and {} was due: {}",
+            "\n{what} at {}: life {} read version {} of row {}, and {} was due: {}",
             self.at(stale.read.begin),
             stale.life,
             stale.version,
@@ -242,8 +253,21 @@ impl Report<'_> {
         }
     }
 
+    fn print_log(&self) {
+        let link = |&(life, up, at): &(Life, bool, Nanos)| {
+            (at, format!("life {life}: link {}", if up { "up" } else { "down" }))
+        };
+        let mut log: Vec<_> = self.book.links.iter().map(link).chain(self.faults.log.iter().cloned()).collect();
+        log.sort();
+        for (at, what) in log {
+            println!("LOG {} {what}", self.at(at));
+        }
+    }
+
     fn print_faults(&self, from: Nanos, to: Nanos) {
-        for (at, what) in self.faults.log.iter().filter(|(at, _)| (from..=to).contains(at)) {
+        let mut log: Vec<_> = self.faults.log.iter().filter(|(at, _)| (from..=to).contains(at)).collect();
+        log.sort_by_key(|(at, _)| *at);
+        for (at, what) in log {
             println!("  {} FAULT {what}", self.at(*at));
         }
     }

@@ -4,7 +4,7 @@ use test_support::{
     ClusterOptions, ClusterServers, Options as ServerOptions, RedisServer, SentinelGroup, SentinelOptions,
 };
 
-use crate::{Topology, reaper::Reaper, watch::Watch};
+use crate::{Options, Topology, reaper::Reaper, watch::Watch};
 
 /// What Redis consists of.
 pub(crate) enum Servers {
@@ -16,15 +16,16 @@ pub(crate) enum Servers {
 
 impl Servers {
     /// Starts them. `None` where there is no server to start.
-    pub(crate) fn start(topology: Topology, reaper: &mut Reaper) -> Option<Self> {
-        let servers = match topology {
+    pub(crate) fn start(options: &Options, reaper: &mut Reaper) -> Option<Self> {
+        let servers = match options.topology {
             Topology::Single => {
                 let primary = single()?;
                 let replica = replica_of(&primary)?;
                 Self::Single(vec![primary, replica])
             }
             Topology::Sentinel => {
-                let options = SentinelOptions { replicas: 2, ..SentinelOptions::default() };
+                let unhurried = options.unhurried;
+                let options = SentinelOptions { replicas: 2, unhurried, ..SentinelOptions::default() };
                 Self::Sentinel(SentinelGroup::start(options)?)
             }
             Topology::Cluster => Self::Cluster(ClusterServers::start(ClusterOptions::default())?),
@@ -49,6 +50,16 @@ impl Servers {
             Self::Sentinel(group) => Some(group.url()),
             Self::Cluster(cluster) => Some(cluster.url()),
         }
+    }
+
+    /// What they say of themselves and of each other, for people to read.
+    pub(crate) fn say(&self) -> String {
+        let ask: &[_] = if let Self::Cluster(_) = self { &["CLUSTER", "NODES"] } else { &["INFO", "replication"] };
+        let running = self.all().iter().filter(|server| server.runs());
+        let said = running.map(|server| format!("{}:\n{}\n", server.port(), server.try_cli(ask).unwrap_or_default()));
+        let named = self.sentinels().iter().filter(|sentinel| sentinel.runs());
+        let named = named.map(|sentinel| sentinel.try_cli(&["INFO", "sentinel"]).unwrap_or_default());
+        said.chain(named).collect()
     }
 
     pub(crate) fn all(&self) -> &[RedisServer] {

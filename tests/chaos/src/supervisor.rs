@@ -30,7 +30,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     let Some((mut world, told)) = World::start(options) else {
         return ExitCode::from(2);
     };
-    let mut book = Book::new(options.degraded);
+    let mut book = Book::new(options.degraded, options.topology);
     let mut tally = Tally::default();
     if let Some((life, fact)) = wait_for_first(&told) {
         tally.note(&mut book, life, fact);
@@ -57,7 +57,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         }
     }
     if !world.is_good() {
-        faults.unexpected.push("the servers have not recovered".to_owned());
+        faults.unexpected.push(format!("the servers have not recovered:\n{}", world.servers.say()));
     }
     let alive = world.alive();
     let reach = world.end();
@@ -67,7 +67,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     }
     book.find_inherited();
     book.find_killed_writers(|life| !alive.contains(&life));
-    Report { seed, began, book: &book, tally: &tally, faults: &faults, reach: &reach }.print()
+    Report { seed, began, book: &book, tally: &tally, faults: &faults, reach: &reach, shows_log: options.log }.print()
 }
 
 fn turn(world: &mut World, told: &Receiver<(Life, Fact)>, book: &mut Book, tally: &mut Tally) {

@@ -23,14 +23,23 @@ const FRESH: Nanos = 400_000_000;
 
 const SLOTS: usize = 16_384;
 
-/// A replica that has become a primary.
+/// Something that was noticed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Promoted {
-    pub(crate) server: usize,
-    /// It still was a replica.
+pub(crate) struct Seen {
+    pub(crate) what: Change,
+    /// When it was not so yet.
     pub(crate) from: Nanos,
-    /// It was a primary.
+    /// When it was so.
     pub(crate) at: Nanos,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// A replica has become a primary, by its own word.
+    Promoted(usize),
+    /// Who asks the sentinels of a group is sent to another primary than before. In between it may have depended on which of them answered
+    /// first.
+    Named(usize),
 }
 
 /// Asks until it is dropped.
@@ -39,7 +48,9 @@ pub(crate) struct Watch(Arc<Shared>);
 struct Shared {
     servers: Mutex<Vec<Said>>,
     sentinels: Mutex<Vec<Said>>,
-    promoted: Mutex<Vec<Promoted>>,
+    seen: Mutex<Vec<Seen>>,
+    /// The primary that the sentinels sent everybody to when that was last certain, and whether it is so now.
+    named: Mutex<Option<(u16, Nanos, bool)>>,
     is_over: AtomicBool,
 }
 
@@ -61,8 +72,8 @@ enum What {
         writes: bool,
         slots: Vec<(usize, usize)>,
     },
-    /// A sentinel: the primary's port.
-    Names(u16),
+    /// A sentinel: the primary's port, and the number of the configuration.
+    Names(u16, u64),
 }
 
 #[derive(Clone, Copy)]
@@ -94,7 +105,8 @@ impl Watch {
         Self(Arc::new(Shared {
             servers: Mutex::new(vec![Said::default(); servers]),
             sentinels: Mutex::new(vec![Said::default(); sentinels]),
-            promoted: Mutex::default(),
+            seen: Mutex::default(),
+            named: Mutex::default(),
             is_over: AtomicBool::new(false),
         }))
     }
@@ -118,8 +130,7 @@ impl Watch {
                 primaries.clone().flat_map(|(_, said)| said.slots()).map(|(from, to)| to - from + 1).sum();
             return (covered == SLOTS).then(|| primaries.map(|(index, _)| index).collect());
         }
-        let named =
-            |port: u16| sentinels.iter().filter(|said| said.at > since && said.what == What::Names(port)).count();
+        let named = |port: u16| sentinels.iter().filter(|said| said.at > since && said.port() == Some(port)).count();
         let primary = ports.iter().position(|&port| named(port) > sentinels.len() / 2)?;
         takes(&servers[primary]).then(|| vec![primary])
     }
@@ -135,10 +146,48 @@ impl Watch {
         (0..servers.len()).filter(|&index| claims(&servers[index])).collect()
     }
 
-    /// Who has become a primary since this was last asked.
-    pub(crate) fn promoted(&self) -> Vec<Promoted> {
-        std::mem::take(&mut *lock(&self.0.promoted))
+    /// What has changed since this was last asked.
+    pub(crate) fn changes(&self, ports: &[u16]) -> Vec<Seen> {
+        let mut seen = std::mem::take(&mut *lock(&self.0.seen));
+        let mut named = lock(&self.0.named);
+        match (self.named(), *named) {
+            (Named::Nobody, _) => {}
+            (Named::One(port), Some((before, _, true))) if port == before => *named = Some((port, now(), true)),
+            (Named::One(port), before) => {
+                *named = Some((port, now(), true));
+                if let (Some((_, from, _)), Some(server)) = (before, ports.iter().position(|&known| known == port)) {
+                    seen.push(Seen { what: Change::Named(server), from, at: now() });
+                }
+            }
+            (Named::Several, before) => *named = before.map(|(port, from, _)| (port, from, false)),
+        }
+        seen
     }
+
+    /// Whom the sentinels send everybody to: what more than half of them say, else what the newest configuration says.
+    fn named(&self) -> Named {
+        let fresh = now().saturating_sub(FRESH);
+        let sentinels = lock(&self.0.sentinels);
+        let said = sentinels.iter().filter(|said| said.at > fresh).filter_map(|said| match said.what {
+            What::Names(port, epoch) => Some((port, epoch)),
+            _ => None,
+        });
+        let said: Vec<_> = said.collect();
+        let Some(newest) = said.iter().map(|(_, epoch)| *epoch).max() else { return Named::Nobody };
+        let most = |port| said.iter().filter(|(other, _)| *other == port).count() * 2 > sentinels.len();
+        if let Some((port, _)) = said.iter().find(|(port, _)| most(*port)) {
+            return Named::One(*port);
+        }
+        let mut newest = said.iter().filter(|(_, epoch)| *epoch == newest).map(|(port, _)| *port);
+        let first = newest.next();
+        first.filter(|first| newest.all(|other| other == *first)).map_or(Named::Several, Named::One)
+    }
+}
+
+enum Named {
+    Nobody,
+    One(u16),
+    Several,
 }
 
 impl Drop for Watch {
@@ -148,6 +197,13 @@ impl Drop for Watch {
 }
 
 impl Said {
+    fn port(&self) -> Option<u16> {
+        match self.what {
+            What::Names(port, _) => Some(port),
+            _ => None,
+        }
+    }
+
     fn slots(&self) -> &[(usize, usize)] {
         match &self.what {
             What::Primary { slots, .. } => slots,
@@ -159,21 +215,18 @@ impl Said {
 impl Shared {
     fn ask(&self, url: &str, index: usize, kind: Kind) {
         let mut connection = None;
-        // When it was last heard to be a replica, if that is the last that was heard.
-        let mut replica = None;
+        let all = if matches!(kind, Kind::Sentinel(_)) { &self.sentinels } else { &self.servers };
+        // What it said last, if anything.
+        let mut last = Said::default();
         while !self.is_over.load(Ordering::Relaxed) {
-            let at = now();
-            let what = ask(&mut connection, url, kind);
-            match (&what, replica) {
-                (What::Replica, _) => replica = Some(at),
-                (What::Primary { .. }, Some(from)) => {
-                    lock(&self.promoted).push(Promoted { server: index, from, at: now() });
-                    replica = None;
+            let said = Said { at: now(), what: ask(&mut connection, url, kind) };
+            lock(all)[index] = said.clone();
+            if said.what != What::Nothing {
+                if let (What::Replica, What::Primary { .. }) = (&last.what, &said.what) {
+                    lock(&self.seen).push(Seen { what: Change::Promoted(index), from: last.at, at: now() });
                 }
-                _ => {}
+                last = said;
             }
-            let all = if matches!(kind, Kind::Sentinel(_)) { &self.sentinels } else { &self.servers };
-            lock(all)[index] = Said { at, what };
             thread::sleep(PAUSE);
         }
     }
@@ -203,8 +256,17 @@ fn hear(connection: &mut Connection, kind: Kind) -> io::Result<What> {
             nodes.lines().find(|line| line.contains("myself")).map_or(What::Nothing, |line| node(line, writes))
         }
         Kind::Sentinel(service) => {
-            let reply = connection.ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", service])?;
-            strings(&reply).get(1).and_then(|port| port.parse().ok()).map_or(What::Nothing, What::Names)
+            let address = connection.ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", service])?;
+            let about = connection.ask(&["SENTINEL", "MASTER", service])?;
+            let about = strings(&about);
+            let epoch = about.iter().skip_while(|field| **field != "config-epoch").nth(1);
+            match (
+                strings(&address).get(1).and_then(|port| port.parse().ok()),
+                epoch.and_then(|epoch| epoch.parse().ok()),
+            ) {
+                (Some(port), Some(epoch)) => What::Names(port, epoch),
+                _ => What::Nothing,
+            }
         }
     })
 }

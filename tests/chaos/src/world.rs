@@ -23,7 +23,7 @@ use crate::{
     reaper::Reaper,
     servers::Servers,
     service,
-    watch::{Promoted, Watch},
+    watch::{Seen, Watch},
 };
 
 /// The link of an instance to Redis.
@@ -60,6 +60,8 @@ pub(crate) struct World {
     /// Who takes the writes, as far as is known now.
     primaries: Option<Vec<usize>>,
     pub(crate) reach: Vec<Reach>,
+    /// When that has changed.
+    pub(crate) notes: Vec<(Nanos, Option<Vec<usize>>)>,
     all_cut: bool,
     facts: Sender<(Life, Fact)>,
     setup: Setup,
@@ -76,7 +78,7 @@ impl World {
         let temporary = || format!("sqlite:{}?mode=rwc", folder.join("chaos.sqlite").display());
         let database = options.database.clone().unwrap_or_else(temporary);
         create_database(&database);
-        let servers = Servers::start(options.topology, &mut reaper)?;
+        let servers = Servers::start(options, &mut reaper)?;
         let (facts, told) = channel();
         let setup = Setup {
             life: 0,
@@ -96,6 +98,7 @@ impl World {
             touched: 0,
             primaries: None,
             reach: Vec::new(),
+            notes: Vec::new(),
             all_cut: false,
             facts,
             setup,
@@ -209,23 +212,25 @@ impl World {
         self.watch.as_ref().map_or_else(|| vec![0], Watch::claimants)
     }
 
-    /// Who has become a primary by itself since this was last asked.
-    pub(crate) fn promoted(&self) -> Vec<Promoted> {
-        self.watch.as_ref().map(Watch::promoted).unwrap_or_default()
+    /// What has changed by itself since this was last asked.
+    pub(crate) fn changes(&self) -> Vec<Seen> {
+        self.watch.as_ref().map_or_else(Vec::new, |watch| watch.changes(&self.ports()))
+    }
+
+    fn ports(&self) -> Vec<u16> {
+        self.servers.all().iter().map(RedisServer::port).collect()
     }
 
     /// Notes from where Redis has become reachable, and where it is so no longer.
     pub(crate) fn look_around(&mut self) {
         let primaries = match &self.watch {
             None => self.redis_is_good.then(|| vec![0]),
-            Some(watch) => {
-                let ports: Vec<_> = self.servers.all().iter().map(RedisServer::port).collect();
-                watch.primaries_since(self.touched, &ports)
-            }
+            Some(watch) => watch.primaries_since(self.touched, &self.ports()),
         };
         if primaries != self.primaries {
             self.end_all_reach();
             self.primaries = primaries;
+            self.notes.push((now(), self.primaries.clone()));
         }
         for place in &mut self.places {
             let good = self.primaries.is_some() && place.link == LinkState::Good && !place.is_stopped;

@@ -108,6 +108,18 @@ fn a_slot_that_is_half_moved_when_its_owner_is_replaced_can_be_moved_on() {
     cluster.finish_migration(migration).unwrap();
     cluster.settle();
     assert_eq!((cluster.owner(slot), get(&cluster, to).as_str()), (Some(to), "newer"));
+
+    let migration = cluster.begin_migration(slot, (owner + 1) % 3).unwrap();
+    cluster.nodes[to].kill();
+    cluster.nodes[to].restart();
+    assert!(cluster.nodes[to].cli(&["CLUSTER", "NODES"]).contains("->-"), "{migration:?} outlives a restart");
+    cluster.forget_migrations(Some(slot));
+    assert!(cluster.nodes[to].cli(&["CLUSTER", "NODES"]).contains("->-"));
+    cluster.forget_migrations(None);
+    for node in [to, migration.to] {
+        assert!(!cluster.nodes[node].cli(&["CLUSTER", "NODES"]).contains('['));
+    }
+    cluster.settle();
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn is_stale(book: &Book, life: Life, read: &Read) -> bool {
 
 #[test]
 fn a_read_is_stale_only_if_the_invalidation_had_returned_before_it_began() {
-    let mut book = Book::new(Degraded::Memory);
+    let mut book = Book::new(Degraded::Memory, Topology::Single);
     book.note(1, write(2, 10 * S, Told::Applied));
     assert!(is_stale(&book, 2, &read(1, 10 * S + 1, 9 * S, false)));
     assert!(!is_stale(&book, 2, &read(1, 10 * S, 9 * S, false)), "it had begun before");
@@ -35,7 +35,7 @@ fn a_read_is_stale_only_if_the_invalidation_had_returned_before_it_began() {
 
 #[test]
 fn facts_may_come_in_any_order() {
-    let mut book = Book::new(Degraded::Memory);
+    let mut book = Book::new(Degraded::Memory, Topology::Single);
     book.note(1, write(4, 20 * S, Told::Applied));
     book.note(1, write(3, 30 * S, Told::Applied));
     book.note(1, write(2, 10 * S, Told::Applied));
@@ -46,7 +46,7 @@ fn facts_may_come_in_any_order() {
 
 #[test]
 fn what_is_journaled_counts_in_its_own_instance_at_once_and_elsewhere_after_the_replay() {
-    let mut book = Book::new(Degraded::Memory);
+    let mut book = Book::new(Degraded::Memory, Topology::Single);
     book.note(1, write(2, 10 * S, Told::Journaled));
     assert!(is_stale(&book, 1, &read(1, 11 * S, 9 * S, true)));
     assert!(!is_stale(&book, 2, &read(1, 11 * S, 9 * S, false)));
@@ -57,7 +57,7 @@ fn what_is_journaled_counts_in_its_own_instance_at_once_and_elsewhere_after_the_
 #[test]
 fn in_degraded_mode_the_bound_counts_or_nothing_is_stale() {
     for (mode, is_bounded) in [(Degraded::Memory, true), (Degraded::Bypass, false)] {
-        let mut book = Book::new(mode);
+        let mut book = Book::new(mode, Topology::Single);
         book.note(1, write(2, 10 * S, Told::Applied));
         assert_eq!(is_stale(&book, 9, &read(1, 11 * S, 10 * S - 1, true)), !is_bounded);
         assert!(is_stale(&book, 2, &read(1, 11 * S, 10 * S - 1, true)), "loaded by another process");
@@ -75,7 +75,7 @@ fn a_killed_writer_counts_only_if_it_held_and_nothing_was_lost() {
         (Kind::Held, None, false),
         (Kind::Plain, None, false),
     ] {
-        let mut book = Book::new(Degraded::Memory);
+        let mut book = Book::new(Degraded::Memory, Topology::Single);
         if let Some((from, to)) = loss {
             book.lost(from, to);
         }
@@ -87,7 +87,7 @@ fn a_killed_writer_counts_only_if_it_held_and_nothing_was_lost() {
 
 #[test]
 fn a_slow_call_is_slow_beyond_its_load_and_its_stops() {
-    let mut book = Book::new(Degraded::Memory);
+    let mut book = Book::new(Degraded::Memory, Topology::Single);
     let mut slow = read(1, 10 * S, 10 * S + S / 10, false);
     slow.end = 12 * S;
     slow.snapshot.end = 11 * S;
@@ -99,7 +99,7 @@ fn a_slow_call_is_slow_beyond_its_load_and_its_stops() {
 
 #[test]
 fn after_a_demotion_an_instance_has_a_second_to_notice() {
-    let mut book = Book::new(Degraded::Bypass);
+    let mut book = Book::new(Degraded::Bypass, Topology::Single);
     book.note(1, write(2, 10 * S, Told::Applied));
     book.demoted(11 * S, 11 * S);
     assert!(is_stale(&book, 2, &read(1, 11 * S - 1, 9 * S, false)));
@@ -108,8 +108,22 @@ fn after_a_demotion_an_instance_has_a_second_to_notice() {
 }
 
 #[test]
+fn servers_that_fail_over_may_be_heard_of_late_but_not_for_ever() {
+    for topology in [Topology::Sentinel, Topology::Cluster] {
+        let mut book = Book::new(Degraded::Bypass, topology);
+        book.note(1, write(2, 10 * S, Told::Applied));
+        // Some may have been sent to another server from 10.5 s on, and everybody from 11 s on.
+        book.demoted(10 * S + S / 2, 11 * S);
+        assert!(is_stale(&book, 2, &read(1, 10 * S + S / 2 - 1, 9 * S, false)));
+        let late = |at| book.judge(2, &read(1, at, 9 * S, false)).expect("not for good").late.is_some();
+        assert!(!late(10 * S + S / 2) && !late(12 * S - 1) && late(12 * S) && late(14 * S - 1));
+        assert!(is_stale(&book, 2, &read(1, 14 * S, 9 * S, false)));
+    }
+}
+
+#[test]
 fn what_a_killed_instance_had_journaled_counts_once_its_heir_has_joined() {
-    let mut book = Book::new(Degraded::Memory);
+    let mut book = Book::new(Degraded::Memory, Topology::Single);
     book.note(1, Fact::Began { place: 0 });
     book.note(1, write(2, 10 * S, Told::Journaled));
     book.note(2, Fact::Began { place: 1 });

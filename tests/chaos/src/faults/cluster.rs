@@ -44,11 +44,23 @@ impl Faults {
         true
     }
 
+    /// What a node remembers of a slot that went elsewhere while it was down.
+    pub(super) fn forget_migrations(&self, world: &World) {
+        let slot = self.active.iter().find_map(|active| match active.undo {
+            Undo::Migrate(migration) => Some(migration.slot),
+            _ => None,
+        });
+        if let Servers::Cluster(cluster) = &world.servers {
+            cluster.forget_migrations(slot);
+        }
+    }
+
     pub(super) fn migrate_on(&mut self, migration: Migration, world: &World) {
         let Servers::Cluster(cluster) = &world.servers else { return };
         let done = cluster.finish_migration(migration).or_else(|_| cluster.migrate(migration.slot, migration.to));
         self.log.push((now(), format!("migrate: {migration:?} goes on: {done:?}")));
         if done.is_ok() {
+            cluster.forget_migrations(None);
             return;
         }
         let mut to = migration.to;

@@ -6,8 +6,9 @@ use super::{Faults, Undo};
 use crate::{
     Topology,
     checker::{Book, GRACE},
-    clock::{Nanos, now},
+    clock::{Nanos, millis, now},
     servers::Servers,
+    watch::{Change, Seen},
     world::World,
 };
 
@@ -78,7 +79,10 @@ impl Faults {
             return None;
         }
         let mut servers = world.claimants();
-        if name == "redis-kill" && self.topology != Topology::Single && self.rng.bool() {
+        if !broken.is_empty() {
+            // Of three primaries two have to agree on a failover.
+            servers = (0..world.servers.all().len()).filter(|server| !servers.contains(server)).collect();
+        } else if name == "redis-kill" && self.topology != Topology::Single && self.rng.bool() {
             servers = (0..world.servers.all().len()).collect();
         }
         servers.retain(|server| !broken.contains(server));
@@ -104,13 +108,34 @@ impl Faults {
         true
     }
 
-    /// Notes who has become a primary without the supervisor's doing.
-    pub(super) fn note_promotions(&mut self, world: &World, book: &mut Book) {
-        for promoted in world.promoted() {
-            self.promoted += 1;
-            self.log.push((promoted.at, format!("server {} has become a primary", promoted.server)));
-            book.demoted(promoted.from, promoted.at);
-            book.lost(promoted.from - UNSAID, promoted.at + 2 * GRACE);
+    /// Notes which servers took over without the supervisor's doing.
+    pub(super) fn note_changes(&mut self, world: &mut World, book: &mut Book) {
+        for (at, primaries) in world.notes.drain(..) {
+            let all =
+                primaries.map_or("there is no primary for everything".to_owned(), |all| format!("primaries: {all:?}"));
+            self.log.push((at, all));
+        }
+        for Seen { what, from, at } in world.changes() {
+            // Nobody is sent to a new primary of a group before a sentinel has named it.
+            let is_taken_over = match what {
+                Change::Promoted(server) => {
+                    self.promoted += 1;
+                    book.lost(from - UNSAID, at + 2 * GRACE);
+                    self.log.push((at, format!("server {server} has become a primary")));
+                    self.topology == Topology::Cluster
+                }
+                Change::Named(server) => {
+                    self.log.push((
+                        at,
+                        format!("the sentinels name server {server}, certain {:.0} ms before", millis(at - from)),
+                    ));
+                    true
+                }
+            };
+            if is_taken_over {
+                self.longest_handover = self.longest_handover.max(at - from);
+                book.demoted(from, at);
+            }
         }
     }
 

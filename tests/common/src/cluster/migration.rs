@@ -66,6 +66,18 @@ impl ClusterServers {
         Ok(())
     }
 
+    /// Lets nodes forget that slots are on their way, but for this one: what is left of migrations whose nodes were replaced meanwhile.
+    /// A node that waits for a slot for ever takes nobody's word for who owns it.
+    pub fn forget_migrations(&self, but: Option<u16>) {
+        for node in 0..self.nodes.len() {
+            let moving = self.view(node).map(|view| view.me().moving.clone()).unwrap_or_default();
+            for slot in moving.into_iter().filter(|slot| Some(*slot) != but) {
+                // It may have been forgotten by itself, as by a primary that has become a replica.
+                let _ = self.set_slot(node, slot, &["STABLE"]);
+            }
+        }
+    }
+
     /// All steps at once.
     ///
     /// # Errors

@@ -21,6 +21,8 @@ pub(super) struct Node {
     pub(super) epoch: u64,
     /// From, and up to and with.
     pub(super) slots: Vec<(u16, u16)>,
+    /// Slots that are on their way from or to it, which only the node itself tells.
+    pub(super) moving: Vec<u16>,
 }
 
 impl View {
@@ -57,6 +59,7 @@ impl Node {
             primary: (*primary).to_owned(),
             epoch: epoch.parse().ok()?,
             slots: slots.iter().filter_map(|slots| range(slots)).collect(),
+            moving: slots.iter().filter_map(|slot| slot.strip_prefix('[')?.split('-').next()?.parse().ok()).collect(),
         })
     }
 
