@@ -118,7 +118,7 @@ impl From<RedisError> for CallError {
 pub(crate) struct Connection {
     /// Host and port of the server, or its socket.
     at: String,
-    connection: MultiplexedConnection,
+    multiplexed: MultiplexedConnection,
     incarnation: Incarnation,
     /// Timeouts since the last answer.
     strikes: AtomicU32,
@@ -151,7 +151,7 @@ impl Connection {
         let uptime = Duration::from_secs(uptime.and_then(Result::ok).unwrap_or(0_u64).saturating_sub(1));
         let (strikes, opened) = (AtomicU32::new(0), Instant::now());
         let (at, reads) = (place(server), Reads::default());
-        Ok(Self { at, connection, incarnation, strikes, opened, uptime, reads })
+        Ok(Self { at, multiplexed: connection, incarnation, strikes, opened, uptime, reads })
     }
 
     /// Where its server is, for logs and to tell it from others.
@@ -220,12 +220,12 @@ impl Connection {
     }
 
     async fn send_once(&self, command: &Cmd, bound: Duration) -> Result<Value, CallError> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.multiplexed.clone();
         self.bounded(bound, connection.send_packed_command(command)).await
     }
 
     async fn send_all_once(&self, commands: &Pipeline, bound: Duration) -> Result<Vec<Value>, CallError> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.multiplexed.clone();
         self.bounded(bound, connection.send_packed_commands(commands, 0, commands.len())).await
     }
 

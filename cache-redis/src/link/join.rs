@@ -182,9 +182,10 @@ impl Link {
         let refused = |error| ConnectError::of_opening(self.at(), self.address.database, error);
         match error {
             CallError::Timeout { .. } => ConnectError::unreachable(self.at(), "no answer in time"),
-            CallError::Moved(_) | CallError::OnTheMove(_) => ConnectError::unreachable(self.at(), error.to_string()),
+            CallError::Moved(_) | CallError::OnTheMove(_) | CallError::Deposed(_) => {
+                ConnectError::unreachable(self.at(), error.to_string())
+            }
             CallError::OutOfReach(error) => refused(error),
-            CallError::Deposed(_) => ConnectError::unreachable(self.at(), error.to_string()),
             CallError::Failed(source) => match source.downcast() {
                 Ok(error) => refused(*error),
                 Err(source) => ConnectError::unreachable(self.at(), source),
