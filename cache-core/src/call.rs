@@ -15,8 +15,8 @@ mod share;
 
 pub use argument::{Anything, Computed, KeyArg};
 pub use batch::{
-    Again, AnswersEachId, Batch, BatchShape, HashedId, Id, IdOf, ProbeNoBatch, ProbeOwnedBatch, ProbeSharedBatch,
-    SameValue, ServeBatch, SortedId, again, keys, load,
+    Again, AnswersEachId, Batch, BatchShape, Found, HashedId, Id, IdOf, ProbeNoBatch, ProbeOwnedBatch,
+    ProbeSharedBatch, SameValue, ServeBatch, SortedId, again, keys, load,
 };
 pub use function::{Complete, Fits, Function, Given, Needs, Nothing, OneMore, Unchecked};
 pub use invalidation::{Finished, Invalidation, OkOfAny, OkOfResult, Refuse, refuse, run_all};
@@ -25,7 +25,7 @@ pub use shape::{
     Absent, Cacheable, Call, Cloneable, Probe, ProbeOption, ProbePlain, ProbeResult, ProbeShared, Serve, Shape,
 };
 
-pub use share::{Apart, Returns, Shareable, TagTemplate, Terms};
+pub use share::{Apart, Entries, Returns, Shareable, TagTemplate, Terms, entries_of};
 
 pub use crate::{
     __Function as Function, __again as again, __batch as batch, __ok as ok, __returns as returns, __shape as shape,

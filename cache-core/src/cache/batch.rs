@@ -72,7 +72,7 @@ struct Lease<'a, T> {
 struct Batch<'a, T> {
     inner: &'a Inner,
     /// What each entry is answered, once that is known.
-    served: Vec<Option<Option<Arc<T>>>>,
+    served: Values<T>,
     /// To be read.
     unread: Vec<Item<'a>>,
     /// To be asked a lease for.
@@ -108,8 +108,7 @@ impl Inner {
         } else {
             batch.run(&mut load).await?;
         }
-        let served: Values<T> = batch.served.into_iter().map(Option::flatten).collect();
-        Ok(of.into_iter().map(|entry| served[entry].clone()).collect())
+        Ok(of.into_iter().map(|entry| batch.served[entry].clone()).collect())
     }
 }
 
@@ -278,7 +277,7 @@ where
         let result = self.following.beside_load(load(places.clone())).await;
         let took = started.elapsed();
         led.loaded(took, result.is_ok());
-        let served = match result {
+        let served: Vec<(usize, Option<Arc<T>>)> = match result {
             Ok(loaded) if fits(&places, &loaded) => self.following.beside_load(led.land(loaded, took)).await,
             Ok(_) => places.into_iter().map(|at| (at, None)).collect(),
             Err(error) => {
@@ -286,7 +285,9 @@ where
                 self.following.beside_load(led.fail()).await.ok_or(error)?
             }
         };
-        served.into_iter().for_each(|(at, value)| self.serve(at, value));
+        for (at, value) in served {
+            self.serve(at, value);
+        }
         self.pause = PAUSES.0;
         Ok(())
     }
@@ -313,20 +314,24 @@ where
         F: Future<Output = Result<Vec<Loaded<T>>, E>>,
     {
         let unread = std::mem::take(&mut self.unread);
-        unread.iter().for_each(|item| item.call.counters.bypassed.add(1));
+        for item in &unread {
+            item.call.counters.bypassed.add(1);
+        }
         if unread.is_empty() {
             return Ok(());
         }
         let places: Vec<usize> = unread.iter().map(|item| item.at).collect();
         let loaded = load(places.clone()).await?;
         if fits(&places, &loaded) {
-            places.into_iter().zip(loaded).for_each(|(at, loaded)| self.serve(at, loaded.value));
+            for (at, loaded) in places.into_iter().zip(loaded) {
+                self.serve(at, loaded.value);
+            }
         }
         Ok(())
     }
 
     fn serve(&mut self, at: usize, value: Option<Arc<T>>) {
-        self.served[at] = Some(value);
+        self.served[at] = value;
     }
 }
 

@@ -27,13 +27,13 @@ impl Call<'_> {
         F: Future<Output = Result<Loaded<T>, E>>,
     {
         match load.await {
-            Ok(loaded) => self.compare(hit, loaded),
+            Ok(loaded) => self.compare(&hit, loaded),
             Err(_) => hit.value,
         }
     }
 
     /// Compares what was loaded with the hit, and serves it.
-    pub(super) fn compare<T>(&self, hit: Current<T>, loaded: Loaded<T>) -> Option<Arc<T>>
+    pub(super) fn compare<T>(&self, hit: &Current<T>, loaded: Loaded<T>) -> Option<Arc<T>>
     where
         T: Serialize + DeserializeOwned + Send + Sync + 'static,
     {
@@ -44,7 +44,7 @@ impl Call<'_> {
             _ => false,
         };
         if !same {
-            self.watch(&hit);
+            self.watch(hit);
         }
         loaded.value
     }

@@ -75,6 +75,9 @@ impl<K> IdOf<K> for K {
 )]
 pub trait AnswersEachId {}
 
+/// What there is for each of some ids, or the loader's error.
+pub type Found<S> = Result<Vec<Option<Arc<<S as BatchShape>::Value>>>, <S as BatchShape>::Error>;
+
 /// What a batch returns, taken apart.
 pub trait BatchShape {
     /// What is stored for an id.
@@ -98,7 +101,7 @@ pub trait ServeBatch<I>: BatchShape {
     where
         I: 'a;
     /// Puts it together again.
-    fn join(ids: &[I], found: Result<Vec<Option<Arc<Self::Value>>>, Self::Error>) -> Self::Output;
+    fn join(ids: &[I], found: Found<Self>) -> Self::Output;
 }
 
 macro_rules! markers {
@@ -163,7 +166,7 @@ impl<K: HashedId, I: IdOf<K>, S: BuildHasher + Default, H: HandOut> ServeBatch<I
     {
         Ok(asked.map(|id| into_cache::<H>(output.remove(id.id()), &mut keep)).collect())
     }
-    fn join(ids: &[I], found: Result<Vec<Option<Arc<H::Value>>>, Infallible>) -> Self::Output {
+    fn join(ids: &[I], found: Found<Self>) -> Self::Output {
         let Ok(found) = found;
         by_id::<K, I, H>(ids, found).collect()
     }
@@ -180,7 +183,7 @@ impl<K: SortedId, I: IdOf<K>, H: HandOut> ServeBatch<I> for Sorted<K, H> {
     {
         Ok(asked.map(|id| into_cache::<H>(output.remove(id.id()), &mut keep)).collect())
     }
-    fn join(ids: &[I], found: Result<Vec<Option<Arc<H::Value>>>, Infallible>) -> Self::Output {
+    fn join(ids: &[I], found: Found<Self>) -> Self::Output {
         let Ok(found) = found;
         by_id::<K, I, H>(ids, found).collect()
     }
@@ -197,7 +200,7 @@ impl<I, H: HandOut> ServeBatch<I> for Listed<H> {
     {
         Ok(output.into_iter().map(|form| into_cache::<H>(form, &mut keep)).collect())
     }
-    fn join(_ids: &[I], found: Result<Vec<Option<Arc<H::Value>>>, Infallible>) -> Self::Output {
+    fn join(_ids: &[I], found: Found<Self>) -> Self::Output {
         let Ok(found) = found;
         found.into_iter().map(|value| value.map(H::hand_out)).collect()
     }
@@ -222,7 +225,7 @@ impl<I, S: ServeBatch<I> + BatchShape<Error = Infallible>, E> ServeBatch<I> for 
         let Ok(loaded) = S::split(asked, output?, keep);
         Ok(loaded)
     }
-    fn join(ids: &[I], found: Result<Vec<Option<Arc<S::Value>>>, E>) -> Self::Output {
+    fn join(ids: &[I], found: Found<Self>) -> Self::Output {
         found.map(|found| S::join(ids, Ok(found)))
     }
 }
@@ -234,7 +237,6 @@ impl<R> BatchShape for Other<R> {
     type Output = R;
 }
 
-#[diagnostic::do_not_recommend]
 impl<I, R: AnswersEachId> ServeBatch<I> for Other<R> {
     fn split<'a>(
         _asked: impl ExactSizeIterator<Item = &'a I>,
@@ -246,7 +248,7 @@ impl<I, R: AnswersEachId> ServeBatch<I> for Other<R> {
     {
         unreachable!("no type answers so")
     }
-    fn join(_ids: &[I], _found: Result<Vec<Option<Arc<()>>>, Infallible>) -> R {
+    fn join(_ids: &[I], _found: Found<Self>) -> R {
         unreachable!("no type answers so")
     }
 }
@@ -399,7 +401,9 @@ impl<S: BatchShape> Batch<S> {
             let loading = load(missing.iter().map(|&place| ids[place].clone()).collect());
             async move {
                 let mut loaded = S::split(missing.iter().map(|&place| &ids[place]), loading.await, keep)?;
-                loaded.iter_mut().for_each(|loaded| loaded.store &= keeps_absence || loaded.value.is_some());
+                for loaded in &mut loaded {
+                    loaded.store &= keeps_absence || loaded.value.is_some();
+                }
                 Ok(loaded)
             }
         };

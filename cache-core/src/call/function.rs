@@ -87,7 +87,7 @@ impl<Head: Given + ?Sized, Rest> Complete for Needs<Head, Rest> {}
 /// Implemented by nothing: the type of a parameter that no argument is given for.
 #[diagnostic::on_unimplemented(
     message = "too few arguments: the key of this cached function goes on with `{Self}`",
-    label = "add an argument for `{Self}`, or `..` at the end to invalidate all entries that begin with these"
+    label = "add an argument for `{Self}`; to invalidate all entries that begin with these, `..`"
 )]
 pub trait Given {}
 
@@ -137,8 +137,13 @@ impl<P, R> Function<P, R> {
         self.site
     }
 
-    pub(super) fn readdressed<Q, S>(self) -> Function<Q, S> {
+    /// The same address, for parameters of other types that are encoded alike.
+    pub fn alias<Q>(self) -> Function<Q> {
         Function { key: self.key, site: self.site, parameters: PhantomData }
+    }
+
+    pub(super) fn copy(&self) -> Self {
+        Self { key: self.key.clone(), site: self.site, parameters: PhantomData }
     }
 
     /// The key of the call with these arguments.

@@ -259,14 +259,14 @@ macro_rules! __shape {
     }};
 }
 
-/// Answers the [`Call`] of a function, by its address.
+/// Answers the [`Call`] of a function whose entries are shared.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __shape_of {
-    ($function:expr) => {{
+    ($entries:expr) => {{
         #[allow(unused_imports, reason = "each type needs one of them")]
         use $crate::call::{ProbeOption as _, ProbePlain as _, ProbeResult as _, ProbeShared as _};
-        (&&&&$function.returns()).shape()
+        (&&&&$entries.returns()).shape()
     }};
 }
 

@@ -7,7 +7,7 @@
 use std::marker::PhantomData;
 
 use super::{
-    function::{Complete, Function},
+    function::{Complete, Fits, Function},
     shape::Probe,
 };
 use crate::{Key, Policy, Tag, key::SEPARATOR};
@@ -18,7 +18,7 @@ pub struct Returns<R>(PhantomData<fn() -> R>);
 /// On the address of a function that keeps its entries to itself.
 pub struct Apart(());
 
-/// Whether the entries of a function can be shared.
+/// Whether the entries of a function can be shared. `O` is what it returns.
 #[diagnostic::on_unimplemented(
     message = "a batch cannot share the entries of this function",
     label = "what makes its entries is not known without a call of it",
@@ -26,14 +26,9 @@ pub struct Apart(());
             it has no `cache_if`",
     note = "or give the batch entries of its own: `#[cached(batch, ttl = \"15m\")]`"
 )]
-pub trait Shareable {
-    /// What the function returns.
-    type Output;
-}
+pub trait Shareable<O> {}
 
-impl<R> Shareable for Returns<R> {
-    type Output = R;
-}
+impl<R> Shareable<R> for Returns<R> {}
 
 /// A tag: fixed text, then segments of the key, counted from its last, each with the text after it.
 pub type TagTemplate = (&'static str, &'static [(usize, &'static str)]);
@@ -51,8 +46,8 @@ impl Terms {
         Self { policy, tags }
     }
 
-    fn tags_of(&self, key: &Key) -> Vec<Tag> {
-        self.tags.iter().map(|template| tag(key, template)).collect()
+    fn tag(&self, key: Key) -> Key {
+        self.tags.iter().map(|template| tag(&key, template)).collect::<Vec<_>>().into_iter().fold(key, Key::tag)
     }
 }
 
@@ -66,40 +61,67 @@ fn tag(key: &Key, (text, rest): &TagTemplate) -> Tag {
     Tag::from_encoded(tag)
 }
 
-impl<P, R: Shareable> Function<P, R> {
-    /// How its entries live.
-    ///
-    /// # Panics
-    ///
-    /// Never: what is shareable has terms.
-    pub fn policy(&self) -> Policy {
-        self.terms().policy
+/// The address of a function whose entries are shared, by who shares them.
+pub struct Entries<P, O> {
+    function: Function<P>,
+    terms: &'static Terms,
+    output: PhantomData<fn() -> O>,
+}
+
+/// Shares the entries of a function.
+///
+/// # Panics
+///
+/// Never: what is shareable has terms.
+pub fn entries_of<P, R: Shareable<O>, O>(function: Function<P, R>) -> Entries<P, O> {
+    let terms = function.site().terms().expect("the address of what is shareable is that of a site with terms");
+    Entries { function: function.alias(), terms, output: PhantomData }
+}
+
+impl<P, O> Entries<P, O> {
+    /// The same, to go on from with the arguments of a call.
+    #[must_use]
+    pub fn at(&self) -> Self {
+        Self { function: self.function.copy(), terms: self.terms, output: PhantomData }
     }
 
-    /// What it returns, to be recognised by type.
-    #[allow(clippy::unused_self, reason = "it is asked for its type")]
-    pub fn returns(&self) -> Probe<R::Output> {
-        Probe::new()
+    /// Gives the next argument.
+    #[must_use]
+    pub fn arg<A: Fits<P>>(self, argument: A) -> Entries<A::Rest, O> {
+        Entries { function: self.function.arg(argument), terms: self.terms, output: PhantomData }
     }
 
-    /// The key of the call with these arguments, with its tags.
-    pub fn tagged_key(self) -> Key
+    /// The key of the call with these arguments.
+    pub fn key(self) -> Key
     where
         P: Complete,
     {
-        let terms = *self.terms();
-        let key = self.key();
-        terms.tags_of(&key).into_iter().fold(key, Key::tag)
+        self.terms.tag(self.function.key())
     }
 
-    fn terms(&self) -> &'static Terms {
-        self.site().terms().expect("the address of what is shareable is that of a site with terms")
+    /// How the entries live.
+    pub fn policy(&self) -> Policy {
+        self.terms.policy
+    }
+
+    /// What the function returns, to be recognised by type.
+    #[allow(clippy::unused_self, reason = "it is asked for its type")]
+    pub fn returns(&self) -> Probe<O> {
+        Probe::new()
     }
 }
 
 impl<P, R> Function<P, R> {
-    /// The same address, for parameters of other types that are encoded alike.
-    pub fn alias<Q>(self) -> Function<Q> {
-        self.readdressed()
+    /// The key of the function's own call with these arguments, with the tags that can be made from it.
+    pub fn tagged_key(self) -> Key
+    where
+        P: Complete,
+    {
+        let terms = self.site().terms();
+        let key = self.key();
+        match terms {
+            Some(terms) => terms.tag(key),
+            None => key,
+        }
     }
 }

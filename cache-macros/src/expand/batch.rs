@@ -1,8 +1,8 @@
 //! `#[cached(batch)]`: the method with its new body, and its companion.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::{ExprPath, spanned::Spanned as _};
+use syn::{ExprPath, Ident, spanned::Spanned as _};
 
 use super::cached::{by_references, companion, key_expr, local, located_at, output_span, site_of_function};
 use crate::model::{batch::Batch, cached::Cached};
@@ -21,14 +21,19 @@ fn body(cached: &Cached, batch: &Batch) -> TokenStream {
     let (keys, cache, settings) = (local("keys"), local("cache"), local("policy"));
     let ids = &batch.ids;
     let cache_expr = cached.cache.borrowed(private);
-    let (key, policy) = match &batch.shared {
-        None => (key_expr(cached), cached.policy.clone()),
-        Some(shared) => (shared_key(cached, shared), quote_spanned!(shared.span()=> #shared().policy())),
+    let entries = local("entries");
+    let (shared, key, policy) = match &batch.shared {
+        None => (None, key_expr(cached), cached.policy.clone()),
+        Some(shared) => {
+            let private = located_at(private, shared.span());
+            let of = quote_spanned!(shared.span()=> #private::entries_of(#shared()));
+            (Some(quote!(let #entries = #of;)), shared_key(cached, shared, &entries), quote!(#entries.policy()))
+        }
     };
     let span = output_span(output);
     let sharing = batch.shared.as_ref().map(|shared| {
         let private = located_at(private, shared.span());
-        quote_spanned!(shared.span()=> .sharing(#private::shape_of!(#shared())))
+        quote_spanned!(shared.span()=> .sharing(#private::shape_of!(#entries)))
     });
     let (load, body) = (local("load"), load(cached, batch));
     let run = if let Some(keep) = &cached.keep {
@@ -39,6 +44,7 @@ fn body(cached: &Cached, batch: &Batch) -> TokenStream {
     let of_output = located_at(private, span);
     let call = quote_spanned!(span=> #of_output::batch!(#output) #sharing #run.await);
     quote! {
+        #shared
         let #keys = #private::keys(#ids, |#ids| #key);
         let #cache: &#private::Cache = #cache_expr;
         let #settings = #policy;
@@ -48,14 +54,14 @@ fn body(cached: &Cached, batch: &Batch) -> TokenStream {
 }
 
 /// The key of one id among the entries of another function.
-fn shared_key(cached: &Cached, shared: &ExprPath) -> TokenStream {
+fn shared_key(cached: &Cached, shared: &ExprPath, entries: &Ident) -> TokenStream {
     let arguments = cached.parameters.iter().map(|parameter| {
         let value = &parameter.value;
-        let span = value.clone().into_iter().next().map_or_else(|| shared.span(), |token| token.span());
+        let span = value.clone().into_iter().next().map_or_else(Span::call_site, |token| token.span());
         quote_spanned!(span=> .arg(#value))
     });
-    let end = quote_spanned!(shared.span()=> .tagged_key());
-    let key = quote!(#shared() #(#arguments)* #end);
+    let end = quote_spanned!(shared.span()=> .key());
+    let key = quote!(#entries.at() #(#arguments)* #end);
     if !cached.binds_patterns {
         return key;
     }
@@ -67,7 +73,7 @@ fn shared_key(cached: &Cached, shared: &ExprPath) -> TokenStream {
 fn load(cached: &Cached, batch: &Batch) -> TokenStream {
     let Cached { private, output, .. } = cached;
     let ids = &batch.ids;
-    let mutability = |name: &syn::Ident| batch.changed.contains(name).then(|| quote!(mut));
+    let mutability = |name: &Ident| batch.changed.contains(name).then(|| quote!(mut));
     let others: Vec<_> = cached.arguments.iter().filter(|argument| argument.name != *ids).collect();
     let patterns = cached.arguments.iter().filter_map(|argument| {
         let name = &argument.name;
@@ -93,8 +99,9 @@ fn load(cached: &Cached, batch: &Batch) -> TokenStream {
         (name, span, mutability)
     });
     let others = others.map(|(name, span, mutability)| {
-        let copied = syn::Ident::new(&name.to_string(), span);
-        quote!(#mutability #name = &#copied)
+        let copied = Ident::new(&name.to_string(), span);
+        let copied = quote_spanned!(span=> &#copied);
+        quote!(#mutability #name = #copied)
     });
     quote!({ #private::again!(#(#others),*); #body })
 }

@@ -2,7 +2,10 @@
 
 use syn::{Expr, ExprPath, FnArg, Ident, Pat, ReceiverKind, Signature, Token, Type, spanned::Spanned as _};
 
-use super::{options::Options, target::companion_path};
+use super::{
+    options::{Entries, Options},
+    target::companion_path,
+};
 use crate::{
     errors::Errors,
     item::Function,
@@ -28,9 +31,9 @@ impl Batch {
         function: &mut Function,
         errors: &mut Errors,
     ) -> Option<Self> {
-        let (_, entries) = options.batch.as_ref()?;
+        let entries = options.batch.as_ref()?;
         check_receiver(&function.sig, errors);
-        if let Some(path) = entries {
+        if let Entries::Of(path) = entries {
             for name in &options.of_entries {
                 let path = quote::quote!(#path).to_string().replace(' ', "");
                 let message = format!("`{name}` comes from `{path}`, whose entries this batch shares; remove it here");
@@ -49,7 +52,11 @@ impl Batch {
         let id = element(&arguments[at].ty).map(|(ty, _)| ty.clone())?;
         arguments[at].ty = id;
         let changed = take_mutability(&mut function.sig);
-        Some(Self { ids, changed, shared: entries.clone().and_then(companion_path) })
+        let shared = match entries {
+            Entries::Own => None,
+            Entries::Of(path) => companion_path(path.clone()),
+        };
+        Some(Self { ids, changed, shared })
     }
 }
 

@@ -72,7 +72,14 @@ impl Cached {
         }
         let mut heads =
             Heads::new(&function.sig, &private, site.of_trait, &arguments, |argument| choice.keeps(argument));
-        let parameters = choice.parameters(&arguments, &mut heads, &private);
+        let mut parameters = choice.parameters(&arguments, &mut heads, &private);
+        if let Some(batch) = &batch {
+            let ids = &batch.ids;
+            for id in parameters.iter_mut().filter(|parameter| parameter.argument.as_ref() == Some(ids)) {
+                // One of them, and a reference already.
+                id.value = quote!(#ids);
+            }
+        }
         let stated: Vec<_> = parameters.iter().map(|parameter| parameter.head.clone()).collect();
         let stated_output = output.as_ref().map(|output| heads.stated(output));
         let companion = heads.companion(&stated, &choice.skipped_types);
@@ -217,15 +224,17 @@ impl Choice {
             return kept.map(|argument| plain(argument, argument.borrowed())).collect();
         };
         key.iter()
-            .map(|expr| match arguments.iter().find(|argument| is_name(expr, &argument.name)) {
-                Some(argument) => plain(argument, borrowed(expr)),
-                None => {
-                    let head = quote!(#private::Computed);
-                    Parameter { argument: None, head, value: borrowed(expr), of_any_type: false }
-                }
+            .map(|expr| {
+                let argument = arguments.iter().find(|argument| is_name(expr, &argument.name));
+                argument.map_or_else(|| computed(expr, private), |argument| plain(argument, borrowed(expr)))
             })
             .collect()
     }
+}
+
+/// A parameter that the function computes from its arguments.
+fn computed(expr: &Expr, private: &TokenStream) -> Parameter {
+    Parameter { argument: None, head: quote!(#private::Computed), value: borrowed(expr), of_any_type: false }
 }
 
 impl Argument {

@@ -29,13 +29,19 @@ const NAMES: &[&str] = &[
     "crate",
 ];
 
+/// Whose entries a batch has.
+pub(super) enum Entries {
+    Own,
+    /// Those of this function.
+    Of(ExprPath),
+}
+
 /// What is set, each at most once.
 #[derive(Default)]
 pub(super) struct Options {
     pub(super) krate: Option<Path>,
     pub(super) ttl: Option<Lifetime>,
-    /// Where `batch` is written, and whose entries it shares.
-    pub(super) batch: Option<(Ident, Option<ExprPath>)>,
+    pub(super) batch: Option<Entries>,
     /// Where what makes an entry is written, all but `key` and `skip`.
     pub(super) of_entries: Vec<Ident>,
     /// The TTL as it is written, for the registry.
@@ -61,14 +67,15 @@ impl Options {
         // Misspelt is not missing.
         let ttl_is_broken =
             settings.iter().any(|setting| nearest(&setting.name.to_string(), NAMES.iter().copied()) == Some("ttl"));
+        let names_entries =
+            settings.iter().any(|setting| setting.name == "batch" && !matches!(setting.value, Value::Flag));
         for setting in settings {
             if !["batch", "key", "skip", "cache", "crate"].iter().any(|name| setting.name == name) {
                 options.of_entries.push(setting.name.clone());
             }
             options.set(setting, errors);
         }
-        let has_entries = !matches!(options.batch, Some((_, Some(_))));
-        if options.ttl.is_none() && !ttl_is_broken && has_entries {
+        if options.ttl.is_none() && !ttl_is_broken && !names_entries {
             errors.push(syn::Error::new(
                 proc_macro2::Span::call_site(),
                 "`ttl` is missing: how long may a value be kept? Write `#[cached(ttl = \"15m\")]`",
@@ -95,7 +102,7 @@ impl Options {
                 set_once(&mut self.ttl, n, lifetime(n, value, errors), errors);
             }
             "batch" => {
-                let value = batch(setting, errors).map(|entries| (name.clone(), entries));
+                let value = batch(setting, errors);
                 set_once(&mut self.batch, n, value, errors);
             }
             "key_prefix" => set_once(&mut self.key_prefix, n, key_prefix(setting, errors), errors),
@@ -135,14 +142,13 @@ impl Options {
     }
 }
 
-/// The function whose entries a batch shares, if one is named.
-fn batch(mut setting: Setting, errors: &mut Errors) -> Option<Option<ExprPath>> {
+fn batch(mut setting: Setting, errors: &mut Errors) -> Option<Entries> {
     const EXAMPLE: &str = "batch = Self::user";
     if matches!(setting.value, Value::Flag) {
-        return Some(None);
+        return Some(Entries::Own);
     }
     match setting.expr(EXAMPLE, errors)? {
-        Expr::Path(path) => Some(Some(path)),
+        Expr::Path(path) => Some(Entries::Of(path)),
         Expr::Call(ExprCall { func, .. }) if matches!(&*func, Expr::Path(_)) => {
             let written = quote::quote!(#func).to_string().replace(' ', "");
             errors.on(func, format!("`batch` names the function whose entries it shares; write `batch = {written}`"));

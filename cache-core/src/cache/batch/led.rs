@@ -172,7 +172,6 @@ where
                     fills.extend(lease.map(|lease| (&item.call, leader, lease, loaded)));
                 }
                 Why::Verify(hit) => {
-                    let hit = Current { id: hit.id, value: hit.value.clone() };
                     served.push((item.at, item.call.compare(hit, loaded)));
                 }
             }
