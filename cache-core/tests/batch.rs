@@ -1,10 +1,11 @@
 //! What a batch does, by its policy: over the memory store, once with shared objects and once with bytes.
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -16,6 +17,7 @@ use cache_core::{
     store::{Acquired, Filled, HolderId, Lease, Outcome, Payload, Purpose, Read, StoreError},
     transaction,
 };
+use tokio::time::Instant;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -244,6 +246,98 @@ async fn a_load_that_answers_for_another_number_of_ids_serves_nothing_wrong() {
             assert_eq!(answer, [None, None]);
         }
         assert_eq!(bench.squares(&[3, 5], &policy).await, Ok(vec![Some(9), Some(25)]), "nothing was stored");
+    }
+}
+
+/// Notes until when each lease lasts, and complains about one that is late or looks as if its process had died.
+struct Watched {
+    store: MemoryStore,
+    lasting: Mutex<HashMap<String, Instant>>,
+    renewals: AtomicUsize,
+}
+
+impl Watched {
+    /// A call takes its time. Until when the lease of this key lasted when it began.
+    async fn call(&self, key: &Key) -> Option<Instant> {
+        let lasted = self.lasting.lock().expect("no panic").get(key.as_str()).copied();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        lasted
+    }
+
+    fn lasts(&self, key: &Key, lasts: Duration) {
+        self.lasting.lock().expect("no panic").insert(key.as_str().to_owned(), Instant::now() + lasts);
+    }
+}
+
+#[async_trait]
+impl Store for Watched {
+    fn name(&self) -> &'static str {
+        "watched"
+    }
+
+    async fn read(&self, key: &Key) -> Result<Read, StoreError> {
+        self.call(key).await;
+        self.store.read(key).await
+    }
+
+    async fn acquire(&self, key: &Key, purpose: Purpose, lasts: Duration) -> Result<Acquired, StoreError> {
+        self.call(key).await;
+        self.lasts(key, lasts);
+        self.store.acquire(key, purpose, lasts).await
+    }
+
+    async fn renew(&self, key: &Key, lease: &Lease, lasts: Duration) -> Result<bool, StoreError> {
+        let left = self.call(key).await.expect("it was granted").duration_since(Instant::now());
+        assert!(!left.is_zero(), "{key} had lapsed");
+        let first = Duration::from_millis(150);
+        assert!(left <= first || left >= Duration::from_millis(850), "{key} had {left:?} left: it looked forsaken");
+        self.renewals.fetch_add(1, Ordering::SeqCst);
+        self.lasts(key, lasts);
+        self.store.renew(key, lease, lasts).await
+    }
+
+    async fn fill(&self, key: &Key, lease: &Lease, payload: Payload, ttl: Duration) -> Result<Filled, StoreError> {
+        let left = self.call(key).await.expect("it was granted").duration_since(Instant::now());
+        assert!(!left.is_zero(), "{key} had lapsed");
+        self.store.fill(key, lease, payload, ttl).await
+    }
+
+    async fn release(&self, key: &Key, lease: &Lease) -> Result<(), StoreError> {
+        self.store.release(key, lease).await
+    }
+
+    async fn invalidate(&self, targets: &[Target]) -> Result<Outcome, StoreError> {
+        self.store.invalidate(targets).await
+    }
+
+    async fn hold(&self, targets: &[Target], holder: HolderId, lasts: Duration) -> Result<(), StoreError> {
+        self.store.hold(targets, holder, lasts).await
+    }
+
+    async fn release_hold(&self, targets: &[Target], holder: HolderId) -> Result<Outcome, StoreError> {
+        self.store.release_hold(targets, holder).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_leases_of_a_batch_of_any_size_last_as_long_as_its_load() {
+    for size in [1_u32, 100, 500, 501, 2_000, 10_000] {
+        let clock = ManualClock::new();
+        let store = MemoryStore::with_clock(64 << 20, Clock::from(&clock));
+        let watched = Arc::new(Watched { store, lasting: Mutex::default(), renewals: AtomicUsize::new(0) });
+        let cache = Cache::builder().store(watched.clone()).clock(&clock).build().expect("the settings are sound");
+        let keys: Vec<Key> = (0..size).map(key).collect();
+        let load = |missing: Vec<usize>| async move {
+            tokio::time::sleep(Duration::from_secs(8)).await;
+            Ok::<_, Infallible>(missing.into_iter().map(|_| Some(1_u8)).collect())
+        };
+        let answer = cache.get_or_load_many(&keys, &Policy::new(MINUTE), load).await.expect("it never fails");
+        assert_eq!(answer.len(), keys.len());
+        let stats = cache.stats().total;
+        assert_eq!((stats.fills, stats.refused, stats.store_errors), (size.into(), 0, 0));
+        // Not so often that it costs the store much.
+        let renewals = watched.renewals.load(Ordering::SeqCst);
+        assert!(renewals >= keys.len() && renewals <= 100_000, "{size}: {renewals}");
     }
 }
 

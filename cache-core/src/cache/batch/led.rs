@@ -46,9 +46,9 @@ impl Pace {
         if every <= RENEWAL {
             return Self { first: FIRST_LEASE, lasts: LEASE, every: RENEWAL };
         }
-        // Two periods: one to wait, and one that the renewals themselves may take. Less than LEASE is never left then, which
-        // others would take for the silence of a process that has died.
-        let lasts = LEASE + 2 * every;
+        // One period to wait, one that the renewals themselves may take, and as much again for a slow machine. Less than LEASE is
+        // never left then, which others would take for the silence of a process that has died.
+        let lasts = LEASE + 4 * every;
         Self { first: lasts, lasts, every }
     }
 }
