@@ -3,6 +3,7 @@
 //! [`Cache`] ties a store, a stand-in for its outages, single flight and the codecs together. A cached call is the story
 //! told by `Inner::fetch`; its chapters are in `cache/`.
 
+mod batch;
 mod builder;
 mod call;
 mod hold;
@@ -187,6 +188,64 @@ impl Cache {
         }
     }
 
+    /// [`Cache::get_or_load`] for many keys at once: one read for all, and one load for those that are missing.
+    ///
+    /// `load` is given where in `keys` the missing ones stand, each entry once, and answers a value for each of them in that
+    /// order; `None` is known to be absent, which is stored as well. The answer is in the order of `keys`.
+    ///
+    /// ```
+    /// use std::{convert::Infallible, time::Duration};
+    /// use cache_core::{Cache, Key, Policy};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Infallible> {
+    /// let (cache, policy) = (Cache::memory(), Policy::new(Duration::from_secs(60)));
+    /// let numbers = [3_u32, 4, 5];
+    /// let keys = numbers.map(|number| Key::new("square").arg(&number));
+    /// let squares: Vec<Option<u32>> = cache
+    ///     .get_or_load_many(&keys, &policy, |missing| async move {
+    ///         Ok::<_, Infallible>(missing.into_iter().map(|at| Some(numbers[at] * numbers[at])).collect())
+    ///     })
+    ///     .await?;
+    /// assert_eq!(squares, [Some(9), Some(16), Some(25)]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Where others are loading some of the keys already, their values are waited for, once what falls to this call has been loaded;
+    /// `load` runs again for those whose load came to nothing. A `load` that answers for another number of keys than it was
+    /// asked for is an error in the log: nothing of its answer is stored, and `None` is served for all it was asked for.
+    ///
+    /// # Errors
+    ///
+    /// The loader's own, untouched, unless every value that it was asked for can be served all the same
+    /// ([`Policy::stale_if_error`]). Trouble with the store is never an error.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future drops the load; whoever waits for one of its keys loads that at once.
+    pub async fn get_or_load_many<T, E, L, F>(
+        &self,
+        keys: &[Key],
+        policy: &Policy,
+        mut load: L,
+    ) -> Result<Vec<Option<T>>, E>
+    where
+        T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
+        L: FnMut(Vec<usize>) -> F,
+        F: Future<Output = Result<Vec<Option<T>>, E>>,
+    {
+        let load = |missing| {
+            let loading = load(missing);
+            async {
+                let values = loading.await?.into_iter();
+                Ok(values.map(|value| Loaded { value: value.map(Arc::new), store: true }).collect())
+            }
+        };
+        let found = self.inner.fetch_batch(keys, policy, load).await?;
+        Ok(found.into_iter().map(|value| value.map(Arc::unwrap_or_clone)).collect())
+    }
+
     /// What generated code calls: `None` stands for a value known to be absent.
     #[doc(hidden)]
     pub async fn fetch<T, E, F>(&self, key: Key, policy: &Policy, load: F) -> Result<Option<Arc<T>>, E>
@@ -195,6 +254,22 @@ impl Cache {
         F: Future<Output = Result<Loaded<T>, E>>,
     {
         self.inner.fetch(Call::begin(&self.inner, &key, policy), load).await
+    }
+
+    /// As [`Cache::fetch`], for many keys.
+    #[doc(hidden)]
+    pub async fn fetch_batch<T, E, L, F>(
+        &self,
+        keys: &[Key],
+        policy: &Policy,
+        load: L,
+    ) -> Result<Vec<Option<Arc<T>>>, E>
+    where
+        T: Serialize + DeserializeOwned + Send + Sync + 'static,
+        L: FnMut(Vec<usize>) -> F,
+        F: Future<Output = Result<Vec<Loaded<T>>, E>>,
+    {
+        self.inner.fetch_batch(keys, policy, load).await
     }
 
     /// Invalidates all targets: once it has returned [`Outcome::Applied`], no instance serves or stores a value that was

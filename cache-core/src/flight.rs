@@ -256,6 +256,11 @@ impl State {
         wakers
     }
 
+    /// The lease, if there is one leader and nobody waits.
+    fn unused(&mut self) -> Option<Lease> {
+        if self.waiting.is_empty() && self.leading == 1 { self.lease.take() } else { None }
+    }
+
     fn end(&mut self, end: End) -> Vec<Waker> {
         self.end = Some(end);
         self.waiting.iter().map(|waiting| waiting.waker.clone()).collect()

@@ -14,6 +14,8 @@ pub enum Mutant {
     TakesAnyLease,
     /// Single flight: a refresh is joined by who wants another value replaced.
     JoinsRefreshOfAnother,
+    /// A batch stores under the leases that its flights have when the load is over, rather than when it began.
+    BatchTakesLateLeases,
     /// The memory store fills without its lease.
     MemoryFillsWithoutLease,
     /// The memory store does not look at tokens.

@@ -15,6 +15,8 @@ pub struct Site {
     file: &'static str,
     line: u32,
     here: fn() -> &'static str,
+    /// For functions whose entries may be shared.
+    terms: Option<call::Terms>,
     place: OnceLock<Place>,
 }
 
@@ -42,8 +44,13 @@ impl Site {
         tags: &'static [&'static str],
         (file, line): (&'static str, u32),
         here: fn() -> &'static str,
+        terms: Option<call::Terms>,
     ) -> Self {
-        Self { key_prefix, ttl, tags, file, line, here, place: OnceLock::new() }
+        Self { key_prefix, ttl, tags, file, line, here, terms, place: OnceLock::new() }
+    }
+
+    pub(crate) fn terms(&self) -> Option<&call::Terms> {
+        self.terms.as_ref()
     }
 
     /// The first segment of the function's keys, as it is declared.
@@ -178,7 +185,7 @@ fn clash(sites: &[&'static Site]) -> Option<PrefixClash> {
 macro_rules! __site {
     (@prefix _) => { ::core::option::Option::None };
     (@prefix $prefix:literal) => { ::core::option::Option::Some($prefix) };
-    (@declare $prefix:tt, $ttl:literal, $tags:expr) => {
+    (@declare $prefix:tt, $ttl:literal, $tags:expr, $terms:expr) => {
         fn here() {}
         static SITE: $crate::call::Site = $crate::call::Site::new(
             $crate::__site!(@prefix $prefix),
@@ -186,15 +193,24 @@ macro_rules! __site {
             &$tags,
             (::core::file!(), ::core::line!()),
             || ::core::any::type_name_of_val(&here),
+            $terms,
         );
     };
     (register $prefix:tt, $ttl:literal, $tags:expr, $($types:tt)*) => {{
-        $crate::__site!(@declare $prefix, $ttl, $tags);
+        $crate::__site!(@declare $prefix, $ttl, $tags, ::core::option::Option::None);
+        $crate::call::inventory::submit! { $crate::call::Registered(&SITE) }
+        $crate::__site!(@address $($types)*)
+    }};
+    // As `register`, for a function whose entries may be shared: how they live, and how their tags are made from the key.
+    (share $prefix:tt, $ttl:literal, $tags:expr, ($policy:expr, $templates:expr), $($types:tt)*) => {{
+        $crate::__site!(
+            @declare $prefix, $ttl, $tags, ::core::option::Option::Some($crate::call::Terms::new($policy, &$templates))
+        );
         $crate::call::inventory::submit! { $crate::call::Registered(&SITE) }
         $crate::__site!(@address $($types)*)
     }};
     (address $prefix:tt, $ttl:literal, $tags:expr, $($types:tt)*) => {{
-        $crate::__site!(@declare $prefix, $ttl, $tags);
+        $crate::__site!(@declare $prefix, $ttl, $tags, ::core::option::Option::None);
         $crate::__site!(@address $($types)*)
     }};
     (@address Self $($types:tt)*) => {

@@ -1,5 +1,6 @@
 //! The code that the attributes write.
 
+mod batch;
 mod cached;
 mod invalidates;
 

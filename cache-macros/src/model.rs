@@ -1,8 +1,10 @@
 //! What the attributes mean: every rule is here, and each complaint says what to write instead.
 
+pub(crate) mod batch;
 pub(crate) mod cached;
 pub(crate) mod invalidates;
 mod options;
+pub(crate) mod share;
 pub(crate) mod target;
 
 use proc_macro2::{Span, TokenStream};

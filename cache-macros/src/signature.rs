@@ -55,6 +55,8 @@ pub(crate) struct Companion {
     pub(crate) turbofish: TokenStream,
     /// `&type_name::<T>(), &N`
     pub(crate) types: TokenStream,
+    /// The function's type and const parameters that it does not declare.
+    pub(crate) removed: Vec<Ident>,
 }
 
 /// The types of a key's parameters, and what follows for the companion.
@@ -98,9 +100,14 @@ impl<'a> Heads<'a> {
         if self.dissolved.iter().any(|name| is_bare(ty, name)) || mentions_word(&ty.to_token_stream(), "impl") {
             return (quote!(#private::Anything), true);
         }
+        (self.stated(ty), false)
+    }
+
+    /// A type of the signature, as the companion states it.
+    pub(crate) fn stated(&mut self, ty: &Type) -> TokenStream {
         let mut ty = ty.clone();
         self.visit_type_mut(&mut ty);
-        (ty.into_token_stream(), false)
+        ty.into_token_stream()
     }
 
     /// What the companion declares. `skipped` are parameters without a say in the segment.
@@ -144,6 +151,7 @@ impl<'a> Heads<'a> {
             conditions: unless_empty(&conditions, quote!(where #(#conditions),*)),
             turbofish: unless_empty(&turbofish, quote!(::<#(#turbofish),*>)),
             types: quote!(#(#types),*),
+            removed,
         }
     }
 }

@@ -86,6 +86,11 @@ impl Template {
         quote_spanned!(span=> #private::Tag::new(#text) #(#arguments)*)
     }
 
+    /// The fixed text it begins with, then each expression and the fixed text after it.
+    pub(crate) fn pieces(&self) -> (&str, &[(Expr, String)]) {
+        (&self.text, &self.rest)
+    }
+
     /// Whether any placeholder mentions something.
     pub(crate) fn has_placeholders(&self) -> bool {
         !self.rest.is_empty()

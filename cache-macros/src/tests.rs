@@ -10,7 +10,7 @@ fn pretty(tokens: TokenStream) -> String {
 }
 
 /// The methods of the README's example, each with what it may expand to.
-fn examples() -> [(&'static str, TokenStream); 4] {
+fn examples() -> [(&'static str, TokenStream); 6] {
     [
         (
             "cached",
@@ -27,6 +27,24 @@ fn examples() -> [(&'static str, TokenStream); 4] {
                 quote!(ttl = "10m", key_prefix = "contract_page", tags("owner:{owner_id}")),
                 &quote! {
                     pub async fn page(&self, owner_id: i64, page: u32) -> Result<Arc<Page>, DbError> { self.db.page(owner_id, page).await }
+                },
+            ),
+        ),
+        (
+            "batch",
+            expand::cached(
+                quote!(batch, ttl = "10m", key_prefix = "contract"),
+                &quote! {
+                    pub async fn contracts(&self, ids: &[i64]) -> Result<Contracts, DbError> { self.db.contracts(ids).await }
+                },
+            ),
+        ),
+        (
+            "batch that shares entries",
+            expand::cached(
+                quote!(batch = Self::contract),
+                &quote! {
+                    pub async fn contracts(&self, ids: &[i64]) -> Result<Contracts, DbError> { self.db.contracts(ids).await }
                 },
             ),
         ),
@@ -62,10 +80,12 @@ fn in_impl(tokens: &TokenStream) -> String {
 }
 
 #[test]
-fn a_method_expands_to_less_than_25_lines() {
+fn a_method_expands_to_few_lines() {
     for (name, tokens) in examples() {
         let text = in_impl(&tokens);
-        assert!(text.lines().count() < 25, "{name}: {} lines\n{text}", text.lines().count());
+        // A batch has two closures, for the key of an id and for some of the ids.
+        let limit = if name.starts_with("batch") { 30 } else { 25 };
+        assert!(text.lines().count() < limit, "{name}: {} lines\n{text}", text.lines().count());
     }
 }
 

@@ -25,7 +25,7 @@ use redis::ConnectionInfo;
 use tokio::{
     sync::Notify,
     task::JoinSet,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use self::{
@@ -38,6 +38,9 @@ use crate::{
     error::{ConnectError, NoAnswer},
 };
 
+/// So long at most a question goes on whose answer nobody waits for any more.
+const LONGEST: Duration = Duration::from_secs(1);
+
 /// The sentinels of a service.
 pub(crate) struct Sentinels {
     service: Arc<str>,
@@ -48,7 +51,7 @@ pub(crate) struct Sentinels {
     seed: ConnectionInfo,
     /// What may be logged.
     at: String,
-    known: Mutex<Known>,
+    known: Arc<Mutex<Known>>,
     switched: Arc<Notify>,
     confirmations: Confirmations,
     /// How long an answer may take after the first one: the bound on calls.
@@ -84,7 +87,7 @@ impl Sentinels {
             service: service.as_str().into(),
             server: server.clone(),
             seeds: sentinels.clone(),
-            known: Mutex::default(),
+            known: Arc::default(),
             switched: Arc::default(),
             confirmations: Confirmations::default(),
             patience,
@@ -125,18 +128,18 @@ impl Sentinels {
         self.switched.notified().await;
     }
 
-    /// Asks all of them, until more than half agree or the time is up; also, if so, for sentinels that are new.
-    async fn ask(&self, bound: Duration, others: bool) -> Round {
+    /// Asks all of them, until more than half agree or the time is up; or if not `all`, those only that are connected,
+    /// and not for others. Who has not answered by then may still do so, for the sake of the connection.
+    async fn ask(&self, bound: Duration, all: bool) -> Round {
         let mut until = Instant::now() + bound;
-        let (mut round, mut asked) = (self.round(), Asked::new(others));
-        for sentinel in if others { self.reachable() } else { self.connected() } {
+        let (mut round, mut asked) = (self.round(), Asked::new(all));
+        for sentinel in if all { self.reachable() } else { self.connected() } {
             asked.begin(self, &sentinel);
         }
         let mut is_agreed = false;
-        while !is_agreed && let Ok(Some((at, result))) = timeout_at(until, asked.next()).await {
+        while !is_agreed && let Ok(Some(result)) = timeout_at(until, asked.next()).await {
             match result {
-                Ok((sentinel, answer)) => {
-                    self.known().open.insert(at, sentinel);
+                Ok(answer) => {
                     for other in answer.others.iter().filter(|other| !round.votes.has(&other.id)) {
                         asked.begin(self, &self.beside(other));
                     }
@@ -147,19 +150,21 @@ impl Sentinels {
                     is_agreed = round.votes.agreed(asked.hopeful()).is_some();
                 }
                 Err(error) => {
-                    self.known().open.remove(&at);
                     asked.refused += 1;
                     round.refusals.push(error);
                 }
             }
         }
         // What had the whole time and no answer may be dead. Whom nobody knows any more is not asked again.
-        let is_good = |at: &String| asked.all.contains(at) && (is_agreed || !asked.waiting.contains(at));
+        let is_good = |at: &String| asked.begun.contains(at) && (is_agreed || !asked.waiting.contains(at));
         let mut known = self.known();
-        known.open.retain(|at, _| is_good(at));
+        if all {
+            known.open.retain(|at, _| is_good(at));
+        }
         known.are_silent = !asked.waiting.is_empty() && !round.votes.are_enough();
         drop(known);
         self.learn(&round.votes);
+        asked.tasks.detach_all();
         round
     }
 
@@ -194,67 +199,76 @@ impl Sentinels {
         elsewhere(&self.seed, &other.host, other.port)
     }
 
-    fn question(&self, info: ConnectionInfo, others: bool) -> impl Future<Output = Asking> + Send + use<> {
-        let open = self.known().open.get(&place(&info)).cloned();
-        let (service, switched) = (Arc::clone(&self.service), Arc::clone(&self.switched));
+    /// Asks one, over its connection or, if `all` are asked, a new one.
+    fn question(&self, info: ConnectionInfo, all: bool) -> impl Future<Output = Asking> + Send + use<> {
+        let (at, open) = (place(&info), self.known().open.get(&place(&info)).cloned());
+        let (service, switched, known) =
+            (Arc::clone(&self.service), Arc::clone(&self.switched), Arc::clone(&self.known));
         async move {
             if let Some(sentinel) = open {
-                match sentinel.ask(&service, others).await {
-                    Err(_) if others => {}
-                    result => return result.map(|answer| (sentinel, answer)),
+                let result = sentinel.ask(&service, all).await;
+                if result.is_ok() || !all {
+                    return result;
                 }
             }
             let sentinel = Sentinel::open(&info, switched).await?;
-            let answer = sentinel.ask(&service, others).await?;
-            Ok((sentinel, answer))
+            lock(&known).open.insert(at, sentinel.clone());
+            sentinel.ask(&service, all).await
         }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }
 
-/// A sentinel's answer, and the connection that it came over.
-type Asking = Result<(Sentinel, Answer), ConnectError>;
+fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A sentinel's answer.
+type Asking = Result<Answer, ConnectError>;
 
 /// Questions that are under way.
 struct Asked {
-    /// They are asked for the others, too.
-    others: bool,
-    all: HashSet<String>,
+    /// They are for the other sentinels, too.
+    all: bool,
+    begun: HashSet<String>,
     waiting: HashSet<String>,
     tasks: JoinSet<(String, Asking)>,
     refused: usize,
 }
 
 impl Asked {
-    fn new(others: bool) -> Self {
-        Self { others, all: HashSet::new(), waiting: HashSet::new(), tasks: JoinSet::new(), refused: 0 }
+    fn new(all: bool) -> Self {
+        Self { all, begun: HashSet::new(), waiting: HashSet::new(), tasks: JoinSet::new(), refused: 0 }
     }
 
     /// Asks this sentinel, once.
     fn begin(&mut self, sentinels: &Sentinels, info: &ConnectionInfo) {
         let at = place(info);
-        if self.all.insert(at.clone()) {
+        if self.begun.insert(at.clone()) {
             self.waiting.insert(at.clone());
-            let question = sentinels.question(info.clone(), self.others);
-            self.tasks.spawn(async move { (at, question.await) });
+            let question = timeout(LONGEST, sentinels.question(info.clone(), self.all));
+            self.tasks.spawn(async move {
+                let answer = question.await.unwrap_or_else(|_| Err(ConnectError::unreachable(&at, NoAnswer(LONGEST))));
+                (at, answer)
+            });
         }
     }
 
     /// How many have answered or may still do.
     fn hopeful(&self) -> usize {
-        self.all.len() - self.refused
+        self.begun.len() - self.refused
     }
 
-    /// The next answer, with the place of who gave it.
-    async fn next(&mut self) -> Option<(String, Asking)> {
+    /// The next answer.
+    async fn next(&mut self) -> Option<Asking> {
         loop {
             // One that panicked has no answer.
             if let Ok((at, answer)) = self.tasks.join_next().await? {
                 self.waiting.remove(&at);
-                return Some((at, answer));
+                return Some(answer);
             }
         }
     }

@@ -101,7 +101,8 @@ async fn databases_are_apart_and_one_that_is_not_there_is_an_error() {
 
 #[tokio::test]
 async fn a_server_of_another_kind_than_the_url_says_is_an_error_that_names_the_right_url() {
-    let arguments = ["--cluster-enabled", "yes"].map(str::to_owned).to_vec();
+    let bus = RedisServer::reserve().port().to_string();
+    let arguments = ["--cluster-enabled", "yes", "--cluster-port", &bus].map(str::to_owned).to_vec();
     let Some(node) = RedisServer::own_with(Options { arguments, ..Options::default() }) else { return };
     for path in ["", "/1", "?protocol=resp2"] {
         let error = refused(&format!("{}{path}", node.url())).await;

@@ -128,9 +128,11 @@ async fn what_is_wrong_with_the_sentinels_is_said() {
         let error = refused(&format!("redis://{at}{path}")).await;
         assert!(error.to_string().ends_with("is a sentinel: use redis+sentinel://"), "{path}: {error}");
     }
+    let bus = RedisServer::reserve().port().to_string();
+    let clustered = ["--cluster-enabled", "yes", "--cluster-port", &bus].map(str::to_owned).to_vec();
     for (arguments, told) in [
         (vec![], "is a server, not a sentinel: use redis://"),
-        (vec!["--cluster-enabled".to_owned(), "yes".to_owned()], "is a node of a cluster: use redis+cluster://"),
+        (clustered, "is a node of a cluster: use redis+cluster://"),
     ] {
         let Some(server) = RedisServer::own_with(Options { arguments, ..Options::default() }) else { return };
         for options in ["", "?protocol=resp2"] {

@@ -275,7 +275,7 @@ fn flights(inner: Weak<Inner>) -> Arc<Flights> {
     })
 }
 
-fn give_back(store: Arc<dyn Store>, key: Key, lease: Lease) {
+pub(super) fn give_back(store: Arc<dyn Store>, key: Key, lease: Lease) {
     let in_process = store.holds_objects();
     let mut release = Box::pin(async move {
         // Without an answer it lapses.

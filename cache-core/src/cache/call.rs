@@ -18,7 +18,7 @@ use crate::{
 
 /// How long a lease lasts at first. If the answer that grants it is lost on its way, nobody holds it and everybody waits
 /// until it lapses.
-const FIRST_LEASE: Duration = Duration::from_millis(150);
+pub(super) const FIRST_LEASE: Duration = Duration::from_millis(150);
 
 /// How long a renewed lease lasts. A process that stalls for so long loses its lease, and with it the right to store what
 /// it loads.
@@ -31,7 +31,7 @@ pub(super) const RENEWAL: Duration = Duration::from_millis(50);
 const SILENCE: Duration = Duration::from_millis(150);
 
 /// The first and the longest pause between two looks at another process's load.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
+pub(super) const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
 
 /// A call that was disappointed so often stops waiting for others. A load that outlasts the load timeout counts for half.
 const MOST_TURNS: u32 = 8;
@@ -52,6 +52,41 @@ pub(super) struct Call<'a> {
     /// Noted before this turn's first read.
     since: Moment,
     turns: u32,
+}
+
+/// How a lead asks for its lease.
+pub(super) struct Asking {
+    pub(super) purpose: Purpose,
+    /// How long the lease is to last at first.
+    pub(super) lasts: Duration,
+    /// When it stops to wait for another's load.
+    deadline: Instant,
+}
+
+/// What asking for a lease led to.
+pub(super) enum Asked<T> {
+    /// A value.
+    Take(Option<Arc<T>>),
+    /// The duty to load.
+    Lead(Leader),
+    /// Another load of this process, to be waited for.
+    Follow(Follower),
+    /// Another process loads: ask again after a pause.
+    Wait(Leader),
+    /// Nothing: look again.
+    Again,
+}
+
+/// What waiting for a load of this process led to.
+pub(super) enum Waited<T> {
+    /// A value.
+    Take(Option<Arc<T>>),
+    /// The lead of the flight.
+    Promoted(Leader),
+    /// The duty to load by itself, without a lease.
+    Apart(Leader),
+    /// Nothing: look again.
+    Again,
 }
 
 /// What entering a flight led to.
@@ -133,98 +168,148 @@ impl<'a> Call<'a> {
         self.turns >= MOST_TURNS
     }
 
+    /// How to ask for a lease for this lead. `None`: it loads without asking.
+    pub(super) fn asking<T>(&self, leader: &Leader, need: &Need<T>) -> Option<Asking> {
+        let Want::Store(purpose) = need.want else { return None };
+        if leader.lease().is_some() || self.is_out_of_patience() {
+            return None;
+        }
+        Some(Asking { purpose, lasts: self.lease_span(), deadline: Instant::now() + self.inner.load_timeout })
+    }
+
     /// Takes the lease, unless the value turns up or somebody else is about to make it.
-    pub(super) async fn prepare<T>(&mut self, leader: Leader, need: &Need<T>) -> Turn<T>
+    pub(super) async fn prepare<T>(&mut self, mut leader: Leader, need: &Need<T>) -> Turn<T>
     where
         T: serde::Serialize + serde::de::DeserializeOwned + Send + Sync + 'static,
     {
-        let Want::Store(mut purpose) = need.want else { return Turn::Lead(leader) };
-        if leader.lease().is_some() || self.is_out_of_patience() {
-            return Turn::Lead(leader);
-        }
-        let deadline = Instant::now() + self.inner.load_timeout;
+        let Some(mut asking) = self.asking(&leader, need) else { return Turn::Lead(leader) };
         let mut pause = PAUSES.0;
         loop {
-            let acquired = self.store.acquire(self.key, purpose, self.lease_span()).await;
-            match acquired {
+            leader = match self.ask(leader, need, &mut asking).await {
+                Asked::Take(value) => return Turn::Take(value),
+                Asked::Lead(leader) => return Turn::Lead(leader),
+                Asked::Follow(follower) => return Box::pin(self.follow(follower, need)).await,
+                Asked::Again => return Turn::Again,
+                Asked::Wait(leader) => leader,
+            };
+            tokio::time::sleep(pause).await;
+            pause = longer(pause);
+        }
+    }
+
+    /// Asks for the lease once.
+    pub(super) async fn ask<T>(&self, leader: Leader, need: &Need<T>, asking: &mut Asking) -> Asked<T>
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned + Send + Sync + 'static,
+    {
+        loop {
+            match self.store.acquire(self.key, asking.purpose, asking.lasts).await {
                 Ok(Acquired::Lease(lease)) => {
                     leader.hold(lease);
-                    return Turn::Lead(leader);
+                    return Asked::Lead(leader);
                 }
                 Ok(Acquired::Value(stored)) => match self.judge::<T>(stored) {
                     Found::Hit(hit) => {
                         leader.land(Arc::new(hit.value.clone()), None);
-                        return Turn::Take(hit.value);
+                        return Asked::Take(hit.value);
                     }
                     Found::Need(other) => match other.want {
-                        Want::Store(next) if next != purpose => purpose = next,
-                        _ => return Turn::Lead(leader),
+                        Want::Store(next) if next != asking.purpose => asking.purpose = next,
+                        _ => return Asked::Lead(leader),
                     },
                 },
-                Ok(Acquired::Wait { .. } | Acquired::Gone) if need.early => return Turn::Take(need.serve_current()),
-                Ok(Acquired::Wait { lease: id, left }) => {
-                    let joinable = !self.has_outwaited(id);
-                    let replaces = match purpose {
-                        Purpose::Load { .. } => None,
-                        Purpose::Refresh(value) => Some(value),
-                    };
-                    let join = || self.inner.flights.join_lease(self.key, id, replaces, need.current.is_some());
-                    if let Some(follower) = joinable.then(join).flatten() {
-                        leader.dissolve();
-                        return Box::pin(self.follow(follower, need)).await;
-                    }
-                    if Instant::now() >= deadline || self.is_forsaken(left) {
-                        return Turn::Lead(leader);
-                    }
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 3 / 2).min(PAUSES.1);
-                }
+                Ok(Acquired::Wait { .. } | Acquired::Gone) if need.early => return Asked::Take(need.serve_current()),
+                Ok(Acquired::Wait { lease, left }) => return self.await_another(leader, need, asking, lease, left),
                 Ok(Acquired::Gone) => {
                     leader.dissolve();
-                    return Turn::Again;
+                    return Asked::Again;
                 }
                 Ok(Acquired::Held) => {
                     self.counters.held.add(1);
-                    return Turn::Lead(leader);
+                    return Asked::Lead(leader);
                 }
                 Err(_) => {
                     self.counters.store_errors.add(1);
-                    return Turn::Lead(leader);
+                    return Asked::Lead(leader);
                 }
             }
         }
     }
 
+    /// What to do about a lease that somebody else has: join its load if that is one of this process, wait for it, or load
+    /// beside it if it has been waited for long enough.
+    fn await_another<T>(
+        &self,
+        leader: Leader,
+        need: &Need<T>,
+        asking: &Asking,
+        lease: LeaseId,
+        left: Duration,
+    ) -> Asked<T> {
+        let joinable = !self.has_outwaited(lease);
+        let replaces = match asking.purpose {
+            Purpose::Load { .. } => None,
+            Purpose::Refresh(value) => Some(value),
+        };
+        let join = || self.inner.flights.join_lease(self.key, lease, replaces, need.current.is_some());
+        if let Some(follower) = joinable.then(join).flatten() {
+            leader.dissolve();
+            return Asked::Follow(follower);
+        }
+        if Instant::now() >= asking.deadline || self.is_forsaken(left) {
+            return Asked::Lead(leader);
+        }
+        Asked::Wait(leader)
+    }
+
+    /// Waits for another's load, and goes on from there.
+    pub(super) async fn follow<T>(&mut self, follower: Follower, need: &Need<T>) -> Turn<T>
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned + Send + Sync + 'static,
+    {
+        match self.wait_for(follower, need).await {
+            Waited::Take(value) => Turn::Take(value),
+            Waited::Promoted(leader) => Box::pin(self.prepare(leader, need)).await,
+            Waited::Apart(leader) => Turn::Lead(leader),
+            Waited::Again => Turn::Again,
+        }
+    }
+
     /// Waits for another's load.
-    pub(super) async fn follow<T>(&mut self, mut follower: Follower, need: &Need<T>) -> Turn<T>
+    pub(super) async fn wait_for<T>(&mut self, mut follower: Follower, need: &Need<T>) -> Waited<T>
     where
         T: serde::Serialize + serde::de::DeserializeOwned + Send + Sync + 'static,
     {
         if need.early {
-            return Turn::Take(need.serve_current());
+            return Waited::Take(need.serve_current());
         }
         match tokio::time::timeout(self.inner.load_timeout, &mut follower).await {
             Ok(Followed::Landed(landed)) => match landed.downcast_ref::<Option<Arc<T>>>() {
                 Some(value) if value.is_some() || !self.absence_refused => {
                     self.joined();
-                    Turn::Take(value.clone())
+                    Waited::Take(value.clone())
                 }
-                // Another type under this key, or an absence that this call does not take: load, apart from the others.
-                _ => Turn::Lead(self.inner.flights.lead_alone(self.key)),
+                // Another type under this key, or an absence that this call does not take.
+                _ => Waited::Apart(self.inner.flights.lead_alone(self.key)),
             },
-            Ok(Followed::Lead(leader)) => Box::pin(self.prepare(leader, need)).await,
+            Ok(Followed::Lead(leader)) => Waited::Promoted(leader),
             Ok(Followed::Failed) => match self.still_valid(need).await {
-                Some(value) => Turn::Take(value),
-                None => Turn::Again,
+                Some(value) => Waited::Take(value),
+                None => Waited::Again,
             },
-            Ok(Followed::Again) => Turn::Again,
+            Ok(Followed::Again) => Waited::Again,
             Err(_) => {
                 self.outwaited = follower.lease();
                 self.turns += MOST_TURNS / 2;
-                Turn::Again
+                Waited::Again
             }
         }
     }
+}
+
+/// The pause after this one.
+pub(super) fn longer(pause: Duration) -> Duration {
+    (pause * 3 / 2).min(PAUSES.1)
 }
 
 impl Inner {

@@ -17,8 +17,15 @@ use crate::{
     store::{Filled, Lease, Payload},
 };
 
-/// Renews a lease until it is dropped.
-struct Renewal(JoinHandle<()>);
+/// Renews leases until it is dropped.
+pub(super) struct Renewal(JoinHandle<()>);
+
+impl Renewal {
+    /// In a task of its own; without a runtime leases lapse.
+    pub(super) fn spawn(renewing: impl Future<Output = ()> + Send + 'static) -> Option<Self> {
+        Some(Self(tokio::runtime::Handle::try_current().ok()?.spawn(renewing)))
+    }
+}
 
 impl Drop for Renewal {
     fn drop(&mut self) {
@@ -56,7 +63,7 @@ impl Call<'_> {
         let started = Instant::now();
         let result = load.await;
         let took = started.elapsed();
-        self.loaded(took, result.is_ok());
+        self.loaded(took, took, result.is_ok());
         match result {
             Ok(Loaded { value, store }) => {
                 leader.land(Arc::new(value.clone()), lease.as_ref().map(|lease| lease.id));
@@ -87,8 +94,7 @@ impl Call<'_> {
         let lease = lease.filter(|_| !self.store.holds_objects())?.clone();
         let (store, key, counters) = (Arc::clone(&self.store), self.key.clone(), Arc::clone(&self.counters));
         let deadline = Instant::now() + self.inner.load_timeout;
-        let runtime = tokio::runtime::Handle::try_current().ok()?;
-        Some(Renewal(runtime.spawn(async move {
+        Renewal::spawn(async move {
             loop {
                 tokio::time::sleep(RENEWAL).await;
                 let left = deadline.saturating_duration_since(Instant::now());
@@ -101,10 +107,10 @@ impl Call<'_> {
                     Err(_) => counters.store_errors.add(1),
                 }
             }
-        })))
+        })
     }
 
-    async fn fill<T>(&self, lease: &Lease, value: Option<&Arc<T>>, wanted: bool, took: Duration)
+    pub(super) async fn fill<T>(&self, lease: &Lease, value: Option<&Arc<T>>, wanted: bool, took: Duration)
     where
         T: Serialize + DeserializeOwned + Send + Sync + 'static,
     {
@@ -174,8 +180,9 @@ impl Call<'_> {
         }
     }
 
-    fn loaded(&self, took: Duration, ok: bool) {
-        self.counters.loaded(took);
+    /// Counts a load; `share` is how much of the time is this entry's.
+    pub(super) fn loaded(&self, took: Duration, share: Duration, ok: bool) {
+        self.counters.loaded(share);
         self.inner.announcer.announce(|| Event::Loaded { key: self.key.as_str().to_owned(), took, ok });
     }
 }

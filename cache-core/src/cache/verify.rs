@@ -26,7 +26,17 @@ impl Call<'_> {
         T: Serialize + DeserializeOwned + Send + Sync + 'static,
         F: Future<Output = Result<Loaded<T>, E>>,
     {
-        let Ok(loaded) = load.await else { return hit.value };
+        match load.await {
+            Ok(loaded) => self.compare(&hit, loaded),
+            Err(_) => hit.value,
+        }
+    }
+
+    /// Compares what was loaded with the hit, and serves it.
+    pub(super) fn compare<T>(&self, hit: &Current<T>, loaded: Loaded<T>) -> Option<Arc<T>>
+    where
+        T: Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
         self.counters.verified.add(1);
         let same = match (&hit.value, &loaded.value) {
             (Some(stored), Some(loaded)) => Values::same::<T>(stored, loaded).unwrap_or(true),
@@ -34,7 +44,7 @@ impl Call<'_> {
             _ => false,
         };
         if !same {
-            self.watch(&hit);
+            self.watch(hit);
         }
         loaded.value
     }

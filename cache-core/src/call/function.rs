@@ -2,16 +2,19 @@
 
 use std::{fmt, fmt::Write as _, marker::PhantomData};
 
-use super::{argument::KeyArg, place};
+use super::{argument::KeyArg, place, share::Apart};
 use crate::{Key, KeyPart, Target, registry::Site};
 
 /// A cached function, addressed. `P` lists the parameters of its key that are still to be given.
 ///
 /// Covariant in `P`: a shorter-lived argument may stand for a parameter with a longer lifetime, since nothing of it is
 /// kept but its encoding.
-pub struct Function<P> {
+///
+/// `R` says what the function returns, if others may share its entries.
+pub struct Function<P, R = Apart> {
     key: Key,
-    parameters: PhantomData<fn() -> P>,
+    site: &'static Site,
+    parameters: PhantomData<fn() -> (P, R)>,
 }
 
 /// A parameter of type `Head`, then `Rest`.
@@ -20,13 +23,16 @@ pub struct Needs<Head: ?Sized, Rest = Nothing>(PhantomData<fn() -> (Rest, *const
 /// No more parameters.
 pub struct Nothing(());
 
-/// The [`Function`] whose key takes the listed types.
+/// The [`Function`] whose key takes the listed types, and what it returns if others may share its entries.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __Function {
     (@list) => { $crate::call::Nothing };
     (@list $head:ty $(, $rest:ty)*) => { $crate::call::Needs<$head, $crate::__Function!(@list $($rest),*)> };
     ($($head:ty),*) => { $crate::call::Function<$crate::__Function!(@list $($head),*)> };
+    ($($head:ty),* => $output:ty) => {
+        $crate::call::Function<$crate::__Function!(@list $($head),*), $crate::call::Returns<$output>>
+    };
 }
 
 /// Parameters that are not known, because the attribute of the cached function has an error of its own.
@@ -81,7 +87,7 @@ impl<Head: Given + ?Sized, Rest> Complete for Needs<Head, Rest> {}
 /// Implemented by nothing: the type of a parameter that no argument is given for.
 #[diagnostic::on_unimplemented(
     message = "too few arguments: the key of this cached function goes on with `{Self}`",
-    label = "add an argument for `{Self}`, or `..` at the end to invalidate all entries that begin with these"
+    label = "add an argument for `{Self}`; to invalidate all entries that begin with these, `..`"
 )]
 pub trait Given {}
 
@@ -103,7 +109,7 @@ impl Parameters for Unchecked {
     const GIVEN: bool = false;
 }
 
-impl<P> Function<P> {
+impl<P, R> Function<P, R> {
     /// The function of `site`. `closure` is the type name of a closure made in it, or empty for `skip(Self)`; `types` are
     /// its own type and const parameters.
     ///
@@ -118,13 +124,26 @@ impl<P> Function<P> {
             }
             key = key.arg(&place::segment(&name));
         }
-        Self { key, parameters: PhantomData }
+        Self { key, site, parameters: PhantomData }
     }
 
     /// Gives the next argument of a target.
     #[must_use]
-    pub fn arg<A: Fits<P>>(self, argument: A) -> Function<A::Rest> {
-        Function { key: argument.fit(self.key), parameters: PhantomData }
+    pub fn arg<A: Fits<P>>(self, argument: A) -> Function<A::Rest, R> {
+        Function { key: argument.fit(self.key), site: self.site, parameters: PhantomData }
+    }
+
+    pub(super) fn site(&self) -> &'static Site {
+        self.site
+    }
+
+    /// The same address, for parameters of other types that are encoded alike.
+    pub fn alias<Q>(self) -> Function<Q> {
+        Function { key: self.key, site: self.site, parameters: PhantomData }
+    }
+
+    pub(super) fn copy(&self) -> Self {
+        Self { key: self.key.clone(), site: self.site, parameters: PhantomData }
     }
 
     /// The key of the call with these arguments.
@@ -152,21 +171,21 @@ impl<P> Function<P> {
     }
 }
 
-impl<Head: ?Sized, Rest> Function<Needs<Head, Rest>> {
+impl<Head: ?Sized, Rest, R> Function<Needs<Head, Rest>, R> {
     /// Gives the next argument of the function itself, whose type is the parameter's.
     #[must_use]
-    pub fn own<A: KeyPart + ?Sized>(self, argument: &A) -> Function<Rest> {
-        Function { key: self.key.arg(argument), parameters: PhantomData }
+    pub fn own<A: KeyPart + ?Sized>(self, argument: &A) -> Function<Rest, R> {
+        Function { key: self.key.arg(argument), site: self.site, parameters: PhantomData }
     }
 
     /// As [`own`](Self::own), for an argument whose type the caller chooses.
     #[must_use]
-    pub fn own_of_any_type<A: KeyPart + ?Sized>(self, argument: &A) -> Function<Rest> {
-        Function { key: self.key.arg_of_any_type(argument), parameters: PhantomData }
+    pub fn own_of_any_type<A: KeyPart + ?Sized>(self, argument: &A) -> Function<Rest, R> {
+        Function { key: self.key.arg_of_any_type(argument), site: self.site, parameters: PhantomData }
     }
 }
 
-impl<P> fmt::Debug for Function<P> {
+impl<P, R> fmt::Debug for Function<P, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Function").field(&self.key).finish()
     }

@@ -43,6 +43,8 @@ pub trait Shape {
     type Error;
     /// What the function returns.
     type Output;
+    /// Whether it has a form for "there is no such thing".
+    const KNOWS_ABSENCE: bool;
 }
 
 /// A shape whose parts have what it takes.
@@ -130,6 +132,7 @@ impl<H: Hold> Shape for Required<H> {
     type Kept = H::Form;
     type Error = Infallible;
     type Output = H::Form;
+    const KNOWS_ABSENCE: bool = false;
 }
 
 impl<H: HandOut> Serve for Required<H> {
@@ -148,6 +151,7 @@ impl<H: Hold> Shape for Optional<H> {
     type Kept = Option<H::Form>;
     type Error = Infallible;
     type Output = Option<H::Form>;
+    const KNOWS_ABSENCE: bool = true;
 }
 
 impl<H: HandOut> Serve for Optional<H> {
@@ -171,6 +175,7 @@ impl<S: Shape<Error = Infallible>, E> Shape for Fallible<S, E> {
     type Kept = S::Kept;
     type Error = E;
     type Output = Result<S::Output, E>;
+    const KNOWS_ABSENCE: bool = S::KNOWS_ABSENCE;
 }
 
 impl<S: Serve<Error = Infallible>, E> Serve for Fallible<S, E> {
@@ -251,6 +256,17 @@ macro_rules! __shape {
         #[allow(unused_imports, reason = "each type needs one of them")]
         use $crate::call::{ProbeOption as _, ProbePlain as _, ProbeResult as _, ProbeShared as _};
         (&&&&$crate::call::Probe::<$output>::new()).shape()
+    }};
+}
+
+/// Answers the [`Call`] of a function whose entries are shared.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __shape_of {
+    ($entries:expr) => {{
+        #[allow(unused_imports, reason = "each type needs one of them")]
+        use $crate::call::{ProbeOption as _, ProbePlain as _, ProbeResult as _, ProbeShared as _};
+        (&&&&$entries.returns()).shape()
     }};
 }
 

@@ -58,10 +58,16 @@ impl Leader {
         state.allowed = (state.allowed * 2).min(MOST_SIDE_BY_SIDE);
         // Followers that hold a stale value leave at a failure: wake everyone who does not get the lead.
         let wakers: Vec<_> = state.waiting.iter().map(|waiting| waiting.waker.clone()).collect();
-        let unused = if state.waiting.is_empty() && state.leading == 1 { state.lease.take() } else { None };
+        let unused = state.unused();
         drop(state);
         wakers.into_iter().for_each(std::task::Waker::wake);
         unused
+    }
+
+    /// Takes the lease if nobody but this leader could use it. For a leader that is about to go: whoever comes in between
+    /// leads without a lease, and asks for one.
+    pub(crate) fn unused(&self) -> Option<Lease> {
+        lock(&self.flight.state).unused()
     }
 
     fn finish(&self, end: End) {

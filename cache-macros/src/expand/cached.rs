@@ -4,6 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Ident;
 
+use super::batch;
 use crate::{
     model::{cached::Cached, target::companion_name},
     signature::{by_reference, infer_elided},
@@ -17,7 +18,10 @@ pub(super) fn local(name: &str) -> Ident {
 
 /// The function, and the companion that belongs beside it.
 pub(super) fn function(cached: &Cached) -> (TokenStream, TokenStream) {
-    (cached.function.with_body(body(cached)), companion(cached))
+    match &cached.batch {
+        None => (cached.function.with_body(body(cached)), companion(cached, &site_of_function(cached))),
+        Some(batch) => batch::function(cached, batch),
+    }
 }
 
 fn body(cached: &Cached) -> TokenStream {
@@ -55,12 +59,12 @@ fn body(cached: &Cached) -> TokenStream {
 }
 
 /// Where the return type is written. Its first token: on stable, the span of several is that of the attribute.
-fn output_span(output: &syn::Type) -> Span {
+pub(super) fn output_span(output: &syn::Type) -> Span {
     quote!(#output).into_iter().next().map_or_else(Span::call_site, |token| token.span())
 }
 
 /// The same tokens, reported elsewhere.
-fn located_at(tokens: &TokenStream, span: Span) -> TokenStream {
+pub(super) fn located_at(tokens: &TokenStream, span: Span) -> TokenStream {
     let relocate = |mut token: proc_macro2::TokenTree| {
         token.set_span(span.resolved_at(token.span()));
         token
@@ -69,7 +73,7 @@ fn located_at(tokens: &TokenStream, span: Span) -> TokenStream {
 }
 
 /// The key of this call.
-fn key_expr(cached: &Cached) -> TokenStream {
+pub(super) fn key_expr(cached: &Cached) -> TokenStream {
     let private = &cached.private;
     let address = if cached.through_self {
         let name = companion_name(&cached.function.sig.ident);
@@ -90,16 +94,27 @@ fn key_expr(cached: &Cached) -> TokenStream {
         let tag = tag.to_expr(private);
         quote!(.tag(#tag))
     });
-    let key = quote!(#address #(#arguments)* .key() #(#tags)*);
+    let key = if cached.share.is_some() && cached.through_self && !cached.tags.is_empty() {
+        // The companion knows how the tags are made.
+        quote!(#address #(#arguments)* .tagged_key())
+    } else {
+        quote!(#address #(#arguments)* .key() #(#tags)*)
+    };
     if !cached.binds_patterns {
         return key;
     }
+    let patterns = by_references(cached);
+    quote!({ #patterns #key })
+}
+
+/// Binds what the patterns of arguments bind, to be looked at only.
+pub(super) fn by_references(cached: &Cached) -> TokenStream {
     let patterns = cached.arguments.iter().filter_map(|argument| {
         let name = &argument.name;
         let pattern = by_reference(argument.pattern.as_ref()?);
         Some(quote!(#[allow(unused_variables)] let #pattern = &#name;))
     });
-    quote!({ #(#patterns)* #key })
+    patterns.collect()
 }
 
 fn site(cached: &Cached, verb: &str) -> TokenStream {
@@ -109,27 +124,38 @@ fn site(cached: &Cached, verb: &str) -> TokenStream {
     let tags = cached.tags.iter().map(Template::source);
     let owner = cached.names_self.then(|| quote!(Self));
     let types = &cached.companion.types;
-    quote!(#private::site!(#verb #prefix, #ttl_text, [#(#tags),*], #owner #types))
+    let terms = cached.share.as_ref().filter(|_| verb == "share").map(|share| {
+        let (policy, tags) = (&cached.policy, &share.tags);
+        quote!((#policy, [#(#tags),*]),)
+    });
+    quote!(#private::site!(#verb #prefix, #ttl_text, [#(#tags),*], #terms #owner #types))
 }
 
-/// What the companion answers.
+/// The site of the function, in its companion.
+pub(super) fn site_of_function(cached: &Cached) -> TokenStream {
+    site(cached, if cached.share.is_some() { "share" } else { "register" })
+}
+
+/// The address of the function, as its type.
 fn function_type(cached: &Cached) -> TokenStream {
     let private = &cached.private;
     let heads = cached.parameters.iter().map(|parameter| &parameter.head);
     quote!(#private::Function![#(#heads),*])
 }
 
-fn companion(cached: &Cached) -> TokenStream {
+/// The companion, which answers `address`.
+pub(super) fn companion(cached: &Cached, address: &TokenStream) -> TokenStream {
+    let private = &cached.private;
     let vis = &cached.function.vis;
     let name = companion_name(&cached.function.sig.ident);
     let (generics, conditions) = (&cached.companion.generics, &cached.companion.conditions);
-    let ty = function_type(cached);
-    let site = site(cached, "register");
+    let heads = cached.parameters.iter().map(|parameter| &parameter.head);
+    let output = cached.share.as_ref().map(|share| &share.output).map(|output| quote!(=> #output));
     quote! {
         #[doc(hidden)]
         #[allow(dead_code, private_interfaces, clippy::all, clippy::pedantic)]
-        #vis fn #name #generics () -> #ty #conditions {
-            #site
+        #vis fn #name #generics () -> #private::Function![#(#heads),* #output] #conditions {
+            #address
         }
     }
 }

@@ -4,7 +4,9 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::{Expr, Ident, Path, ReturnType, spanned::Spanned as _};
 
-use super::{CacheExpr, Site, check_function, is_method, options::Options, target::borrowed};
+use super::{
+    CacheExpr, Site, batch::Batch, check_function, is_method, options::Options, share::Share, target::borrowed,
+};
 use crate::{
     args,
     errors::Errors,
@@ -35,12 +37,18 @@ pub(crate) struct Cached {
     pub(crate) keep: Option<Expr>,
     /// Where `negative_ttl` is written.
     pub(crate) negative: Option<proc_macro2::Span>,
+    /// Many calls at once.
+    pub(crate) batch: Option<Batch>,
+    /// What a batch must know to share the entries.
+    pub(crate) share: Option<Share>,
     /// Whether expressions in the attribute may use the names that argument patterns bind.
     pub(crate) binds_patterns: bool,
 }
 
 /// A part of the key.
 pub(crate) struct Parameter {
+    /// The argument that it is, as it is.
+    pub(crate) argument: Option<Ident>,
     /// Its type, as the companion states it.
     pub(crate) head: TokenStream,
     /// What the function itself gives for it.
@@ -56,16 +64,27 @@ impl Cached {
         let output = output(&function, errors);
         let options = Options::parse(args, errors);
         let private = args::private(options.krate.as_ref());
-        let arguments = signature::arguments(&mut function.sig);
+        let mut arguments = signature::arguments(&mut function.sig);
+        let batch = Batch::new(&options, &mut arguments, &mut function, errors);
         let choice = Choice::new(&options, &arguments, &function, errors);
         if !errors.is_empty() {
             return None;
         }
         let mut heads =
             Heads::new(&function.sig, &private, site.of_trait, &arguments, |argument| choice.keeps(argument));
-        let parameters = choice.parameters(&arguments, &mut heads, &private);
+        let mut parameters = choice.parameters(&arguments, &mut heads, &private);
+        if let Some(batch) = &batch {
+            let ids = &batch.ids;
+            for id in parameters.iter_mut().filter(|parameter| parameter.argument.as_ref() == Some(ids)) {
+                // One of them, and a reference already.
+                id.value = quote!(#ids);
+            }
+        }
         let stated: Vec<_> = parameters.iter().map(|parameter| parameter.head.clone()).collect();
+        let stated_output = output.as_ref().map(|output| heads.stated(output));
         let companion = heads.companion(&stated, &choice.skipped_types);
+        let share = stated_output.filter(|_| batch.is_none());
+        let share = share.and_then(|output| Share::new(&options, &parameters, output, &companion.removed));
         let tags = options.tags.unwrap_or_default();
         let binds_patterns = arguments.iter().any(|argument| argument.pattern.is_some())
             && (choice.key.is_some() || tags.iter().any(Template::has_placeholders));
@@ -73,7 +92,7 @@ impl Cached {
             cache: CacheExpr::new(options.cache.as_ref(), &function.sig, &private),
             policy: policy(
                 &private,
-                options.ttl.as_ref()?,
+                options.ttl.as_ref(),
                 &OptionsRest {
                     negative_ttl: options.negative_ttl.as_ref().map(|(_, lifetime)| lifetime.to_expr(&private)),
                     jitter: options.jitter,
@@ -96,6 +115,8 @@ impl Cached {
             parameters,
             companion,
             tags,
+            batch,
+            share,
             binds_patterns,
         })
     }
@@ -195,19 +216,25 @@ impl Choice {
     fn parameters(&self, arguments: &[Argument], heads: &mut Heads<'_>, private: &TokenStream) -> Vec<Parameter> {
         let mut plain = |argument: &Argument, value| {
             let (head, of_any_type) = heads.of(&argument.ty);
-            Parameter { head, value, of_any_type }
+            let name = argument.pattern.is_none().then(|| argument.name.clone());
+            Parameter { argument: name, head, value, of_any_type }
         };
         let Some(key) = &self.key else {
             let kept = arguments.iter().filter(|argument| self.keeps(argument));
             return kept.map(|argument| plain(argument, argument.borrowed())).collect();
         };
         key.iter()
-            .map(|expr| match arguments.iter().find(|argument| is_name(expr, &argument.name)) {
-                Some(argument) => plain(argument, borrowed(expr)),
-                None => Parameter { head: quote!(#private::Computed), value: borrowed(expr), of_any_type: false },
+            .map(|expr| {
+                let argument = arguments.iter().find(|argument| is_name(expr, &argument.name));
+                argument.map_or_else(|| computed(expr, private), |argument| plain(argument, borrowed(expr)))
             })
             .collect()
     }
+}
+
+/// A parameter that the function computes from its arguments.
+fn computed(expr: &Expr, private: &TokenStream) -> Parameter {
+    Parameter { argument: None, head: quote!(#private::Computed), value: borrowed(expr), of_any_type: false }
 }
 
 impl Argument {
@@ -259,7 +286,9 @@ struct OptionsRest {
     verify: Option<Expr>,
 }
 
-fn policy(private: &TokenStream, ttl: &crate::duration::Span, rest: &OptionsRest) -> TokenStream {
+/// Nothing without a TTL: it is another function's then.
+fn policy(private: &TokenStream, ttl: Option<&crate::duration::Span>, rest: &OptionsRest) -> TokenStream {
+    let Some(ttl) = ttl else { return TokenStream::new() };
     let new = if let Some(ttl) = ttl.whole_seconds() {
         quote!(#private::policy_of_secs(#ttl))
     } else {

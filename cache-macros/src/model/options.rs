@@ -1,7 +1,7 @@
 //! The options of `#[cached]`, as they are written.
 
 use proc_macro2::TokenStream;
-use syn::{Expr, ExprLit, Ident, Lit, LitStr, Path};
+use syn::{Expr, ExprCall, ExprLit, ExprPath, Ident, Lit, LitStr, Path};
 
 use crate::{
     args::{self, Setting, Value, set_once},
@@ -13,6 +13,7 @@ use crate::{
 
 const NAMES: &[&str] = &[
     "ttl",
+    "batch",
     "key_prefix",
     "key",
     "skip",
@@ -28,11 +29,21 @@ const NAMES: &[&str] = &[
     "crate",
 ];
 
+/// Whose entries a batch has.
+pub(super) enum Entries {
+    Own,
+    /// Those of this function.
+    Of(ExprPath),
+}
+
 /// What is set, each at most once.
 #[derive(Default)]
 pub(super) struct Options {
     pub(super) krate: Option<Path>,
     pub(super) ttl: Option<Lifetime>,
+    pub(super) batch: Option<Entries>,
+    /// Where what makes an entry is written, all but `key` and `skip`.
+    pub(super) of_entries: Vec<Ident>,
     /// The TTL as it is written, for the registry.
     pub(super) ttl_text: String,
     pub(super) key_prefix: Option<LitStr>,
@@ -56,10 +67,15 @@ impl Options {
         // Misspelt is not missing.
         let ttl_is_broken =
             settings.iter().any(|setting| nearest(&setting.name.to_string(), NAMES.iter().copied()) == Some("ttl"));
+        let names_entries =
+            settings.iter().any(|setting| setting.name == "batch" && !matches!(setting.value, Value::Flag));
         for setting in settings {
+            if !["batch", "key", "skip", "cache", "crate"].iter().any(|name| setting.name == name) {
+                options.of_entries.push(setting.name.clone());
+            }
             options.set(setting, errors);
         }
-        if options.ttl.is_none() && !ttl_is_broken {
+        if options.ttl.is_none() && !ttl_is_broken && !names_entries {
             errors.push(syn::Error::new(
                 proc_macro2::Span::call_site(),
                 "`ttl` is missing: how long may a value be kept? Write `#[cached(ttl = \"15m\")]`",
@@ -84,6 +100,10 @@ impl Options {
                     self.ttl_text = written(value);
                 }
                 set_once(&mut self.ttl, n, lifetime(n, value, errors), errors);
+            }
+            "batch" => {
+                let value = batch(setting, errors);
+                set_once(&mut self.batch, n, value, errors);
             }
             "key_prefix" => set_once(&mut self.key_prefix, n, key_prefix(setting, errors), errors),
             "key" => set_once(&mut self.key, n, setting.list("key(id, filter.page)", errors), errors),
@@ -118,6 +138,28 @@ impl Options {
                 set_once(&mut self.verify, n, share(setting, "verify = 0.001", meaning, errors), errors);
             }
             _ => args::unknown(n, "cached", NAMES, errors),
+        }
+    }
+}
+
+fn batch(mut setting: Setting, errors: &mut Errors) -> Option<Entries> {
+    const EXAMPLE: &str = "batch = Self::user";
+    if matches!(setting.value, Value::Flag) {
+        return Some(Entries::Own);
+    }
+    match setting.expr(EXAMPLE, errors)? {
+        Expr::Path(path) => Some(Entries::Of(path)),
+        Expr::Call(ExprCall { func, .. }) if matches!(&*func, Expr::Path(_)) => {
+            let written = quote::quote!(#func).to_string().replace(' ', "");
+            errors.on(func, format!("`batch` names the function whose entries it shares; write `batch = {written}`"));
+            None
+        }
+        other => {
+            errors.on(
+                other,
+                format!("`batch` names the function whose entries it shares; write `{EXAMPLE}`, or `batch` alone"),
+            );
+            None
         }
     }
 }

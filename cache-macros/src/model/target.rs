@@ -89,21 +89,10 @@ impl Target {
 
     fn call(call: ExprCall, errors: &mut Errors) -> Option<Self> {
         let span = call.func.span();
-        let Expr::Path(mut path) = *call.func else {
+        let Expr::Path(path) = *call.func else {
             return None;
         };
-        // `<Service as Directory>::find`: the companion is in an inherent impl of `Service`.
-        if let Some(qself) = &mut path.qself
-            && qself.position > 0
-        {
-            let rest: syn::punctuated::Punctuated<_, _> =
-                path.path.segments.iter().skip(qself.position).cloned().collect();
-            qself.as_token = None;
-            qself.position = 0;
-            path.path = syn::Path { leading_colon: Some(syn::Token![::](span)), segments: rest };
-        }
-        let name = path.path.segments.last_mut()?;
-        name.ident = companion_name(&name.ident);
+        let path = companion_path(path)?;
         let mut arguments = Vec::new();
         let mut rest = None;
         let last = call.args.len().saturating_sub(1);
@@ -167,6 +156,22 @@ fn is_text(argument: Option<&Expr>) -> bool {
 fn outside_of_keys(glob: &str) -> Option<char> {
     let readable = |c: char| c.is_ascii_alphanumeric() || "-_.@/+=:%~'(),!*?\\".contains(c) || c >= '\u{a0}';
     glob.split('[').next()?.chars().find(|&c| !readable(c))
+}
+
+/// The path of a cached function's companion.
+pub(crate) fn companion_path(mut path: ExprPath) -> Option<ExprPath> {
+    // `<Service as Directory>::find`: the companion is in an inherent impl of `Service`.
+    if let Some(qself) = &mut path.qself
+        && qself.position > 0
+    {
+        let rest: syn::punctuated::Punctuated<_, _> = path.path.segments.iter().skip(qself.position).cloned().collect();
+        qself.as_token = None;
+        qself.position = 0;
+        path.path = syn::Path { leading_colon: Some(syn::Token![::](path.path.span())), segments: rest };
+    }
+    let name = path.path.segments.last_mut()?;
+    name.ident = companion_name(&name.ident);
+    Some(path)
 }
 
 /// The name of a cached function's companion.

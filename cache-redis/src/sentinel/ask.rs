@@ -61,17 +61,12 @@ impl Sentinel {
         &self.id
     }
 
-    /// Asks for the primary of the service, and if so for the other sentinels.
-    pub(super) async fn ask(&self, service: &str, others: bool) -> Result<Answer, ConnectError> {
+    /// Asks for the primary of the service, and if `all` for the other sentinels.
+    pub(super) async fn ask(&self, service: &str, all: bool) -> Result<Answer, ConnectError> {
         let mut connection = self.connection.clone();
         let mut questions = redis::pipe();
-        let about = if others {
-            &["GET-MASTER-ADDR-BY-NAME", "MASTER", "SENTINELS"][..]
-        } else {
-            &["GET-MASTER-ADDR-BY-NAME", "MASTER"]
-        };
-        for question in about {
-            questions.cmd("SENTINEL").arg(*question).arg(service);
+        for question in ["GET-MASTER-ADDR-BY-NAME", "MASTER", "SENTINELS"].into_iter().take(if all { 3 } else { 2 }) {
+            questions.cmd("SENTINEL").arg(question).arg(service);
         }
         let replies = connection.send_packed_commands(&questions, 0, questions.len()).await;
         let mut replies = replies.map_err(|error| refusal(&self.info, error))?.into_iter();

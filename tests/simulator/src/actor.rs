@@ -85,6 +85,60 @@ pub(crate) async fn read(stage: Stage, instance: Instance, number: usize, mut ra
     }
 }
 
+/// Reads several keys by one batch, some of them twice, and has what it got checked.
+pub(crate) async fn read_many(stage: Stage, instance: Instance, numbers: Vec<usize>, mut random: fastrand::Rng) {
+    let Stage { world, scene } = stage;
+    let keys: Vec<_> = numbers.iter().map(|number| scene.keys[*number].clone()).collect();
+    let tickets: Vec<_> = {
+        let mut shared = world.lock();
+        shared.count("reader by a batch", 1);
+        shared.trace(|| format!("instance {} reads by a batch {numbers:?}", instance.id));
+        let now = shared.now;
+        numbers.iter().map(|number| shared.checker.begin(instance.id, *number, now)).collect()
+    };
+    let policy = policy(numbers[random.usize(..numbers.len())]);
+    let load = |missing: Vec<usize>| {
+        let (loading, mut random) = (world.clone(), random.fork());
+        let asked: Vec<usize> = missing.into_iter().map(|place| numbers[place]).collect();
+        async move {
+            let began = loading.lock().now;
+            loading.step("load of a batch").await;
+            let values: Vec<_> = {
+                let shared = loading.lock();
+                asked.iter().map(|number| Some((*number, shared.source[*number]))).collect()
+            };
+            loading.trace(|| format!("  the source says {values:?} for {asked:?}"));
+            let long = if random.f64() < 0.1 { 24 } else { 4 };
+            for _ in 0..random.u32(0..long) {
+                loading.step("think").await;
+            }
+            let mut shared = loading.lock();
+            shared.longest_load = shared.longest_load.max(shared.now - began);
+            if random.f64() < 0.12 { Err(()) } else { Ok(values) }
+        }
+    };
+    let loaded: Result<Vec<Option<(usize, u64)>>, ()> = instance.cache.get_or_load_many(&keys, &policy, load).await;
+    let mut shared = world.lock();
+    shared.trace(|| format!("instance {} got by a batch {loaded:?} for {numbers:?}", instance.id));
+    let Ok(values) = loaded else { return shared.count("error of the source", 1) };
+    for (ticket, value) in tickets.iter().zip(&values) {
+        let grace = DEGRADED_TTL + shared.longest_load + 2;
+        let Some((of, version)) = value else {
+            shared.checker.fail(ticket.key, format!("key {} was answered as absent", ticket.key));
+            continue;
+        };
+        shared.checker.end(ticket, *version, instance.is_down(), grace);
+        if *of != ticket.key || *version > shared.source[ticket.key] {
+            let what = format!("key {} was answered with version {version} of key {of}", ticket.key);
+            shared.checker.fail(ticket.key, what);
+        }
+        shared.count("value checked", 1);
+    }
+    if values.len() != numbers.len() {
+        shared.checker.fail(numbers[0], format!("{} answers for {} keys", values.len(), numbers.len()));
+    }
+}
+
 /// Writes some keys in one transaction, then invalidates them.
 pub(crate) async fn write(stage: Stage, instance: Instance, holds: f64, mut random: fastrand::Rng) {
     let mut targets: Vec<Target> = (0..random.usize(1..=2)).map(|_| target(&mut random)).collect();

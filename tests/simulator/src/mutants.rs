@@ -52,6 +52,8 @@ const fn alter(script: &'static str, from: &'static str, to: &'static str) -> Al
 
 const FLIGHT_TEST: &str = "cache-core flight::tests::the_bugs_that_the_simulator_found_would_be_noticed_again";
 
+const BATCH_TEST: &str = "cache-core cache::batch::tests::a_batch_that_took_late_leases_would_be_noticed";
+
 /// All of them.
 pub const MISTAKES: &[Mistake] = &[
     scripted("a fill does not look at its lease", &[alter("fill", "if head ~= ARGV[1] then return 0 end", "")]),
@@ -107,6 +109,14 @@ pub const MISTAKES: &[Mistake] = &[
     Mistake {
         directed: Some(FLIGHT_TEST),
         ..switched("memory: whoever joins for a lease takes any value", Backend::Memory, Mutant::TakesAnyLease)
+    },
+    Mistake {
+        directed: Some(BATCH_TEST),
+        ..switched(
+            "memory: a batch stores under leases from after its load",
+            Backend::Memory,
+            Mutant::BatchTakesLateLeases,
+        )
     },
     switched("memory: a fill does not look at its lease", Backend::Memory, Mutant::MemoryFillsWithoutLease),
     switched("memory: nobody looks at tokens", Backend::Memory, Mutant::MemoryIgnoresTokens),

@@ -24,6 +24,9 @@ use crate::{
 /// How many actors are under way at once.
 const ACTORS: usize = 20;
 
+/// The share of readers that read several keys by one batch.
+const BATCHES: f64 = 0.3;
+
 /// How many instances share a Redis.
 const INSTANCES: usize = 4;
 
@@ -233,8 +236,14 @@ impl<'a> Schedule<'a> {
             let (stage, random) = (self.stage.clone(), self.random.fork());
             let reads =
                 (self.random.f64() >= self.weather.writes).then(|| self.random.usize(..self.stage.scene.keys.len()));
+            let more = if self.random.f64() < BATCHES { self.random.usize(1..5) } else { 0 };
             let (id, began) = (instance.id, self.world.lock().now);
             let task = match reads {
+                Some(key) if more > 0 => {
+                    let others = (0..more).map(|_| self.random.usize(..self.stage.scene.keys.len()));
+                    let keys = std::iter::once(key).chain(others).collect();
+                    tokio::spawn(actor::read_many(stage, instance, keys, random))
+                }
                 Some(key) => tokio::spawn(actor::read(stage, instance, key, random)),
                 None => tokio::spawn(actor::write(stage, instance, self.weather.holds, random)),
             };

@@ -1,0 +1,10 @@
+use std::collections::HashMap;
+
+use staleproof::cached;
+
+#[cached(batch, ttl = "15m", key(factor))]
+async fn products(factor: u64, ids: &[u64]) -> HashMap<u64, u64> {
+    ids.iter().map(|id| (*id, factor * id)).collect()
+}
+
+fn main() {}
