@@ -126,9 +126,11 @@ where
         }
         let pace = Pace::of(held.len());
         let deadline = Instant::now() + load_timeout;
+        // The leases of a large batch are as old as it took to get them all.
+        let mut pause = if pace.every > RENEWAL { Duration::ZERO } else { pace.every };
         Renewal::spawn(async move {
             while !held.is_empty() {
-                tokio::time::sleep(pace.every).await;
+                tokio::time::sleep(std::mem::replace(&mut pause, pace.every)).await;
                 let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
                     return;
