@@ -10,18 +10,21 @@ mod function;
 mod invalidation;
 pub(crate) mod place;
 mod shape;
+mod types;
 
 pub use argument::{Anything, Computed, KeyArg};
-pub use function::{Complete, Fits, Function, Given, Needs, Nothing, OneMore, Unchecked};
+pub use function::{
+    Address, Aim, Complete, Fits, Function, Given, Needs, NewTag, Nothing, OneMore, Own, Part, Tagged, Unchecked,
+};
 pub use invalidation::{Finished, Invalidation, OkOfAny, OkOfResult, Refuse, refuse, run_all};
 pub use inventory;
 pub use shape::{
-    Absent, Cacheable, Call, Cloneable, Probe, ProbeOption, ProbePlain, ProbeResult, ProbeShared, Serve, Shape,
+    Absent, Begun, Cacheable, Call, Cloneable, Probe, ProbeOption, ProbePlain, ProbeResult, ProbeShared, Serve, Shape,
 };
 
 pub use crate::{
-    __Function as Function, __ok as ok, __returns as returns, __shape as shape, __site as site, Cache, Key, KeyPart,
-    Policy, Tag, Target,
+    __Function as Function, __ok as ok, __return_ok as return_ok, __returns as returns, __shape as shape,
+    __site as site, Cache, Key, KeyPart, Policy, Tag, Target,
     key::{Segment, Sequence},
     registry::{Registered, Site},
 };

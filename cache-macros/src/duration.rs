@@ -35,6 +35,11 @@ impl Span {
         .map_err(|why| syn::Error::new_spanned(&value, format!("`{name}` {why}; write {EXAMPLES}")))
     }
 
+    /// Whether it is known now.
+    pub(crate) fn is_known(&self) -> bool {
+        matches!(self, Self::Known(_))
+    }
+
     /// The seconds, if it is known and has no fraction of one.
     pub(crate) fn whole_seconds(&self) -> Option<u64> {
         match self {

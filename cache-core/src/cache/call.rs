@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    Inner,
+    Chance, Inner,
     look::{Found, Need, Want},
 };
 use crate::{
@@ -49,6 +49,7 @@ pub(super) struct Call<'a> {
     /// Noted before this turn's first read.
     since: Moment,
     turns: u32,
+    pub(super) chance: Chance,
 }
 
 /// What entering a flight led to.
@@ -62,10 +63,10 @@ pub(super) enum Turn<T> {
 }
 
 impl<'a> Call<'a> {
-    pub(super) fn begin(inner: &'a Inner, key: &'a Key, policy: &'a Policy) -> Self {
+    pub(super) fn begin(inner: &'a Inner, key: &'a Key, policy: &'a Policy, chance: Chance) -> Self {
         let since = inner.flights.now();
         let (store, degraded) = inner.store_in_charge();
-        let counters = inner.ledger.of(key.prefix());
+        let counters = inner.ledger.of(key);
         if degraded {
             counters.degraded.add(1);
         }
@@ -81,6 +82,7 @@ impl<'a> Call<'a> {
             outwaited: None,
             since,
             turns: 0,
+            chance,
         }
     }
 

@@ -22,9 +22,7 @@ pub(super) fn function(cached: &Cached) -> (TokenStream, TokenStream) {
 
 fn body(cached: &Cached) -> TokenStream {
     let Cached { private, output, policy, .. } = cached;
-    let (key, cache, load) = (local("key"), local("cache"), local("load"));
-    let settings = local("policy");
-    let key_of_call = key_expr(cached);
+    let [key, cache, load, call, settings] = ["key", "cache", "load", "call", "policy"].map(local);
     let cache_expr = cached.cache.borrowed(private);
     let patterns = cached.arguments.iter().filter_map(|argument| {
         let name = &argument.name;
@@ -34,23 +32,27 @@ fn body(cached: &Cached) -> TokenStream {
     let span = output_span(output);
     let negative = cached.negative.map(|span| quote_spanned!(span=> .negative()));
     let run = if let Some(keep) = &cached.keep {
-        quote_spanned!(span=> .run_if(#cache, #key, &#settings, #keep, #load))
+        quote_spanned!(span=> #call.run_if(#key, #keep, #load).await)
     } else {
-        quote_spanned!(span=> .run(#cache, #key, &#settings, #load))
+        quote_spanned!(span=> #call.run(#key, #load).await)
     };
     // All of this has the span of the return type: one complaint about it is reported once.
     let shape = located_at(private, span);
-    let call = quote_spanned!(span=> #shape::shape!(#output) #negative #run.await);
+    let begin = quote_spanned!(span=> #shape::shape!(#output) #negative .with(#cache, #settings));
+    let address = address(cached);
+    let hit = with_patterns(cached, quote_spanned!(span=> #call.hit(&#address)));
+    let found = quote_spanned!(span=> #shape::return_ok!(#hit));
     quote! {
-        let #key = #key_of_call;
         let #cache: &#private::Cache = #cache_expr;
         let #settings = #policy;
+        let mut #call = #begin;
+        let #key = #found;
         let #load = async move {
             #private::returns!(#output);
             #(#patterns)*
             #statements
         };
-        #call
+        #run
     }
 }
 
@@ -68,9 +70,8 @@ fn located_at(tokens: &TokenStream, span: Span) -> TokenStream {
     tokens.clone().into_iter().map(relocate).collect()
 }
 
-/// The key of this call.
-fn key_expr(cached: &Cached) -> TokenStream {
-    let private = &cached.private;
+/// The address of this call: the function with the arguments that make the key.
+fn address(cached: &Cached) -> TokenStream {
     let address = if cached.through_self {
         let name = companion_name(&cached.function.sig.ident);
         let turbofish = &cached.companion.turbofish;
@@ -87,19 +88,23 @@ fn key_expr(cached: &Cached) -> TokenStream {
         quote_spanned!(span=> .#own(#value))
     });
     let tags = cached.tags.iter().map(|tag| {
-        let tag = tag.to_expr(private);
-        quote!(.tag(#tag))
+        let write = tag.to_writer(&local("tag"));
+        quote!(.tag(#write))
     });
-    let key = quote!(#address #(#arguments)* .key() #(#tags)*);
+    quote!(#address #(#arguments)* #(#tags)*)
+}
+
+/// An expression that may use the names that argument patterns bind.
+fn with_patterns(cached: &Cached, expr: TokenStream) -> TokenStream {
     if !cached.binds_patterns {
-        return key;
+        return expr;
     }
     let patterns = cached.arguments.iter().filter_map(|argument| {
         let name = &argument.name;
         let pattern = by_reference(argument.pattern.as_ref()?);
         Some(quote!(#[allow(unused_variables)] let #pattern = &#name;))
     });
-    quote!({ #(#patterns)* #key })
+    quote!({ #(#patterns)* #expr })
 }
 
 fn site(cached: &Cached, verb: &str) -> TokenStream {

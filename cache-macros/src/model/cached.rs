@@ -7,6 +7,7 @@ use syn::{Expr, Ident, Path, ReturnType, spanned::Spanned as _};
 use super::{CacheExpr, Site, check_function, is_method, options::Options, target::borrowed};
 use crate::{
     args,
+    duration::Span as Lifetime,
     errors::Errors,
     item::Function,
     nearest::{did_you_mean, list},
@@ -29,7 +30,7 @@ pub(crate) struct Cached {
     pub(crate) key_prefix: Option<syn::LitStr>,
     pub(crate) ttl_text: String,
     pub(crate) tags: Vec<Template>,
-    /// The expression of type `Policy`.
+    /// The expression of type `&Policy`.
     pub(crate) policy: TokenStream,
     /// `cache_if`.
     pub(crate) keep: Option<Expr>,
@@ -66,23 +67,13 @@ impl Cached {
         let parameters = choice.parameters(&arguments, &mut heads, &private);
         let stated: Vec<_> = parameters.iter().map(|parameter| parameter.head.clone()).collect();
         let companion = heads.companion(&stated, &choice.skipped_types);
+        let policy = policy(&private, options.ttl.as_ref()?, &options);
         let tags = options.tags.unwrap_or_default();
         let binds_patterns = arguments.iter().any(|argument| argument.pattern.is_some())
             && (choice.key.is_some() || tags.iter().any(Template::has_placeholders));
         Some(Self {
             cache: CacheExpr::new(options.cache.as_ref(), &function.sig, &private),
-            policy: policy(
-                &private,
-                options.ttl.as_ref()?,
-                &OptionsRest {
-                    negative_ttl: options.negative_ttl.as_ref().map(|(_, lifetime)| lifetime.to_expr(&private)),
-                    jitter: options.jitter,
-                    refresh_ahead: options.refresh_ahead,
-                    stale_if_error: options.stale_if_error.as_ref().map(|lifetime| lifetime.to_expr(&private)),
-                    version: options.version,
-                    verify: options.verify,
-                },
-            ),
+            policy,
             keep: options.cache_if,
             negative: options.negative_ttl.map(|(name, _)| name.span()),
             through_self: site.in_impl || is_method(&function.sig),
@@ -249,32 +240,42 @@ fn no_such_argument(expr: &Expr, arguments: &[Argument], types: &[&Ident]) -> St
     )
 }
 
-/// What refines a policy.
-struct OptionsRest {
-    negative_ttl: Option<TokenStream>,
-    jitter: Option<Expr>,
-    refresh_ahead: Option<Expr>,
-    stale_if_error: Option<TokenStream>,
-    version: Option<Expr>,
-    verify: Option<Expr>,
-}
-
-fn policy(private: &TokenStream, ttl: &crate::duration::Span, rest: &OptionsRest) -> TokenStream {
+/// The expression of type `&Policy`. One that is known now is a constant of the program: calls refer to it and write nothing.
+fn policy(private: &TokenStream, ttl: &Lifetime, options: &Options) -> TokenStream {
     let new = if let Some(ttl) = ttl.whole_seconds() {
         quote!(#private::policy_of_secs(#ttl))
     } else {
         let ttl = ttl.to_expr(private);
         quote!(#private::policy(#ttl))
     };
-    let negative_ttl = rest.negative_ttl.iter().map(|value| quote!(.negative_ttl(#value)));
-    let jitter = rest.jitter.iter().map(|value| quote!(.jitter(#value)));
-    let refresh_ahead = rest.refresh_ahead.iter().map(|value| quote!(.refresh_ahead(#value)));
-    let stale_if_error = rest.stale_if_error.iter().map(|value| quote!(.stale_if_error(#value)));
-    let version = rest.version.iter().map(|value| quote!(.version(#value)));
-    let verify = rest.verify.iter().map(|value| quote!(.verify(#value)));
-    quote! {
-        #new #(#negative_ttl)* #(#jitter)* #(#refresh_ahead)* #(#stale_if_error)* #(#version)* #(#verify)*
+    let mut is_known = ttl.is_known();
+    let lifetimes = [
+        ("negative_ttl", options.negative_ttl.as_ref().map(|(_, lifetime)| lifetime)),
+        ("stale_if_error", options.stale_if_error.as_ref()),
+    ];
+    let expressions = [
+        ("jitter", &options.jitter),
+        ("refresh_ahead", &options.refresh_ahead),
+        ("version", &options.version),
+        ("verify", &options.verify),
+    ];
+    let mut settings = TokenStream::new();
+    for (name, value) in lifetimes {
+        let Some(value) = value else { continue };
+        is_known &= value.is_known();
+        settings.extend(setting(name, &value.to_expr(private)));
     }
+    for (name, value) in expressions {
+        let Some(value) = value else { continue };
+        is_known &= matches!(value, Expr::Lit(_));
+        settings.extend(setting(name, &quote!(#value)));
+    }
+    if is_known { quote!(&const { #new #settings }) } else { quote!(&#new #settings) }
+}
+
+fn setting(name: &str, value: &TokenStream) -> TokenStream {
+    let name = Ident::new(name, proc_macro2::Span::call_site());
+    quote!(.#name(#value))
 }
 
 /// The path of `crate = path`, read on its own for a fallback.
