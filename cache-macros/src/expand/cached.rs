@@ -31,16 +31,17 @@ fn body(cached: &Cached) -> TokenStream {
     let statements = cached.function.statements();
     let span = output_span(output);
     let negative = cached.negative.map(|span| quote_spanned!(span=> .negative()));
+    // All of this has the span of the return type: one complaint about it is reported once, and there.
+    let here = |tokens: TokenStream| located_at(&tokens, span);
+    let (shape, this, known_key) = (here(private.clone()), here(quote!(#call)), here(quote!(#key)));
     let run = if let Some(keep) = &cached.keep {
-        quote_spanned!(span=> #call.run_if(#key, #keep, #load).await)
+        quote_spanned!(span=> #this.run_if(#known_key, #keep, #load).await)
     } else {
-        quote_spanned!(span=> #call.run(#key, #load).await)
+        quote_spanned!(span=> #this.run(#known_key, #load).await)
     };
-    // All of this has the span of the return type: one complaint about it is reported once.
-    let shape = located_at(private, span);
     let begin = quote_spanned!(span=> #shape::shape!(#output) #negative .with(#cache, #settings));
     let address = address(cached);
-    let hit = with_patterns(cached, quote_spanned!(span=> #call.hit(&#address)));
+    let hit = with_patterns(cached, quote_spanned!(span=> #this.hit(&#address)));
     let found = quote_spanned!(span=> #shape::return_ok!(#hit));
     quote! {
         let #cache: &#private::Cache = #cache_expr;
