@@ -12,6 +12,7 @@ mod lead;
 mod link;
 mod look;
 mod verify;
+mod warm;
 
 use std::{
     future::Future,
@@ -26,6 +27,7 @@ pub use builder::CacheBuilder;
 use call::{Call, Turn};
 pub use hold::{Hold, Unavailable};
 use look::{Found, Need};
+pub use warm::{Warmed, Warmup};
 
 use crate::{
     clock::Clock,
