@@ -14,7 +14,11 @@ impl Schedule<'_> {
             return;
         }
         if self.weather.restarts && self.random.bool() {
-            return if self.random.f64() < 0.75 { self.server().save() } else { self.restart(true) };
+            return match self.random.u32(0..8) {
+                0..6 => self.server().save(),
+                6 => self.restart(true),
+                _ => self.black_out(),
+            };
         }
         match chance {
             ..0.45 => self.evict(),
@@ -91,6 +95,14 @@ impl Schedule<'_> {
             }
         }
         self.note("restart", if from_dump { "with older data" } else { "with the data as they were" });
+    }
+
+    /// The server comes back with older data, and who knows what has been invalidated since is gone.
+    fn black_out(&mut self) {
+        for _ in 0..self.slots.len() / 2 {
+            self.crash();
+        }
+        self.restart(true);
     }
 
     fn cut_all(&mut self, arrived: usize) {
