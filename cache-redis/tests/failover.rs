@@ -44,7 +44,7 @@ impl Pair {
             let line = info.lines().find_map(|line| line.strip_prefix("uptime_in_seconds:")).map(str::trim);
             line.and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
         };
-        while self.primary.cli(&["WAIT", "1", "100"]) != ":1" || uptime() < 3 {
+        while !self.primary.is_in_step(1, Duration::from_millis(100)) || uptime() < 3 {
             assert!(began.elapsed() < Duration::from_secs(20), "the replica is not in step");
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -50,7 +50,9 @@ fn in_step(group: &SentinelGroup) {
         line.and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
     };
     let began = Instant::now();
-    while group.servers[0].cli(&["WAIT", "2", "100"]) != ":2" || group.servers.iter().any(|server| uptime(server) < 3) {
+    while !group.servers[0].is_in_step(2, Duration::from_millis(100))
+        || group.servers.iter().any(|server| uptime(server) < 3)
+    {
         assert!(began.elapsed() < Duration::from_secs(20), "the replicas are not in step");
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -16,11 +16,12 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use crate::{
     Proxy,
-    cli::{cli, split, try_cli},
+    cli::{Connection, cli, split, try_cli},
     process::{Process, binary},
 };
 
@@ -128,6 +129,18 @@ impl RedisServer {
     /// If it does not.
     pub fn try_cli(&self, arguments: &[&str]) -> io::Result<String> {
         try_cli(&self.url(), arguments)
+    }
+
+    /// Waits until so many replicas have everything that it has written so far, for at most this long. Returns whether they have.
+    pub fn is_in_step(&self, replicas: usize, patience: Duration) -> bool {
+        let wait = || {
+            let mut connection = Connection::open(&self.url(), patience + Duration::from_secs(5))?;
+            // WAIT is about what its own connection has seen written: of a new one, nothing.
+            connection.ask(&["PING"])?;
+            connection.ask(&["WAIT", &replicas.to_string(), &patience.as_millis().to_string()])
+        };
+        let reached = wait().expect("Redis answers");
+        reached.trim_start_matches(':').parse::<usize>().is_ok_and(|reached| reached >= replicas)
     }
 
     /// Starts it for the first time, or after a [kill](RedisServer::kill).

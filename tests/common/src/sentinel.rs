@@ -44,7 +44,7 @@ impl Default for SentinelOptions {
 
 /// A primary, its replicas, and sentinels, all of them processes that end when this is dropped.
 ///
-/// Sentinels count a server as down after 500 ms, and fail over at most every 4 s.
+/// Sentinels count a server as down after 1 s, and fail over at most every 4 s.
 #[derive(Debug)]
 pub struct SentinelGroup {
     /// The servers; the first is the primary in the beginning. To be killed, stopped, continued and restarted at will: they remember
@@ -175,7 +175,7 @@ fn sentinel(options: &SentinelOptions, primary: &RedisServer) -> Option<RedisSer
     let (port, quorum) = (primary.port(), options.sentinels / 2 + 1);
     let mut settings = vec![
         format!("sentinel monitor {SERVICE} 127.0.0.1 {port} {quorum}"),
-        format!("sentinel down-after-milliseconds {SERVICE} 500"),
+        format!("sentinel down-after-milliseconds {SERVICE} 1000"),
         format!("sentinel failover-timeout {SERVICE} 2000"),
         format!("sentinel parallel-syncs {SERVICE} {}", options.replicas.max(1)),
     ];

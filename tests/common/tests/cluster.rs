@@ -1,5 +1,7 @@
 //! The cluster itself: it forms, breaks, fails over, and slots move between its primaries.
 
+use std::time::Duration;
+
 use test_support::{ClusterOptions, ClusterServers, Promotion};
 
 const KEY: &str = "key";
@@ -10,7 +12,7 @@ fn cluster() -> Option<(ClusterServers, u16, usize)> {
     let slot = cluster.slot_of(KEY);
     let owner = cluster.owner(slot).expect("all slots are owned");
     assert_eq!(cluster.nodes[owner].cli(&["SET", KEY, "value"]), "+OK");
-    assert_eq!(cluster.nodes[owner].cli(&["WAIT", "1", "5000"]), ":1");
+    assert!(cluster.nodes[owner].is_in_step(1, Duration::from_secs(30)));
     Some((cluster, slot, owner))
 }
 
