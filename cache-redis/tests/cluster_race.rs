@@ -22,6 +22,9 @@ use test_support::Promotion;
 const OWNERS: usize = 3;
 const PAGES: usize = 4;
 
+/// How long each test goes on. Longer runs are what the chaos command is for.
+const LASTS: Duration = Duration::from_secs(7);
+
 /// What is cached: for each key the newest version, and the version that the newest finished invalidation was for.
 #[derive(Default)]
 struct Source {
@@ -167,13 +170,13 @@ async fn run(ground: &Clustered, lasts: Duration, mut meddle: impl FnMut(&Cluste
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_stale_is_served_while_slots_move() {
     let Some(ground) = Clustered::start(0) else { return };
-    run(&ground, Duration::from_secs(15), move_a_slot).await;
+    run(&ground, LASTS, move_a_slot).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_stale_is_served_while_primaries_change() {
     let Some(ground) = Clustered::start(1) else { return };
-    run(&ground, Duration::from_secs(15), |ground| {
+    run(&ground, LASTS, |ground| {
         let shard = fastrand::usize(..3);
         let (old, new) =
             if ground.cluster.primaries().contains(&shard) { (shard, shard + 3) } else { (shard + 3, shard) };

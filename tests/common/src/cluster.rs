@@ -255,8 +255,10 @@ impl ClusterServers {
     }
 }
 
-/// The id of the slot's owner.
+/// The id of the slot's owner. Who claims it for itself knows best: what the others have heard may be of before its last move.
 fn owner(views: &[View], slot: u16) -> Option<&str> {
-    let claims = views.iter().flat_map(|view| &view.nodes).filter(|node| node.owns(slot));
-    Some(&claims.max_by_key(|node| node.epoch)?.id)
+    let own = views.iter().map(View::me).filter(|node| node.owns(slot)).max_by_key(|node| node.epoch);
+    let heard =
+        || views.iter().flat_map(|view| &view.nodes).filter(|node| node.owns(slot)).max_by_key(|node| node.epoch);
+    Some(&own.or_else(heard)?.id)
 }
