@@ -137,20 +137,20 @@ impl JournalFile {
         drop(done.await);
     }
 
-    async fn write_up_to(&self, count: u64) {
+    async fn write_up_to(self: Arc<Self>, count: u64) {
         let mut disk = Arc::clone(&self.disk).lock_owned().await;
         if disk.written >= count {
             return;
         }
-        let (bytes, count) = {
-            let mut queue = self.queue();
-            (std::mem::take(&mut queue.bytes), queue.count)
-        };
-        let path = self.path.clone();
         let done = tokio::task::spawn_blocking(move || {
+            // Taken only here: a runtime that shuts down may never come to this, and the next one writes it then.
+            let (bytes, count) = {
+                let mut queue = self.queue();
+                (std::mem::take(&mut queue.bytes), queue.count)
+            };
             let result = disk.append(&bytes);
             disk.written = count;
-            disk.tell(&path, result);
+            disk.tell(&self.path, result);
         });
         drop(done.await);
     }
