@@ -47,12 +47,13 @@ mod tests;
 mod token;
 
 use std::{
+    any::Any,
     fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -66,7 +67,8 @@ use self::{
     token::Table,
 };
 use crate::{
-    clock::Clock,
+    clock::{Clock, Tick},
+    codec::Meta,
     glob::Glob,
     key::{Key, Target},
     mutant::{self, Mutant},
@@ -93,6 +95,15 @@ pub struct MemoryStore {
     /// Counts how often the whole namespace was invalidated.
     epoch: AtomicU64,
     clock: Clock,
+}
+
+/// What stands at a key, as a look at it shows.
+enum Seen {
+    Value(Stored),
+    Lease(LeaseId),
+    /// Expired or invalidated: nobody needs it any more.
+    Over(Arc<Entry>),
+    Nothing,
 }
 
 impl MemoryStore {
@@ -135,38 +146,55 @@ impl MemoryStore {
         }
     }
 
+    /// The object at a key and what is stored beside it, if it is valid: all that a hit needs.
+    #[inline]
+    pub(crate) fn object(&self, key: &Key) -> Option<(Arc<dyn Any + Send + Sync>, Meta)> {
+        self.entries
+            .look(key, |entry| match &entry.state {
+                State::Valid { stored: Stored { payload: Payload::Object { value, meta, .. }, .. }, .. }
+                    if entry.is_good(self.epoch(), &self.clock) && entry.has_tags_of(key) =>
+                {
+                    Some((Arc::clone(value), *meta))
+                }
+                _ => None,
+            })
+            .flatten()
+    }
+
+    /// What a look at a key shows.
     #[inline]
     fn get(&self, key: &Key) -> Read {
-        let (mut id, mut payload, mut over) = (None, None, None);
-        self.entries.look(key.as_str(), |entry| {
-            if !entry.is_good(self.epoch(), self.clock.now()) {
-                over = Some(entry.clone());
-            } else if entry.has_tags_of(key) {
-                match &entry.state {
-                    State::Loading(grant) => id = Some(grant.id),
-                    State::Valid { stored, .. } => (id, payload) = (Some(stored.id), Some(stored.payload.clone())),
-                }
+        let seen = self.entries.look(key, |entry| {
+            if !entry.is_good(self.epoch(), &self.clock) {
+                return Seen::Over(Arc::clone(entry));
+            }
+            match &entry.state {
+                _ if !entry.has_tags_of(key) => Seen::Nothing,
+                State::Loading(grant) => Seen::Lease(grant.id),
+                State::Valid { stored, .. } => Seen::Value(stored.clone()),
             }
         });
-        if let Some(over) = over {
-            self.entries.remove_exactly(&over);
-        }
-        match (id, payload) {
-            (Some(id), Some(payload)) => Read::Hit(Stored { id, payload }),
-            _ if self.holds.cover(key, self.clock.now()) => Read::Held,
-            (loading, _) => Read::Miss { loading },
-        }
+        let loading = match seen {
+            Some(Seen::Value(stored)) => return Read::Hit(stored),
+            Some(Seen::Lease(id)) => Some(id),
+            Some(Seen::Over(entry)) => {
+                self.entries.remove_exactly(&entry);
+                None
+            }
+            Some(Seen::Nothing) | None => None,
+        };
+        if self.holds.cover(key, &self.clock) { Read::Held } else { Read::Miss { loading } }
     }
 
     /// Grants, unless somebody holds the key.
     fn grant_unless_held(&self, key: &Key, purpose: Purpose, lasts: Duration) -> Acquired {
-        if self.holds.cover(key, self.clock.now()) {
+        if self.holds.cover(key, &self.clock) {
             return Acquired::Held;
         }
         let acquired = self.grant(key, purpose, lasts);
         match &acquired {
             // A quarantine that came between has either removed the lease, or shows here.
-            Acquired::Lease(lease) if self.holds.cover(key, self.clock.now()) => {
+            Acquired::Lease(lease) if self.holds.cover(key, &self.clock) => {
                 self.release_now(key, lease);
                 Acquired::Held
             }
@@ -178,28 +206,28 @@ impl MemoryStore {
         // Declared before the lock, to be dropped after it.
         let standing;
         let mut displaced = Displaced::default();
-        let _lock = self.entries.lock(key.as_str());
-        let now = self.clock.now();
-        standing = self.entries.peek(key.as_str());
-        let good = standing.as_ref().filter(|entry| entry.is_good(self.epoch(), now) && entry.has_tags_of(key));
+        let _lock = self.entries.lock(key);
+        standing = self.entries.peek(key);
+        let good = standing.as_ref().filter(|entry| entry.is_good(self.epoch(), &self.clock) && entry.has_tags_of(key));
         match (purpose, good.map(|entry| (entry, &entry.state))) {
             (Purpose::Load { unreadable }, Some((_, State::Valid { stored, .. }))) if unreadable != Some(stored.id) => {
                 Acquired::Value(stored.clone())
             }
             (Purpose::Load { .. }, Some((_, State::Loading(grant)))) => {
-                Acquired::Wait { lease: grant.id, left: left(grant.lapses, now) }
+                Acquired::Wait { lease: grant.id, left: self.left(*grant) }
             }
             (Purpose::Load { .. }, _) => {
-                let grant = Grant { id: mint::lease_id(), lapses: after(now, lasts) };
+                let grant = Grant { id: mint::lease_id(), lapses: self.after(lasts) };
                 let path = standing.as_ref().map_or_else(|| key.as_str().into(), |entry| entry.key.clone());
-                self.entries.put(Entry::new(path, self.stamp(key), State::Loading(grant)), &mut displaced);
+                let entry = Entry::new(path, key.path().hash(), self.stamp(key), State::Loading(grant));
+                self.entries.put(entry, &mut displaced);
                 Acquired::Lease(lease(grant.id, None))
             }
             (Purpose::Refresh(id), Some((entry, State::Valid { stored, refresh, .. }))) if stored.id == id => {
-                if let Some(running) = refresh.filter(|grant| grant.running(now).is_some()) {
-                    return Acquired::Wait { lease: running.id, left: left(running.lapses, now) };
+                if let Some(running) = refresh.filter(|grant| grant.running(&self.clock).is_some()) {
+                    return Acquired::Wait { lease: running.id, left: self.left(running) };
                 }
-                let grant = Grant { id: mint::lease_id(), lapses: after(now, lasts) };
+                let grant = Grant { id: mint::lease_id(), lapses: self.after(lasts) };
                 if self.entries.replace(entry.with_refresh(Some(grant)), &mut displaced) {
                     Acquired::Lease(lease(grant.id, Some(id)))
                 } else {
@@ -211,26 +239,25 @@ impl MemoryStore {
     }
 
     /// Puts in the place of the entry in which this lease stands what `next` makes of it. `false`: the lease is gone.
-    fn step(&self, key: &Key, lease: &Lease, next: impl FnOnce(&Entry, Instant) -> Arc<Entry>) -> bool {
+    fn step(&self, key: &Key, lease: &Lease, next: impl FnOnce(&Entry) -> Arc<Entry>) -> bool {
         // Declared before the lock, to be dropped after it.
         let standing;
         let mut displaced = Displaced::default();
-        let _lock = self.entries.lock(key.as_str());
-        let now = self.clock.now();
-        standing = self.entries.peek(key.as_str());
+        let _lock = self.entries.lock(key);
+        standing = self.entries.peek(key);
         let Some(entry) = &standing else { return false };
-        let granted = entry.grant(lease.replaces).and_then(|grant| grant.running(now));
+        let granted = entry.grant(lease.replaces).and_then(|grant| grant.running(&self.clock));
         if (granted != Some(lease.id) && !mutant::is(Mutant::MemoryFillsWithoutLease))
-            || !entry.is_good(self.epoch(), now)
+            || !entry.is_good(self.epoch(), &self.clock)
         {
             return false;
         }
-        self.entries.replace(next(entry, now), &mut displaced)
+        self.entries.replace(next(entry), &mut displaced)
     }
 
     fn renew_now(&self, key: &Key, lease: &Lease, lasts: Duration) -> bool {
-        self.step(key, lease, |entry, now| {
-            let grant = Grant { id: lease.id, lapses: after(now, lasts) };
+        self.step(key, lease, |entry| {
+            let grant = Grant { id: lease.id, lapses: self.after(lasts) };
             match entry.state {
                 State::Loading(_) => entry.with(State::Loading(grant)),
                 State::Valid { .. } => entry.with_refresh(Some(grant)),
@@ -240,17 +267,16 @@ impl MemoryStore {
 
     fn fill_now(&self, key: &Key, lease: &Lease, payload: Payload, ttl: Duration) -> Filled {
         let stored = Stored { id: lease.id, payload };
-        let put = self.step(key, lease, |entry, now| {
-            entry.with(State::Valid { stored, expires: after(now, ttl), refresh: None })
-        });
+        let put =
+            self.step(key, lease, |entry| entry.with(State::Valid { stored, expires: self.after(ttl), refresh: None }));
         if put { Filled::Stored } else { Filled::Refused }
     }
 
     fn release_now(&self, key: &Key, lease: &Lease) {
         if lease.replaces.is_some() {
-            self.step(key, lease, |entry, _| entry.with_refresh(None));
+            self.step(key, lease, |entry| entry.with_refresh(None));
         } else {
-            self.entries.remove_if(key.as_str(), |entry| entry.grant(None).is_some_and(|grant| grant.id == lease.id));
+            self.entries.remove_if(key, |entry| entry.grant(None).is_some_and(|grant| grant.id == lease.id));
         }
     }
 
@@ -260,16 +286,16 @@ impl MemoryStore {
         let mut sweeps = Vec::new();
         for target in targets {
             match target {
-                Target::Entry(path) => self.entries.remove(path),
+                Target::Entry(path) => self.entries.remove(path.as_str()),
                 Target::Node(path) => {
                     self.nodes.kill(path);
-                    self.entries.remove(path);
+                    self.entries.remove(path.as_str());
                 }
                 Target::Tag(tag) => self.tags.kill(tag.as_str()),
                 Target::Glob(pattern) => {
                     let glob = Glob::new(pattern);
                     match glob.literal().map(String::from_utf8) {
-                        Some(Ok(path)) => self.entries.remove(&path),
+                        Some(Ok(path)) => self.entries.remove(path.as_str()),
                         Some(Err(_)) => {} // No key is like that.
                         None => sweeps.push(self.sweep(Doomed::Matching(glob))),
                     }
@@ -285,8 +311,7 @@ impl MemoryStore {
     }
 
     fn hold_now(&self, targets: &[Target], holder: HolderId, lasts: Duration) {
-        let now = self.clock.now();
-        self.holds.add(targets, holder, now, after(now, lasts));
+        self.holds.add(targets, holder, self.clock.tick(), self.after(lasts));
         self.invalidate_now(targets);
     }
 
@@ -300,6 +325,15 @@ impl MemoryStore {
         let count = nodes.len();
         let tags = key.tags().iter().map(|tag| self.tags.obtain(tag.as_str()));
         Stamp::new(self.epoch(), count, nodes.map(|node| self.nodes.obtain(node)).chain(tags).collect())
+    }
+
+    fn after(&self, span: Duration) -> Tick {
+        self.clock.tick().after(span.min(MAX_TTL))
+    }
+
+    /// How long a lease still lasts.
+    fn left(&self, grant: Grant) -> Duration {
+        grant.lapses.since(self.clock.tick())
     }
 
     #[inline]
@@ -386,12 +420,4 @@ async fn finish(sweeps: Vec<Sweep<'_>>) {
 fn lease(id: LeaseId, replaces: Option<LeaseId>) -> Lease {
     // The tokens themselves stay with the entry: the lease's name leads to them.
     Lease { id, stamp: [0; 32], replaces }
-}
-
-fn left(lapses: Instant, now: Instant) -> Duration {
-    lapses.saturating_duration_since(now)
-}
-
-fn after(now: Instant, span: Duration) -> Instant {
-    now + span.min(MAX_TTL)
 }
