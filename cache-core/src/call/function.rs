@@ -6,8 +6,8 @@
 
 use std::{fmt, marker::PhantomData};
 
-use super::{argument::KeyArg, share::Apart, types};
-use crate::{Key, Target, key::Start, registry::Site};
+use super::{argument::KeyArg, own::Own, share::Apart, types};
+use crate::{Key, KeyPart, Target, key::Start, registry::Site};
 
 /// A cached function, addressed. `P` lists the parameters of its key that are still to be given.
 ///
@@ -172,6 +172,22 @@ impl<P, R> Function<P, R> {
         P: Parameters,
     {
         self.aim().rest()
+    }
+}
+
+impl<Head: ?Sized, Rest, R> Function<Needs<Head, Rest>, R> {
+    /// Gives the first argument of the function itself, whose type is the parameter's.
+    #[must_use]
+    #[inline]
+    pub fn own<A: KeyPart + ?Sized>(self, argument: &A) -> Own<'_, Rest, Self, A> {
+        Own::new(self, argument)
+    }
+
+    /// As [`own`](Self::own), for an argument whose type the caller chooses.
+    #[must_use]
+    #[inline]
+    pub fn own_of_any_type<A: KeyPart + ?Sized>(self, argument: &A) -> Own<'_, Rest, Self, A> {
+        Own::of_any_type(self, argument)
     }
 }
 

@@ -123,29 +123,13 @@ impl NewTag<'_> {
 
 impl<'a, P, B, A: KeyPart + ?Sized> Own<'a, P, B, A> {
     #[inline]
-    fn new(before: B, argument: &'a A) -> Self {
+    pub(super) fn new(before: B, argument: &'a A) -> Self {
         Self { before, argument, write: |argument, key| key.add_arg(argument), parameters: PhantomData }
     }
 
     #[inline]
-    fn of_any_type(before: B, argument: &'a A) -> Self {
+    pub(super) fn of_any_type(before: B, argument: &'a A) -> Self {
         Self { before, argument, write: |argument, key| key.add_arg_of_any_type(argument), parameters: PhantomData }
-    }
-}
-
-impl<Head: ?Sized, Rest, R> Function<Needs<Head, Rest>, R> {
-    /// Gives the first argument of the function itself, whose type is the parameter's.
-    #[must_use]
-    #[inline]
-    pub fn own<A: KeyPart + ?Sized>(self, argument: &A) -> Own<'_, Rest, Self, A> {
-        Own::new(self, argument)
-    }
-
-    /// As [`own`](Self::own), for an argument whose type the caller chooses.
-    #[must_use]
-    #[inline]
-    pub fn own_of_any_type<A: KeyPart + ?Sized>(self, argument: &A) -> Own<'_, Rest, Self, A> {
-        Own::of_any_type(self, argument)
     }
 }
 
