@@ -1,6 +1,6 @@
 //! The store inside the process: leases, tokens and values in memory, bounded in bytes.
 //!
-//! [`MemoryStore`] follows the rules of [`Store`] on its own, with the same leases and tokens as a store over the
+//! [`MemoryStore`] follows the rules of [`Store`](crate::Store) on its own, with the same leases and tokens as a store over the
 //! network. It holds values as bytes or as objects, evicts the least useful ones at its limit, and answers reads without
 //! waiting: one map look-up, and a load for each token. Nothing runs in the background; what has expired or was
 //! invalidated goes when it is touched or evicted.
@@ -28,8 +28,9 @@
 //!    anything at the key, sees `l` there, and then replaces what stands there, if anything does, in one atomic step of
 //!    the map. So either the replacement comes before the removal, which then removes `v`, or it finds nothing and the
 //!    fill is refused. `l` itself never comes back: renewing and refreshing replace in the same manner, and leases have unique names.
-//!    A glob walks over the map. The walk visits every entry that was there when it began, because an entry
-//!    keeps its place in the walk's order while it is replaced, from lease to value too. It removes by key, so it does not matter which of them it saw.
+//!    A glob walks over the map: it notes what stands in one shard, under the shard's lock, then visits that, then goes to the next. A
+//!    key stays in its shard whatever replaces what stands there. So when the turn of `l`'s shard comes, either something stands at
+//!    the key and the walk visits it, or nothing does and the fill is refused. The walk removes by key, so it does not matter what it saw.
 //!
 //! A quarantine works like an invalidation at its beginning and at its end, and by the invariant of `hold.rs` in between.
 //!
@@ -41,6 +42,7 @@ mod entries;
 mod entry;
 mod hold;
 mod mint;
+mod store;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -55,8 +57,6 @@ use std::{
     },
     time::Duration,
 };
-
-use async_trait::async_trait;
 
 pub(crate) use self::mint::unique_name;
 use self::{
@@ -73,10 +73,7 @@ use crate::{
     key::{Key, Target},
     mutant::{self, Mutant},
     policy::MAX_TTL,
-    store::{
-        Acquired, Filled, HolderId, Lease, LeaseId, NotHoldable, Outcome, Payload, Purpose, Read, Store, StoreError,
-        Stored,
-    },
+    store::{Acquired, Filled, HolderId, Lease, LeaseId, Payload, Purpose, Read, Stored},
 };
 
 /// The store inside the process.
@@ -139,7 +136,7 @@ impl MemoryStore {
         self.nodes.len() + self.tags.len()
     }
 
-    /// [`Store::invalidate`] without waiting. A glob walks over all entries in one go.
+    /// [`Store::invalidate`](crate::Store::invalidate) without waiting. A glob walks over all entries in one go.
     pub fn invalidate_now(&self, targets: &[Target]) {
         for mut sweep in self.invalidate_but_sweep(targets) {
             while sweep.step() {}
@@ -349,71 +346,6 @@ impl fmt::Debug for MemoryStore {
             .field("bytes", &self.bytes())
             .field("tokens", &self.tokens())
             .finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl Store for MemoryStore {
-    fn name(&self) -> &'static str {
-        "memory"
-    }
-
-    fn holds_objects(&self) -> bool {
-        true
-    }
-
-    fn read_now(&self, key: &Key) -> Option<Read> {
-        Some(self.get(key))
-    }
-
-    async fn read(&self, key: &Key) -> Result<Read, StoreError> {
-        Ok(self.get(key))
-    }
-
-    async fn acquire(&self, key: &Key, purpose: Purpose, lasts: Duration) -> Result<Acquired, StoreError> {
-        Ok(self.grant_unless_held(key, purpose, lasts))
-    }
-
-    async fn renew(&self, key: &Key, lease: &Lease, lasts: Duration) -> Result<bool, StoreError> {
-        Ok(self.renew_now(key, lease, lasts))
-    }
-
-    async fn fill(&self, key: &Key, lease: &Lease, payload: Payload, ttl: Duration) -> Result<Filled, StoreError> {
-        Ok(self.fill_now(key, lease, payload, ttl))
-    }
-
-    async fn release(&self, key: &Key, lease: &Lease) -> Result<(), StoreError> {
-        self.release_now(key, lease);
-        Ok(())
-    }
-
-    async fn invalidate(&self, targets: &[Target]) -> Result<Outcome, StoreError> {
-        finish(self.invalidate_but_sweep(targets)).await;
-        Ok(Outcome::Applied)
-    }
-
-    async fn hold(&self, targets: &[Target], holder: HolderId, lasts: Duration) -> Result<(), StoreError> {
-        if !targets.iter().all(Target::can_be_held) {
-            return Err(StoreError::Failed(Box::new(NotHoldable)));
-        }
-        self.hold_now(targets, holder, lasts);
-        Ok(())
-    }
-
-    async fn release_hold(&self, targets: &[Target], holder: HolderId) -> Result<Outcome, StoreError> {
-        // In this order, a load that begins as soon as it may is not invalidated again.
-        let sweeps = self.invalidate_but_sweep(targets);
-        self.holds.remove(targets, holder);
-        finish(sweeps).await;
-        Ok(Outcome::Applied)
-    }
-}
-
-async fn finish(sweeps: Vec<Sweep<'_>>) {
-    for mut sweep in sweeps {
-        while sweep.step() {
-            tokio::task::yield_now().await;
-        }
     }
 }
 

@@ -154,7 +154,7 @@ impl<P, R> Function<P, R> {
         self.site
     }
 
-    pub(super) fn aim(&self) -> Aim<P> {
+    pub(super) fn aim(self) -> Aim<P> {
         Aim { key: self.start.key(), parameters: PhantomData }
     }
 
