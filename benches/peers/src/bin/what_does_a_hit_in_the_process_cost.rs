@@ -145,7 +145,11 @@ fn main() {
     for (at, contender) in contenders.iter().enumerate() {
         println!(
             "{:<34} {:>20} {:>20} {:>20} {:>20}",
-            contender.name, one[at].to_string(), one_hot[at].to_string(), two[at].to_string(), two_hot[at].to_string()
+            contender.name,
+            one[at].to_string(),
+            one_hot[at].to_string(),
+            two[at].to_string(),
+            two_hot[at].to_string()
         );
     }
     let at = |name: &str| contenders.iter().position(|contender| contender.name == name).expect("a contender");
@@ -157,6 +161,11 @@ fn main() {
     }
     for (keys, one, two, bar) in [("1,024 keys", &one, &two, " (bar: 1.3)"), ("1 key", &one_hot, &two_hot, "")] {
         let of = |at: usize| two[at].median() / one[at].median();
-        println!("{keys}, two threads: {:.2} x one thread{bar}; bare get {:.2}, papaya {:.2}", of(ours), of(quick), of(0));
+        println!(
+            "{keys}, two threads: {:.2} x one thread{bar}; bare get {:.2}, papaya {:.2}",
+            of(ours),
+            of(quick),
+            of(0)
+        );
     }
 }
