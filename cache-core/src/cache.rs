@@ -6,24 +6,28 @@
 mod batch;
 mod builder;
 mod call;
+mod hit;
 mod hold;
 mod invalidate;
 mod lead;
 mod link;
 mod look;
+mod object;
 mod verify;
 
 use std::{
     future::Future,
     pin::pin,
-    sync::{Arc, OnceLock, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwapOption;
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use builder::CacheBuilder;
 use call::{Call, Turn};
+pub(crate) use hit::Chance;
 pub use hold::{Hold, Unavailable};
 use look::{Found, Need};
 
@@ -35,6 +39,7 @@ use crate::{
     events::{Announcer, Events},
     flight::{Entered, Flights},
     key::{Key, Target},
+    memory::MemoryStore,
     policy::Policy,
     stats::{Ledger, Stats},
     store::{Link, Outcome, Store},
@@ -90,6 +95,8 @@ pub struct Loaded<T> {
 
 pub(crate) struct Inner {
     store: Arc<dyn Store>,
+    /// The store, where it is this process's memory.
+    memory: Option<Arc<MemoryStore>>,
     stand_in: StandIn,
     values: Values,
     flights: Arc<Flights>,
@@ -140,21 +147,29 @@ impl Cache {
 
     /// Makes this the cache of functions that name no other, in the place of an earlier one.
     pub fn install_global(&self) {
-        *global().write().unwrap_or_else(PoisonError::into_inner) = Some(self.clone());
+        GLOBAL.store(Some(Arc::clone(&self.inner)));
     }
 
     /// The installed cache. Without one, an embedded cache is installed, with a warning.
     pub fn global() -> Self {
-        if let Some(cache) = &*global().read().unwrap_or_else(PoisonError::into_inner) {
-            return cache.clone();
+        match GLOBAL.load_full() {
+            Some(inner) => Self { inner },
+            None => Self::install_memory(),
         }
-        let mut installed = global().write().unwrap_or_else(PoisonError::into_inner);
-        installed
-            .get_or_insert_with(|| {
-                tracing::warn!("no global cache is installed: using the memory of this process");
-                Self::unchecked_memory()
-            })
-            .clone()
+    }
+
+    #[cold]
+    fn install_memory() -> Self {
+        static INSTALLING: Mutex<()> = Mutex::new(());
+        let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(inner) = GLOBAL.load_full() {
+            return Self { inner };
+        }
+        tracing::warn!("no global cache is installed: using the memory of this process");
+        let cache = Self::unchecked_memory();
+        // Somebody may have installed one meanwhile: that one stays.
+        GLOBAL.compare_and_swap(&None::<Arc<Inner>>, Some(Arc::clone(&cache.inner)));
+        GLOBAL.load_full().map_or(cache, |inner| Self { inner })
     }
 
     /// Returns the stored value, or loads and stores it.
@@ -181,8 +196,12 @@ impl Cache {
         T: Serialize + DeserializeOwned + Send + Sync + 'static,
         F: AsyncFnOnce() -> Result<Arc<T>, E>,
     {
+        let mut chance = Chance::default();
+        if let Some(hit) = self.value_hit(key, policy, &mut chance) {
+            return Ok(hit);
+        }
         let load = async { load().await.map(|value| Loaded { value: Some(value), store: true }) };
-        match self.inner.fetch(Call::begin(&self.inner, key, policy).refusing_absence(), load).await? {
+        match self.inner.fetch(Call::begin(&self.inner, key, policy, chance).refusing_absence(), load).await? {
             Some(value) => Ok(value),
             None => unreachable!("neither this load nor a call that refuses absence answers it"),
         }
@@ -246,14 +265,33 @@ impl Cache {
         Ok(found.into_iter().map(|value| value.map(Arc::unwrap_or_clone)).collect())
     }
 
-    /// What generated code calls: `None` stands for a value known to be absent.
+    /// [`Cache::get_or_load_shared`] where `None` stands for a value that is known to be absent.
     #[doc(hidden)]
-    pub async fn fetch<T, E, F>(&self, key: Key, policy: &Policy, load: F) -> Result<Option<Arc<T>>, E>
+    pub async fn fetch<T, E, F>(&self, key: &Key, policy: &Policy, load: F) -> Result<Option<Arc<T>>, E>
     where
         T: Serialize + DeserializeOwned + Send + Sync + 'static,
         F: Future<Output = Result<Loaded<T>, E>>,
     {
-        self.inner.fetch(Call::begin(&self.inner, &key, policy), load).await
+        let mut chance = Chance::default();
+        match self.hit(key, policy, &mut chance) {
+            Some(found) => Ok(found),
+            None => self.fetch_slowly(key, policy, chance, load).await,
+        }
+    }
+
+    /// What is left to do after [`Cache::hit`] had no answer.
+    pub(crate) async fn fetch_slowly<T, E, F>(
+        &self,
+        key: &Key,
+        policy: &Policy,
+        chance: Chance,
+        load: F,
+    ) -> Result<Option<Arc<T>>, E>
+    where
+        T: Serialize + DeserializeOwned + Send + Sync + 'static,
+        F: Future<Output = Result<Loaded<T>, E>>,
+    {
+        self.inner.fetch(Call::begin(&self.inner, key, policy, chance), load).await
     }
 
     /// As [`Cache::fetch`], for many keys.
@@ -328,10 +366,8 @@ impl std::fmt::Debug for Cache {
     }
 }
 
-fn global() -> &'static RwLock<Option<Cache>> {
-    static GLOBAL: OnceLock<RwLock<Option<Cache>>> = OnceLock::new();
-    GLOBAL.get_or_init(RwLock::default)
-}
+/// The installed cache. Asked on each call of a function that names none, so asking takes no lock.
+static GLOBAL: ArcSwapOption<Inner> = ArcSwapOption::const_empty();
 
 impl Inner {
     /// A cached call, from the key to the value.

@@ -9,27 +9,31 @@ mod argument;
 mod batch;
 mod function;
 mod invalidation;
+mod own;
 pub(crate) mod place;
 mod shape;
 mod share;
+mod types;
 
 pub use argument::{Anything, Computed, KeyArg};
 pub use batch::{
     Again, AnswersEachId, Batch, BatchShape, Found, HashedId, Id, IdOf, ProbeNoBatch, ProbeOwnedBatch,
     ProbeSharedBatch, SameValue, ServeBatch, SortedId, again, keys, load,
 };
-pub use function::{Complete, Fits, Function, Given, Needs, Nothing, OneMore, Unchecked};
+pub use function::{Aim, Complete, Fits, Function, Given, Needs, Nothing, OneMore, Unchecked};
 pub use invalidation::{Finished, Invalidation, OkOfAny, OkOfResult, Refuse, refuse, run_all};
 pub use inventory;
+pub use own::{Address, NewTag, Own, OwnTags, Part, Tagged};
 pub use shape::{
-    Absent, Cacheable, Call, Cloneable, Probe, ProbeOption, ProbePlain, ProbeResult, ProbeShared, Serve, Shape,
+    Absent, Begun, Cacheable, Call, Cloneable, Probe, ProbeOption, ProbePlain, ProbeResult, ProbeShared, Serve, Shape,
 };
 
 pub use share::{Apart, Entries, Returns, Shareable, TagTemplate, Terms, entries_of};
 
 pub use crate::{
-    __Function as Function, __again as again, __batch as batch, __ok as ok, __returns as returns, __shape as shape,
-    __shape_of as shape_of, __site as site, Cache, Key, KeyPart, Policy, Tag, Target,
+    __Function as Function, __again as again, __batch as batch, __ok as ok, __return_ok as return_ok,
+    __returns as returns, __shape as shape, __shape_of as shape_of, __site as site, Cache, Key, KeyPart, Policy, Tag,
+    Target,
     key::{Segment, Sequence},
     registry::{Registered, Site},
 };

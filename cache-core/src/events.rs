@@ -2,6 +2,10 @@
 
 use std::{
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -95,7 +99,10 @@ pub enum Event {
 ///
 /// A listener never slows the cache down: see [`Event::Skipped`]. The stream ends with the cache.
 #[derive(Debug)]
-pub struct Events(BroadcastStream<Event>);
+pub struct Events {
+    stream: BroadcastStream<Event>,
+    _listening: Listening,
+}
 
 impl Events {
     /// The next event; `None` once the cache is gone.
@@ -112,7 +119,7 @@ impl Stream for Events {
     type Item = Event;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
-        Pin::new(&mut self.0).poll_next(context).map(|next| {
+        Pin::new(&mut self.stream).poll_next(context).map(|next| {
             next.map(|event| event.unwrap_or_else(|BroadcastStreamRecvError::Lagged(missed)| Event::Skipped(missed)))
         })
     }
@@ -120,22 +127,43 @@ impl Stream for Events {
 
 /// Where events are sent.
 #[derive(Clone, Debug)]
-pub(crate) struct Announcer(broadcast::Sender<Event>);
+pub(crate) struct Announcer {
+    sender: broadcast::Sender<Event>,
+    /// How many listen: asked on each call, so it is kept where asking takes no lock.
+    listeners: Arc<AtomicUsize>,
+}
+
+/// Counts as a listener until it is dropped.
+#[derive(Debug)]
+struct Listening(Arc<AtomicUsize>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
 
 impl Announcer {
     pub(crate) fn new() -> Self {
-        Self(broadcast::Sender::new(BACKLOG))
+        Self { sender: broadcast::Sender::new(BACKLOG), listeners: Arc::default() }
     }
 
     pub(crate) fn subscribe(&self) -> Events {
-        Events(BroadcastStream::new(self.0.subscribe()))
+        let stream = BroadcastStream::new(self.sender.subscribe());
+        self.listeners.fetch_add(1, Ordering::SeqCst);
+        Events { stream, _listening: Listening(Arc::clone(&self.listeners)) }
+    }
+
+    #[inline]
+    pub(crate) fn has_listeners(&self) -> bool {
+        self.listeners.load(Ordering::SeqCst) > 0
     }
 
     /// Sends what `event` makes, which runs only if somebody listens.
     pub(crate) fn announce(&self, event: impl FnOnce() -> Event) {
-        if self.0.receiver_count() > 0 {
+        if self.has_listeners() {
             // Fails only if the last listener has just left.
-            let _ = self.0.send(event());
+            let _ = self.sender.send(event());
         }
     }
 }

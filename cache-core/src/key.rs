@@ -14,15 +14,22 @@
 mod decode;
 mod foreign;
 mod part;
+mod path;
 mod segment;
 mod tag;
 mod target;
+mod text;
 
 pub use decode::{Decoded, NotAKey, decode};
 pub use part::KeyPart;
+pub(crate) use path::{Known, Path, hash_of};
 pub use segment::{Segment, Sequence};
 pub use tag::Tag;
 pub use target::Target;
+
+use smallvec::SmallVec;
+
+use crate::stats::Slot;
 
 /// The longest segment, in bytes of its encoding, that is kept as it is.
 pub const MAX_SEGMENT: usize = 128;
@@ -39,27 +46,31 @@ pub const SEPARATOR: char = ':';
 /// assert_eq!(key.as_str(), "contract_page:7:a%3Ab");
 /// assert_eq!(key.nodes().collect::<Vec<_>>(), ["contract_page", "contract_page:7"]);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 pub struct Key {
-    path: String,
-    /// Where the segments end in `path`, the prefix first.
-    ends: Vec<u32>,
-    tags: Vec<Tag>,
+    path: Path,
+    tags: SmallVec<[Tag; 1]>,
+    /// Where the function's counters are; no part of what the key names.
+    slot: Slot,
 }
 
 impl Key {
     /// A key of no arguments under `prefix`, which is escaped like any segment.
     pub fn new(prefix: &str) -> Self {
-        let mut key = Self { path: String::with_capacity(48), ends: Vec::with_capacity(4), tags: Vec::new() };
-        key.push(|segment| segment.text(prefix));
-        key
+        Self { path: Path::of_prefix(prefix), tags: SmallVec::new(), slot: Slot::NONE }
     }
 
     /// Adds an argument as the next segment.
     #[must_use]
     pub fn arg<A: KeyPart + ?Sized>(mut self, arg: &A) -> Self {
-        self.push(|segment| arg.encode(segment));
+        self.add_arg(arg);
         self
+    }
+
+    /// [`Key::arg`] in place.
+    #[inline]
+    pub(crate) fn add_arg<A: KeyPart + ?Sized>(&mut self, arg: &A) {
+        self.path.push(|segment| arg.encode(segment));
     }
 
     /// Adds an argument whose type is chosen by the caller of a generic function, so that equal keys need values of
@@ -67,11 +78,16 @@ impl Key {
     #[doc(hidden)]
     #[must_use]
     pub fn arg_of_any_type<A: KeyPart + ?Sized>(mut self, arg: &A) -> Self {
-        self.push(|segment| {
+        self.add_arg_of_any_type(arg);
+        self
+    }
+
+    /// [`Key::arg_of_any_type`] in place.
+    pub(crate) fn add_arg_of_any_type<A: KeyPart + ?Sized>(&mut self, arg: &A) {
+        self.path.push(|segment| {
             segment.tell_kinds_apart();
             segment.value(arg);
         });
-        self
     }
 
     /// Adds a label. An entry may carry several; invalidating any of them invalidates the entry.
@@ -81,19 +97,49 @@ impl Key {
         self
     }
 
+    /// Adds an empty label, to be written.
+    pub(crate) fn add_tag(&mut self) -> &mut Tag {
+        let at = self.tags.len();
+        self.tags.push(Tag::EMPTY);
+        &mut self.tags[at]
+    }
+
+    /// Adds a label of fixed text, then of segments of this key, counted from the last, each with the text after it.
+    pub(crate) fn add_tag_of_segments(&mut self, text: &str, rest: &[(usize, &str)]) {
+        let Self { path, tags, .. } = self;
+        let at = tags.len();
+        tags.push(Tag::EMPTY);
+        let tag = &mut tags[at];
+        tag.add_text(text);
+        for (back, after) in rest {
+            tag.add_encoded(path.as_str().rsplit(SEPARATOR).nth(*back).unwrap_or_default());
+            tag.add_text(after);
+        }
+    }
+
     /// The encoded path, without a namespace.
     pub fn as_str(&self) -> &str {
+        self.path.as_str()
+    }
+
+    #[inline]
+    pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(crate) fn slot(&self) -> Slot {
+        self.slot
     }
 
     /// The encoded first segment.
     pub fn prefix(&self) -> &str {
-        &self.path[..self.ends[0] as usize]
+        let path = self.as_str();
+        path.split_once(SEPARATOR).map_or(path, |(prefix, _)| prefix)
     }
 
     /// How many arguments the key has.
     pub fn len(&self) -> usize {
-        self.ends.len() - 1
+        separators(self.as_str())
     }
 
     /// Whether the key has no arguments.
@@ -104,7 +150,8 @@ impl Key {
     /// The nodes above the entry, outermost first: every proper leading part, and for a key without arguments the
     /// prefix itself.
     pub fn nodes(&self) -> impl ExactSizeIterator<Item = &str> + '_ {
-        self.ends[..self.len().max(1)].iter().map(|&end| &self.path[..end as usize])
+        // No segment holds a separator.
+        Nodes { path: self.as_str(), from: 0, left: self.len().max(1) }
     }
 
     /// The entry's labels.
@@ -114,27 +161,94 @@ impl Key {
 
     /// This very entry as the target of an invalidation.
     pub fn into_entry(self) -> Target {
-        Target::Entry(self.path)
+        Target::Entry(self.path.into_string())
     }
 
     /// The node that this key's path names, with everything below it, as the target of an invalidation.
     pub fn into_node(self) -> Target {
-        Target::Node(self.path)
+        Target::Node(self.path.into_string())
+    }
+}
+
+/// Where the keys of a cached function begin.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Start {
+    path: Path,
+    slot: Slot,
+}
+
+impl Start {
+    /// At a prefix, which is escaped like any segment.
+    pub(crate) fn of_prefix(prefix: &str, slot: Slot) -> Self {
+        Self { path: Path::of_prefix(prefix), slot }
     }
 
-    fn push(&mut self, encode: impl FnOnce(&mut Segment<'_>)) {
-        if !self.ends.is_empty() {
-            self.path.push(SEPARATOR);
-        }
-        let start = self.path.len();
-        encode(&mut Segment::new(&mut self.path));
-        segment::shorten(&mut self.path, start);
-        self.ends.push(u32::try_from(self.path.len()).expect("a key is shorter than 4 GiB"));
+    /// After one more segment.
+    pub(crate) fn with_segment(&self, segment: &str) -> Self {
+        let mut path = self.path.clone();
+        path.push(|to| to.text(segment));
+        Self { path, slot: self.slot }
+    }
+
+    /// A key of no arguments.
+    #[inline]
+    pub(crate) fn key(&self) -> Key {
+        Key { path: self.path.clone(), tags: SmallVec::new(), slot: self.slot }
+    }
+}
+
+fn separators(path: &str) -> usize {
+    path.matches(SEPARATOR).count()
+}
+
+/// The leading parts of a path that end where a segment does.
+struct Nodes<'a> {
+    path: &'a str,
+    from: usize,
+    left: usize,
+}
+
+impl<'a> Iterator for Nodes<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        self.left = self.left.checked_sub(1)?;
+        let end = self.path[self.from..].find(SEPARATOR).map_or(self.path.len(), |at| self.from + at);
+        self.from = end + 1;
+        Some(&self.path[..end])
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Nodes<'_> {}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path && self.tags == other.tags
+    }
+}
+
+impl Eq for Key {}
+
+impl std::hash::Hash for Key {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.path.as_bytes().hash(state);
+        self.tags.hash(state);
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Key").field("path", &self.path).field("tags", &self.tags).finish_non_exhaustive()
     }
 }
 
 impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.path)
+        f.write_str(self.as_str())
     }
 }

@@ -1,6 +1,6 @@
 //! The store inside the process: leases, tokens and values in memory, bounded in bytes.
 //!
-//! [`MemoryStore`] follows the rules of [`Store`] on its own, with the same leases and tokens as a store over the
+//! [`MemoryStore`] follows the rules of [`Store`](crate::Store) on its own, with the same leases and tokens as a store over the
 //! network. It holds values as bytes or as objects, evicts the least useful ones at its limit, and answers reads without
 //! waiting: one map look-up, and a load for each token. Nothing runs in the background; what has expired or was
 //! invalidated goes when it is touched or evicted.
@@ -28,8 +28,9 @@
 //!    anything at the key, sees `l` there, and then replaces what stands there, if anything does, in one atomic step of
 //!    the map. So either the replacement comes before the removal, which then removes `v`, or it finds nothing and the
 //!    fill is refused. `l` itself never comes back: renewing and refreshing replace in the same manner, and leases have unique names.
-//!    A glob walks over the map. The walk visits every entry that was there when it began, because an entry
-//!    keeps its place in the walk's order while it is replaced, from lease to value too. It removes by key, so it does not matter which of them it saw.
+//!    A glob walks over the map: it notes what stands in one shard, under the shard's lock, then visits that, then goes to the next. A
+//!    key stays in its shard whatever replaces what stands there. So when the turn of `l`'s shard comes, either something stands at
+//!    the key and the walk visits it, or nothing does and the fill is refused. The walk removes by key, so it does not matter what it saw.
 //!
 //! A quarantine works like an invalidation at its beginning and at its end, and by the invariant of `hold.rs` in between.
 //!
@@ -41,21 +42,21 @@ mod entries;
 mod entry;
 mod hold;
 mod mint;
+mod store;
 mod sweep;
 #[cfg(test)]
 mod tests;
 mod token;
 
 use std::{
+    any::Any,
     fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
-
-use async_trait::async_trait;
 
 pub(crate) use self::mint::unique_name;
 use self::{
@@ -66,15 +67,13 @@ use self::{
     token::Table,
 };
 use crate::{
-    clock::Clock,
+    clock::{Clock, Tick},
+    codec::Meta,
     glob::Glob,
     key::{Key, Target},
     mutant::{self, Mutant},
     policy::MAX_TTL,
-    store::{
-        Acquired, Filled, HolderId, Lease, LeaseId, NotHoldable, Outcome, Payload, Purpose, Read, Store, StoreError,
-        Stored,
-    },
+    store::{Acquired, Filled, HolderId, Lease, LeaseId, Payload, Purpose, Read, Stored},
 };
 
 /// The store inside the process.
@@ -93,6 +92,15 @@ pub struct MemoryStore {
     /// Counts how often the whole namespace was invalidated.
     epoch: AtomicU64,
     clock: Clock,
+}
+
+/// What stands at a key, as a look at it shows.
+enum Seen {
+    Value(Stored),
+    Lease(LeaseId),
+    /// Expired or invalidated: nobody needs it any more.
+    Over(Arc<Entry>),
+    Nothing,
 }
 
 impl MemoryStore {
@@ -128,45 +136,62 @@ impl MemoryStore {
         self.nodes.len() + self.tags.len()
     }
 
-    /// [`Store::invalidate`] without waiting. A glob walks over all entries in one go.
+    /// [`Store::invalidate`](crate::Store::invalidate) without waiting. A glob walks over all entries in one go.
     pub fn invalidate_now(&self, targets: &[Target]) {
         for mut sweep in self.invalidate_but_sweep(targets) {
             while sweep.step() {}
         }
     }
 
+    /// The object at a key and what is stored beside it, if it is valid: all that a hit needs.
+    #[inline]
+    pub(crate) fn object(&self, key: &Key) -> Option<(Arc<dyn Any + Send + Sync>, Meta)> {
+        self.entries
+            .look(key, |entry| match &entry.state {
+                State::Valid { stored: Stored { payload: Payload::Object { value, meta, .. }, .. }, .. }
+                    if entry.is_good(self.epoch(), &self.clock) && entry.has_tags_of(key) =>
+                {
+                    Some((Arc::clone(value), *meta))
+                }
+                _ => None,
+            })
+            .flatten()
+    }
+
+    /// What a look at a key shows.
     #[inline]
     fn get(&self, key: &Key) -> Read {
-        let (mut id, mut payload, mut over) = (None, None, None);
-        self.entries.look(key.as_str(), |entry| {
-            if !entry.is_good(self.epoch(), self.clock.now()) {
-                over = Some(entry.clone());
-            } else if entry.has_tags_of(key) {
-                match &entry.state {
-                    State::Loading(grant) => id = Some(grant.id),
-                    State::Valid { stored, .. } => (id, payload) = (Some(stored.id), Some(stored.payload.clone())),
-                }
+        let seen = self.entries.look(key, |entry| {
+            if !entry.is_good(self.epoch(), &self.clock) {
+                return Seen::Over(Arc::clone(entry));
+            }
+            match &entry.state {
+                _ if !entry.has_tags_of(key) => Seen::Nothing,
+                State::Loading(grant) => Seen::Lease(grant.id),
+                State::Valid { stored, .. } => Seen::Value(stored.clone()),
             }
         });
-        if let Some(over) = over {
-            self.entries.remove_exactly(&over);
-        }
-        match (id, payload) {
-            (Some(id), Some(payload)) => Read::Hit(Stored { id, payload }),
-            _ if self.holds.cover(key, self.clock.now()) => Read::Held,
-            (loading, _) => Read::Miss { loading },
-        }
+        let loading = match seen {
+            Some(Seen::Value(stored)) => return Read::Hit(stored),
+            Some(Seen::Lease(id)) => Some(id),
+            Some(Seen::Over(entry)) => {
+                self.entries.remove_exactly(&entry);
+                None
+            }
+            Some(Seen::Nothing) | None => None,
+        };
+        if self.holds.cover(key, &self.clock) { Read::Held } else { Read::Miss { loading } }
     }
 
     /// Grants, unless somebody holds the key.
     fn grant_unless_held(&self, key: &Key, purpose: Purpose, lasts: Duration) -> Acquired {
-        if self.holds.cover(key, self.clock.now()) {
+        if self.holds.cover(key, &self.clock) {
             return Acquired::Held;
         }
         let acquired = self.grant(key, purpose, lasts);
         match &acquired {
             // A quarantine that came between has either removed the lease, or shows here.
-            Acquired::Lease(lease) if self.holds.cover(key, self.clock.now()) => {
+            Acquired::Lease(lease) if self.holds.cover(key, &self.clock) => {
                 self.release_now(key, lease);
                 Acquired::Held
             }
@@ -178,28 +203,28 @@ impl MemoryStore {
         // Declared before the lock, to be dropped after it.
         let standing;
         let mut displaced = Displaced::default();
-        let _lock = self.entries.lock(key.as_str());
-        let now = self.clock.now();
-        standing = self.entries.peek(key.as_str());
-        let good = standing.as_ref().filter(|entry| entry.is_good(self.epoch(), now) && entry.has_tags_of(key));
+        let _lock = self.entries.lock(key);
+        standing = self.entries.peek(key);
+        let good = standing.as_ref().filter(|entry| entry.is_good(self.epoch(), &self.clock) && entry.has_tags_of(key));
         match (purpose, good.map(|entry| (entry, &entry.state))) {
             (Purpose::Load { unreadable }, Some((_, State::Valid { stored, .. }))) if unreadable != Some(stored.id) => {
                 Acquired::Value(stored.clone())
             }
             (Purpose::Load { .. }, Some((_, State::Loading(grant)))) => {
-                Acquired::Wait { lease: grant.id, left: left(grant.lapses, now) }
+                Acquired::Wait { lease: grant.id, left: self.left(*grant) }
             }
             (Purpose::Load { .. }, _) => {
-                let grant = Grant { id: mint::lease_id(), lapses: after(now, lasts) };
+                let grant = Grant { id: mint::lease_id(), lapses: self.after(lasts) };
                 let path = standing.as_ref().map_or_else(|| key.as_str().into(), |entry| entry.key.clone());
-                self.entries.put(Entry::new(path, self.stamp(key), State::Loading(grant)), &mut displaced);
+                let entry = Entry::new(path, key.path().hash(), self.stamp(key), State::Loading(grant));
+                self.entries.put(entry, &mut displaced);
                 Acquired::Lease(lease(grant.id, None))
             }
             (Purpose::Refresh(id), Some((entry, State::Valid { stored, refresh, .. }))) if stored.id == id => {
-                if let Some(running) = refresh.filter(|grant| grant.running(now).is_some()) {
-                    return Acquired::Wait { lease: running.id, left: left(running.lapses, now) };
+                if let Some(running) = refresh.filter(|grant| grant.running(&self.clock).is_some()) {
+                    return Acquired::Wait { lease: running.id, left: self.left(running) };
                 }
-                let grant = Grant { id: mint::lease_id(), lapses: after(now, lasts) };
+                let grant = Grant { id: mint::lease_id(), lapses: self.after(lasts) };
                 if self.entries.replace(entry.with_refresh(Some(grant)), &mut displaced) {
                     Acquired::Lease(lease(grant.id, Some(id)))
                 } else {
@@ -211,26 +236,25 @@ impl MemoryStore {
     }
 
     /// Puts in the place of the entry in which this lease stands what `next` makes of it. `false`: the lease is gone.
-    fn step(&self, key: &Key, lease: &Lease, next: impl FnOnce(&Entry, Instant) -> Arc<Entry>) -> bool {
+    fn step(&self, key: &Key, lease: &Lease, next: impl FnOnce(&Entry) -> Arc<Entry>) -> bool {
         // Declared before the lock, to be dropped after it.
         let standing;
         let mut displaced = Displaced::default();
-        let _lock = self.entries.lock(key.as_str());
-        let now = self.clock.now();
-        standing = self.entries.peek(key.as_str());
+        let _lock = self.entries.lock(key);
+        standing = self.entries.peek(key);
         let Some(entry) = &standing else { return false };
-        let granted = entry.grant(lease.replaces).and_then(|grant| grant.running(now));
+        let granted = entry.grant(lease.replaces).and_then(|grant| grant.running(&self.clock));
         if (granted != Some(lease.id) && !mutant::is(Mutant::MemoryFillsWithoutLease))
-            || !entry.is_good(self.epoch(), now)
+            || !entry.is_good(self.epoch(), &self.clock)
         {
             return false;
         }
-        self.entries.replace(next(entry, now), &mut displaced)
+        self.entries.replace(next(entry), &mut displaced)
     }
 
     fn renew_now(&self, key: &Key, lease: &Lease, lasts: Duration) -> bool {
-        self.step(key, lease, |entry, now| {
-            let grant = Grant { id: lease.id, lapses: after(now, lasts) };
+        self.step(key, lease, |entry| {
+            let grant = Grant { id: lease.id, lapses: self.after(lasts) };
             match entry.state {
                 State::Loading(_) => entry.with(State::Loading(grant)),
                 State::Valid { .. } => entry.with_refresh(Some(grant)),
@@ -240,17 +264,16 @@ impl MemoryStore {
 
     fn fill_now(&self, key: &Key, lease: &Lease, payload: Payload, ttl: Duration) -> Filled {
         let stored = Stored { id: lease.id, payload };
-        let put = self.step(key, lease, |entry, now| {
-            entry.with(State::Valid { stored, expires: after(now, ttl), refresh: None })
-        });
+        let put =
+            self.step(key, lease, |entry| entry.with(State::Valid { stored, expires: self.after(ttl), refresh: None }));
         if put { Filled::Stored } else { Filled::Refused }
     }
 
     fn release_now(&self, key: &Key, lease: &Lease) {
         if lease.replaces.is_some() {
-            self.step(key, lease, |entry, _| entry.with_refresh(None));
+            self.step(key, lease, |entry| entry.with_refresh(None));
         } else {
-            self.entries.remove_if(key.as_str(), |entry| entry.grant(None).is_some_and(|grant| grant.id == lease.id));
+            self.entries.remove_if(key, |entry| entry.grant(None).is_some_and(|grant| grant.id == lease.id));
         }
     }
 
@@ -260,16 +283,16 @@ impl MemoryStore {
         let mut sweeps = Vec::new();
         for target in targets {
             match target {
-                Target::Entry(path) => self.entries.remove(path),
+                Target::Entry(path) => self.entries.remove(path.as_str()),
                 Target::Node(path) => {
                     self.nodes.kill(path);
-                    self.entries.remove(path);
+                    self.entries.remove(path.as_str());
                 }
                 Target::Tag(tag) => self.tags.kill(tag.as_str()),
                 Target::Glob(pattern) => {
                     let glob = Glob::new(pattern);
                     match glob.literal().map(String::from_utf8) {
-                        Some(Ok(path)) => self.entries.remove(&path),
+                        Some(Ok(path)) => self.entries.remove(path.as_str()),
                         Some(Err(_)) => {} // No key is like that.
                         None => sweeps.push(self.sweep(Doomed::Matching(glob))),
                     }
@@ -285,8 +308,7 @@ impl MemoryStore {
     }
 
     fn hold_now(&self, targets: &[Target], holder: HolderId, lasts: Duration) {
-        let now = self.clock.now();
-        self.holds.add(targets, holder, now, after(now, lasts));
+        self.holds.add(targets, holder, self.clock.tick(), self.after(lasts));
         self.invalidate_now(targets);
     }
 
@@ -300,6 +322,15 @@ impl MemoryStore {
         let count = nodes.len();
         let tags = key.tags().iter().map(|tag| self.tags.obtain(tag.as_str()));
         Stamp::new(self.epoch(), count, nodes.map(|node| self.nodes.obtain(node)).chain(tags).collect())
+    }
+
+    fn after(&self, span: Duration) -> Tick {
+        self.clock.tick().after(span.min(MAX_TTL))
+    }
+
+    /// How long a lease still lasts.
+    fn left(&self, grant: Grant) -> Duration {
+        grant.lapses.since(self.clock.tick())
     }
 
     #[inline]
@@ -318,80 +349,7 @@ impl fmt::Debug for MemoryStore {
     }
 }
 
-#[async_trait]
-impl Store for MemoryStore {
-    fn name(&self) -> &'static str {
-        "memory"
-    }
-
-    fn holds_objects(&self) -> bool {
-        true
-    }
-
-    fn read_now(&self, key: &Key) -> Option<Read> {
-        Some(self.get(key))
-    }
-
-    async fn read(&self, key: &Key) -> Result<Read, StoreError> {
-        Ok(self.get(key))
-    }
-
-    async fn acquire(&self, key: &Key, purpose: Purpose, lasts: Duration) -> Result<Acquired, StoreError> {
-        Ok(self.grant_unless_held(key, purpose, lasts))
-    }
-
-    async fn renew(&self, key: &Key, lease: &Lease, lasts: Duration) -> Result<bool, StoreError> {
-        Ok(self.renew_now(key, lease, lasts))
-    }
-
-    async fn fill(&self, key: &Key, lease: &Lease, payload: Payload, ttl: Duration) -> Result<Filled, StoreError> {
-        Ok(self.fill_now(key, lease, payload, ttl))
-    }
-
-    async fn release(&self, key: &Key, lease: &Lease) -> Result<(), StoreError> {
-        self.release_now(key, lease);
-        Ok(())
-    }
-
-    async fn invalidate(&self, targets: &[Target]) -> Result<Outcome, StoreError> {
-        finish(self.invalidate_but_sweep(targets)).await;
-        Ok(Outcome::Applied)
-    }
-
-    async fn hold(&self, targets: &[Target], holder: HolderId, lasts: Duration) -> Result<(), StoreError> {
-        if !targets.iter().all(Target::can_be_held) {
-            return Err(StoreError::Failed(Box::new(NotHoldable)));
-        }
-        self.hold_now(targets, holder, lasts);
-        Ok(())
-    }
-
-    async fn release_hold(&self, targets: &[Target], holder: HolderId) -> Result<Outcome, StoreError> {
-        // In this order, a load that begins as soon as it may is not invalidated again.
-        let sweeps = self.invalidate_but_sweep(targets);
-        self.holds.remove(targets, holder);
-        finish(sweeps).await;
-        Ok(Outcome::Applied)
-    }
-}
-
-async fn finish(sweeps: Vec<Sweep<'_>>) {
-    for mut sweep in sweeps {
-        while sweep.step() {
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
 fn lease(id: LeaseId, replaces: Option<LeaseId>) -> Lease {
     // The tokens themselves stay with the entry: the lease's name leads to them.
     Lease { id, stamp: [0; 32], replaces }
-}
-
-fn left(lapses: Instant, now: Instant) -> Duration {
-    lapses.saturating_duration_since(now)
-}
-
-fn after(now: Instant, span: Duration) -> Instant {
-    now + span.min(MAX_TTL)
 }

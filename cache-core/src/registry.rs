@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, fmt, sync::OnceLock};
 
-use crate::call;
+use crate::{call, key::Start, stats::Slot};
 
 /// One cached function.
 pub struct Site {
@@ -23,8 +23,8 @@ pub struct Site {
 /// What the place of a site says about it, read once.
 struct Place {
     function: String,
-    /// The first segment of the keys.
-    prefix: String,
+    /// With the first segment, encoded.
+    start: Start,
     generic: bool,
 }
 
@@ -58,10 +58,11 @@ impl Site {
         self.key_prefix.unwrap_or_else(|| &self.place().function)
     }
 
-    /// The first segment of the function's keys. Where [`check`] was not heeded, or never asked, functions of one prefix
+    /// Where the function's keys begin. Where [`check`] was not heeded, or never asked, functions of one prefix
     /// still share nothing: a value of the one must never be served as the other's.
-    pub(crate) fn unique_prefix(&self) -> &str {
-        &self.place().prefix
+    #[inline]
+    pub(crate) fn start(&self) -> &Start {
+        &self.place().start
     }
 
     /// Module path, type and name, joined by dots.
@@ -93,17 +94,22 @@ impl Site {
         self.place().generic
     }
 
+    #[inline]
     fn place(&self) -> &Place {
-        self.place.get_or_init(|| {
-            let here = (self.here)();
-            let function = call::place::prefix(here);
-            let prefix = match self.key_prefix {
-                None => function.clone(),
-                Some(shared) if is_taken(shared, &function) => format!("{shared}.{function}"),
-                Some(prefix) => prefix.to_owned(),
-            };
-            Place { function, prefix, generic: call::place::is_generic(here) }
-        })
+        self.place.get_or_init(|| self.find_place())
+    }
+
+    #[cold]
+    fn find_place(&self) -> Place {
+        let here = (self.here)();
+        let function = call::place::prefix(here);
+        let slot = Slot::next();
+        let start = match self.key_prefix {
+            None => Start::of_prefix(&function, slot),
+            Some(shared) if is_taken(shared, &function) => Start::of_prefix(&format!("{shared}.{function}"), slot),
+            Some(prefix) => Start::of_prefix(prefix, slot),
+        };
+        Place { function, start, generic: call::place::is_generic(here) }
     }
 
     /// Whether two sites with one prefix are still apart. Without `key_prefix` the methods of `Repo<User>` and of
@@ -149,6 +155,11 @@ fn is_taken(prefix: &str, function: &str) -> bool {
     inventory::iter::<Registered>
         .into_iter()
         .any(|Registered(other)| other.key_prefix == Some(prefix) && call::place::prefix((other.here)()) != function)
+}
+
+/// How many cached functions the program has.
+pub(crate) fn count() -> usize {
+    inventory::iter::<Registered>.into_iter().count()
 }
 
 /// All cached functions of the program, by file and line.
@@ -202,9 +213,14 @@ macro_rules! __site {
         $crate::__site!(@address $($types)*)
     }};
     // As `register`, for a function whose entries may be shared: how they live, and how their tags are made from the key.
-    (share $prefix:tt, $ttl:literal, $tags:expr, ($policy:expr, $templates:expr), $($types:tt)*) => {{
+    (share $prefix:tt, $ttl:literal, $tags:expr, (
+        $policy:ident $arguments:tt $(. $setting:ident $value:tt)*; $templates:expr
+    ), $($types:tt)*) => {{
         $crate::__site!(
-            @declare $prefix, $ttl, $tags, ::core::option::Option::Some($crate::call::Terms::new($policy, &$templates))
+            @declare $prefix, $ttl, $tags,
+            ::core::option::Option::Some($crate::call::Terms::new(
+                $crate::call::$policy $arguments $(. $setting $value)*, &$templates
+            ))
         );
         $crate::call::inventory::submit! { $crate::call::Registered(&SITE) }
         $crate::__site!(@address $($types)*)

@@ -1,14 +1,16 @@
 //! Counters: what each function's cache did.
 
+mod ledger;
+mod stripes;
+
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fmt,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
+
+pub(crate) use ledger::{Ledger, Slot};
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
@@ -142,66 +144,5 @@ impl fmt::Display for Stats {
             writeln!(f, "{name:<32} {hits:>9} {misses:>9} {joined:>9} {loads:>9} {fills:>9}")?;
         }
         write!(f, "invalidated: {} applied, {} journaled", self.invalidations_applied, self.invalidations_journaled)
-    }
-}
-
-/// How many functions are told apart. Programs have hundreds; keys made by hand may begin with anything, and must not make
-/// the ledger grow without end.
-const FUNCTIONS: usize = 4_096;
-
-/// Stands for the functions beyond that. No prefix is spelt like it.
-const OTHERS: &str = "(others)";
-
-/// The counters of one cache.
-#[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    functions: RwLock<HashMap<String, Arc<Counters>>>,
-    pub(crate) applied: Counter,
-    pub(crate) journaled: Counter,
-}
-
-impl Ledger {
-    pub(crate) fn of(&self, function: &str) -> Arc<Counters> {
-        if let Some(counters) = self.functions.read().unwrap_or_else(PoisonError::into_inner).get(function) {
-            return Arc::clone(counters);
-        }
-        let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
-        let is_full = functions.len() >= FUNCTIONS && !functions.contains_key(function);
-        let name = if is_full { OTHERS } else { function };
-        Arc::clone(functions.entry(name.to_owned()).or_default())
-    }
-
-    pub(crate) fn snapshot(&self) -> Stats {
-        let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
-        let functions: BTreeMap<_, _> =
-            functions.iter().map(|(name, counters)| (name.clone(), counters.snapshot())).collect();
-        let mut total = FunctionStats::default();
-        for stats in functions.values() {
-            total += *stats;
-        }
-        Stats {
-            functions,
-            total,
-            invalidations_applied: self.applied.get(),
-            invalidations_journaled: self.journaled.get(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_made_by_hand_do_not_make_the_ledger_grow_without_end() {
-        let ledger = Ledger::default();
-        for number in 0..3 * FUNCTIONS {
-            ledger.of(&number.to_string()).hits.add(1);
-        }
-        ledger.of("0").hits.add(1);
-        let stats = ledger.snapshot();
-        assert_eq!(stats.functions.len(), FUNCTIONS + 1);
-        assert_eq!((stats.functions["0"].hits, stats.functions[OTHERS].hits), (2, 2 * FUNCTIONS as u64));
-        assert_eq!(stats.total.hits, 3 * FUNCTIONS as u64 + 1);
     }
 }

@@ -16,7 +16,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::key::{Key, Target};
+use crate::{
+    codec::Meta,
+    key::{Key, Target},
+};
 
 /// Names one lease, and later the value that was stored under it. Unique for all time.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,6 +69,8 @@ pub enum Payload {
     Object {
         /// The decoded value, shared.
         value: Arc<dyn Any + Send + Sync>,
+        /// What is stored beside it.
+        meta: Meta,
         /// What it costs, in bytes.
         weight: usize,
     },
@@ -197,7 +202,7 @@ pub struct NotHoldable;
 /// The memory store and the Redis store pass the suite in `cache_core::conformance`, which runs over any
 /// implementation.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Any + Send + Sync {
     /// What the store is, for logs: `memory`, `redis`.
     fn name(&self) -> &'static str;
 

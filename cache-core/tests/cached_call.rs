@@ -100,7 +100,7 @@ impl Bench {
             self.loads.fetch_add(1, Ordering::SeqCst);
             Ok::<_, Infallible>(Loaded { value: value.map(Arc::new), store })
         };
-        let found = self.cache.fetch(self.key.clone(), policy, load).await;
+        let found = self.cache.fetch(&self.key, policy, load).await;
         found.unwrap_or_else(|never| match never {}).map(|value| *value)
     }
 }

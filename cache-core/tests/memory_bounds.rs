@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use cache_core::{
     Clock, Key, ManualClock, MemoryStore, Outcome, Store, Tag, Target,
+    codec::Meta,
     store::{Acquired, Filled, Payload, Purpose, Read},
 };
 
@@ -47,7 +48,8 @@ async fn keys_tokens_and_objects_are_part_of_the_weight() {
     put(&store, &long, bytes(0), HOUR).await;
     assert!(store.bytes() > 600, "{} bytes for a key of {}", store.bytes(), long.as_str().len());
     let before = store.bytes();
-    put(&store, &Key::new("f"), Payload::Object { value: Arc::new(()), weight: 100_000 }, HOUR).await;
+    put(&store, &Key::new("f"), Payload::Object { value: Arc::new(()), meta: Meta::default(), weight: 100_000 }, HOUR)
+        .await;
     assert!(store.bytes() > before + 100_000);
 }
 
@@ -56,7 +58,8 @@ async fn a_value_that_is_larger_than_the_limit_is_refused_and_frees_its_key() {
     let store = MemoryStore::new(1 << 16);
     let (large, small) = (Key::new("large"), Key::new("small"));
     put(&store, &small, bytes(10), HOUR).await;
-    for payload in [bytes(1 << 16), Payload::Object { value: Arc::new(()), weight: usize::MAX }] {
+    for payload in [bytes(1 << 16), Payload::Object { value: Arc::new(()), meta: Meta::default(), weight: usize::MAX }]
+    {
         assert_eq!(put(&store, &large, payload, HOUR).await, Filled::Refused);
         assert!(matches!(store.read_now(&large), Some(Read::Miss { loading: None })));
     }

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
     Clock, Key, ManualClock, MemoryStore, Outcome, Store, Target,
+    codec::Meta,
     conformance::Subject,
     glob::Glob,
     store::{Acquired, Filled, HolderId, Lease, LeaseId, Payload, Purpose, Read, StoreError},
@@ -218,7 +219,7 @@ impl Store for Faulty {
                 return Ok(Filled::Stored);
             }
             Payload::Object { weight, .. } if self.has(Fault::ObjectsAreReplaced) => {
-                Payload::Object { value: Arc::new(()), weight }
+                Payload::Object { value: Arc::new(()), meta: Meta::default(), weight }
             }
             payload => payload,
         };

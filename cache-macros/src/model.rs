@@ -67,7 +67,7 @@ pub(crate) fn check_function(attribute: &str, function: &Function, errors: &mut 
 /// Which cache a function uses.
 pub(crate) struct CacheExpr {
     expr: TokenStream,
-    /// It borrows from `&self`, which the body may copy.
+    /// It borrows from `&self`, which the body may copy, or from nothing.
     borrows: bool,
 }
 
@@ -84,7 +84,7 @@ impl CacheExpr {
                     let field = Ident::new("cache", Span::call_site());
                     Self { expr: quote!(#this.#field), borrows: by_shared_reference }
                 }
-                None => Self { expr: quote!(#private::Cache::global()), borrows: false },
+                None => Self { expr: quote!(#private::Cache::global()), borrows: true },
             };
         };
         Self { expr: quote!(#given), borrows: by_shared_reference && is_field_of_self(given) }

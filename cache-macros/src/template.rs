@@ -1,7 +1,7 @@
 //! Tag templates: `"owner:{owner_id}"`, in the syntax of `format!`, read at compile time.
 
-use proc_macro2::TokenStream;
-use quote::quote_spanned;
+use proc_macro2::{Ident, TokenStream};
+use quote::{quote, quote_spanned};
 use syn::{Expr, LitStr, parse::Parser as _};
 
 use crate::model::target::borrowed;
@@ -77,13 +77,25 @@ impl Template {
     /// The expression that makes the tag.
     pub(crate) fn to_expr(&self, private: &TokenStream) -> TokenStream {
         let span = self.literal.span();
-        let text = &self.text;
-        let arguments = self.rest.iter().map(|(expr, after)| {
+        let (text, arguments) = (&self.text, self.arguments());
+        quote_spanned!(span=> #private::Tag::new(#text) #arguments)
+    }
+
+    /// The closure that writes the tag into the place that it is given as `tag`.
+    pub(crate) fn to_writer(&self, tag: &Ident) -> TokenStream {
+        let span = self.literal.span();
+        let (text, arguments) = (&self.text, self.arguments());
+        quote_spanned!(span=> |#tag| #tag.text(#text) #arguments)
+    }
+
+    fn arguments(&self) -> TokenStream {
+        let span = self.literal.span();
+        let each = self.rest.iter().map(|(expr, after)| {
             let after = (!after.is_empty()).then(|| quote_spanned!(span=> .text(#after)));
             let expr = borrowed(expr);
             quote_spanned!(span=> .arg(#expr) #after)
         });
-        quote_spanned!(span=> #private::Tag::new(#text) #(#arguments)*)
+        quote!(#(#each)*)
     }
 
     /// The fixed text it begins with, then each expression and the fixed text after it.

@@ -32,7 +32,7 @@ use self::{
     led::{Led, Pace, WRITES},
 };
 use super::{
-    Inner, Loaded,
+    Chance, Inner, Loaded,
     call::{Asked, Asking, Call, PAUSES, Waited, longer},
     look::{Found, Need},
 };
@@ -140,7 +140,7 @@ where
     T: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
     fn begin(inner: &'a Inner, keys: impl Iterator<Item = &'a Key>, policy: &'a Policy) -> Self {
-        let item = |(at, key)| Item { at, call: Call::begin(inner, key, policy) };
+        let item = |(at, key)| Item { at, call: Call::begin(inner, key, policy, Chance::default()) };
         let unread: Vec<_> = keys.enumerate().map(item).collect();
         Self {
             inner,
@@ -179,7 +179,7 @@ where
             let found = item.call.look::<T>().await;
             (item, found)
         });
-        for (item, found) in self.following.beside(abreast::all(reads.collect(), READS)).await {
+        for (mut item, found) in self.following.beside(abreast::all(reads.collect(), READS)).await {
             match found {
                 Found::Hit(hit) if item.call.is_sampled() => self.led.verify(item, hit),
                 Found::Hit(hit) => self.serve(item.at, hit.value),
@@ -219,7 +219,7 @@ where
 
     async fn ask_for(&mut self, leases: impl IntoIterator<Item = Lease<'a, T>>) {
         let asks = leases.into_iter().map(|lease| async move {
-            let Lease { item, need, leader, mut asking } = lease;
+            let Lease { mut item, need, leader, mut asking } = lease;
             let asked = item.call.ask(leader, &need, &mut asking).await;
             (item, need, asking, asked)
         });

@@ -1,6 +1,7 @@
 //! Settings of a cache.
 
 use std::{
+    any::Any,
     future::Future as _,
     path::PathBuf,
     sync::{Arc, Weak},
@@ -239,9 +240,10 @@ impl CacheBuilder {
         let inner = Arc::new_cyclic(|inner: &Weak<Inner>| Inner {
             flights: flights(Weak::clone(inner)),
             stand_in: StandIn::new(self.degraded, self.memory_limit, self.clock.clone()),
+            memory: (Arc::clone(&store) as Arc<dyn Any + Send + Sync>).downcast().ok(),
             store,
             values: self.values,
-            ledger: Ledger::default(),
+            ledger: Ledger::new(),
             announcer: Announcer::new(),
             watch: LinkWatch::new(Weak::clone(inner)),
             // More is as good as for ever, and a time so far off cannot be told.

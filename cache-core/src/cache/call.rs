@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    Inner,
+    Chance, Inner,
     look::{Found, Need, Want},
 };
 use crate::{
@@ -52,6 +52,7 @@ pub(super) struct Call<'a> {
     /// Noted before this turn's first read.
     since: Moment,
     turns: u32,
+    pub(super) chance: Chance,
 }
 
 /// How a lead asks for its lease.
@@ -100,10 +101,10 @@ pub(super) enum Turn<T> {
 }
 
 impl<'a> Call<'a> {
-    pub(super) fn begin(inner: &'a Inner, key: &'a Key, policy: &'a Policy) -> Self {
+    pub(super) fn begin(inner: &'a Inner, key: &'a Key, policy: &'a Policy, chance: Chance) -> Self {
         let since = inner.flights.now();
         let (store, degraded) = inner.store_in_charge();
-        let counters = inner.ledger.of(key.prefix());
+        let counters = inner.ledger.of(key);
         if degraded {
             counters.degraded.add(1);
         }
@@ -119,6 +120,7 @@ impl<'a> Call<'a> {
             outwaited: None,
             since,
             turns: 0,
+            chance,
         }
     }
 
@@ -198,7 +200,7 @@ impl<'a> Call<'a> {
     }
 
     /// Asks for the lease once.
-    pub(super) async fn ask<T>(&self, leader: Leader, need: &Need<T>, asking: &mut Asking) -> Asked<T>
+    pub(super) async fn ask<T>(&mut self, leader: Leader, need: &Need<T>, asking: &mut Asking) -> Asked<T>
     where
         T: serde::Serialize + serde::de::DeserializeOwned + Send + Sync + 'static,
     {

@@ -8,7 +8,8 @@ use tokio::{task::JoinHandle, time::Instant};
 use super::{
     Loaded,
     call::{Call, LEASE, RENEWAL},
-    look::{Entry, Need},
+    look::Need,
+    object,
 };
 use crate::{
     codec::Meta,
@@ -147,7 +148,7 @@ impl Call<'_> {
     {
         if self.store.holds_objects() {
             let weight = value.map_or(0, |value| crate::codec::Values::weigh::<T>(value));
-            return Some(Payload::Object { value: Arc::new(Entry { value: value.cloned(), meta }), weight });
+            return Some(Payload::Object { value: object::of(value), meta, weight });
         }
         match self.inner.values.encode(value.map(|value| &**value), meta, self.policy.version) {
             Ok(bytes) => Some(Payload::Bytes(bytes)),

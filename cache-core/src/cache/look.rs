@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::call::Call;
+use super::{call::Call, object};
 use crate::{
     codec::Meta,
     events::Event,
@@ -95,7 +95,7 @@ impl Call<'_> {
     }
 
     /// Whether a stored value can be read, and is still fresh.
-    pub(super) fn judge<T>(&self, stored: Stored) -> Found<T>
+    pub(super) fn judge<T>(&mut self, stored: Stored) -> Found<T>
     where
         T: Serialize + DeserializeOwned + Send + Sync + 'static,
     {
@@ -103,12 +103,10 @@ impl Call<'_> {
         let Some(entry) = self.open::<T>(stored) else {
             return Found::Need(Need::load(Want::Store(Purpose::Load { unreadable: Some(id) }), None));
         };
-        let now = self.inner.clock.system_time();
-        let left = entry.meta.fresh_until.map(|end| end.duration_since(now).unwrap_or_default());
-        let early = match left {
+        let early = match self.inner.left(entry.meta) {
             None => false,
             Some(Duration::ZERO) => return self.expired(id, entry),
-            Some(left) => self.policy.refreshes_early(entry.meta.load_time, left),
+            Some(left) => self.policy.refreshes(entry.meta.load_time, left, &mut self.chance),
         };
         if early {
             return Found::Need(Need {
@@ -146,8 +144,8 @@ impl Call<'_> {
                 Ok((value, meta)) => Ok(Entry { value: value.map(Arc::new), meta }),
                 Err(error) => Err(error.to_string()),
             },
-            Payload::Object { value, .. } => match value.downcast_ref::<Entry<T>>() {
-                Some(entry) => Ok(Entry { value: entry.value.clone(), meta: entry.meta }),
+            Payload::Object { value, meta, .. } => match object::take::<T>(value) {
+                Some(value) => Ok(Entry { value, meta }),
                 None => Err("a value of another type".to_owned()),
             },
         };

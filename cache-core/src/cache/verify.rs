@@ -15,9 +15,8 @@ const GRACE: Duration = Duration::from_secs(1);
 
 impl Call<'_> {
     /// Whether this hit is one of those to verify.
-    pub(super) fn is_sampled(&self) -> bool {
-        let share = self.policy.verify.unwrap_or(self.inner.verify);
-        share > 0.0 && fastrand::f64() < share
+    pub(super) fn is_sampled(&mut self) -> bool {
+        self.inner.samples(self.policy, &mut self.chance)
     }
 
     /// Loads beside the hit and compares. Serves what was loaded; the hit if the load fails.

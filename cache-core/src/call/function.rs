@@ -1,9 +1,13 @@
-//! A cached function as an address: its key so far, and the parameters still to be given.
+//! A cached function as an address: where its keys begin, and the parameters still to be given.
+//!
+//! The function itself gives its own arguments: what is handed along then is references, and the key is built at the end, in the place
+//! where it stays. A key that is moved while it grows costs more than a look-up. A target gives arguments that stand for the
+//! parameters, one by one.
 
-use std::{fmt, fmt::Write as _, marker::PhantomData};
+use std::{fmt, marker::PhantomData};
 
-use super::{argument::KeyArg, place, share::Apart};
-use crate::{Key, KeyPart, Target, registry::Site};
+use super::{argument::KeyArg, own::Own, share::Apart, types};
+use crate::{Key, KeyPart, Target, key::Start, registry::Site};
 
 /// A cached function, addressed. `P` lists the parameters of its key that are still to be given.
 ///
@@ -12,9 +16,15 @@ use crate::{Key, KeyPart, Target, registry::Site};
 ///
 /// `R` says what the function returns, if others may share its entries.
 pub struct Function<P, R = Apart> {
-    key: Key,
+    start: &'static Start,
     site: &'static Site,
     parameters: PhantomData<fn() -> (P, R)>,
+}
+
+/// A target on its way: a cached function with some arguments.
+pub struct Aim<P> {
+    key: Key,
+    parameters: PhantomData<fn() -> P>,
 }
 
 /// A parameter of type `Head`, then `Rest`.
@@ -114,44 +124,78 @@ impl<P, R> Function<P, R> {
     /// its own type and const parameters.
     ///
     /// What is generic gets a segment of its own after the prefix: functions of two types share nothing.
-    pub fn new(site: &'static Site, closure: &str, types: &[&dyn fmt::Display]) -> Self {
-        let mut key = Key::new(site.unique_prefix());
-        let owner = if site.in_generic_type() { place::owner(closure) } else { "" };
-        if !owner.is_empty() || !types.is_empty() {
-            let mut name = owner.to_owned();
-            for parameter in types {
-                write!(name, ", {parameter}").expect("writing to a String succeeds");
-            }
-            key = key.arg(&place::segment(&name));
+    #[inline]
+    pub fn new(site: &'static Site, closure: &'static str, types: &[&dyn fmt::Display]) -> Self {
+        let start = site.start();
+        if types.is_empty() && !site.in_generic_type() {
+            return Self { start, site, parameters: PhantomData };
         }
-        Self { key, site, parameters: PhantomData }
+        Self { start: types::start(site, closure, types), site, parameters: PhantomData }
     }
 
-    /// Gives the next argument of a target.
+    /// Gives the first argument of a target.
     #[must_use]
-    pub fn arg<A: Fits<P>>(self, argument: A) -> Function<A::Rest, R> {
-        Function { key: argument.fit(self.key), site: self.site, parameters: PhantomData }
-    }
-
-    pub(super) fn site(&self) -> &'static Site {
-        self.site
+    pub fn arg<A: Fits<P>>(self, argument: A) -> Aim<A::Rest> {
+        self.aim().arg(argument)
     }
 
     /// The same address, for parameters of other types that are encoded alike.
     pub fn alias<Q>(self) -> Function<Q> {
-        Function { key: self.key, site: self.site, parameters: PhantomData }
+        Function { start: self.start, site: self.site, parameters: PhantomData }
     }
 
-    pub(super) fn copy(&self) -> Self {
-        Self { key: self.key.clone(), site: self.site, parameters: PhantomData }
+    #[inline]
+    pub(super) fn start(&self) -> &'static Start {
+        self.start
     }
 
-    /// The key of the call with these arguments.
-    pub fn key(self) -> Key
+    #[inline]
+    pub(super) fn site(&self) -> &'static Site {
+        self.site
+    }
+
+    pub(super) fn aim(self) -> Aim<P> {
+        Aim { key: self.start.key(), parameters: PhantomData }
+    }
+
+    /// The entry of the call without arguments.
+    pub fn entry(self) -> Target
     where
         P: Complete,
     {
-        self.key
+        self.aim().entry()
+    }
+
+    /// The entries of all calls.
+    pub fn rest(self) -> Target
+    where
+        P: Parameters,
+    {
+        self.aim().rest()
+    }
+}
+
+impl<Head: ?Sized, Rest, R> Function<Needs<Head, Rest>, R> {
+    /// Gives the first argument of the function itself, whose type is the parameter's.
+    #[must_use]
+    #[inline]
+    pub fn own<A: KeyPart + ?Sized>(self, argument: &A) -> Own<'_, Rest, Self, A> {
+        Own::new(self, argument)
+    }
+
+    /// As [`own`](Self::own), for an argument whose type the caller chooses.
+    #[must_use]
+    #[inline]
+    pub fn own_of_any_type<A: KeyPart + ?Sized>(self, argument: &A) -> Own<'_, Rest, Self, A> {
+        Own::of_any_type(self, argument)
+    }
+}
+
+impl<P> Aim<P> {
+    /// Gives the next argument.
+    #[must_use]
+    pub fn arg<A: Fits<P>>(self, argument: A) -> Aim<A::Rest> {
+        Aim { key: argument.fit(self.key), parameters: PhantomData }
     }
 
     /// The entry of the call with these arguments.
@@ -169,24 +213,27 @@ impl<P, R> Function<P, R> {
     {
         if P::GIVEN { self.key.into_entry() } else { self.key.into_node() }
     }
-}
 
-impl<Head: ?Sized, Rest, R> Function<Needs<Head, Rest>, R> {
-    /// Gives the next argument of the function itself, whose type is the parameter's.
-    #[must_use]
-    pub fn own<A: KeyPart + ?Sized>(self, argument: &A) -> Function<Rest, R> {
-        Function { key: self.key.arg(argument), site: self.site, parameters: PhantomData }
+    pub(super) fn copy(&self) -> Self {
+        Self { key: self.key.clone(), parameters: PhantomData }
     }
 
-    /// As [`own`](Self::own), for an argument whose type the caller chooses.
-    #[must_use]
-    pub fn own_of_any_type<A: KeyPart + ?Sized>(self, argument: &A) -> Function<Rest, R> {
-        Function { key: self.key.arg_of_any_type(argument), site: self.site, parameters: PhantomData }
+    pub(super) fn key(self) -> Key
+    where
+        P: Complete,
+    {
+        self.key
     }
 }
 
 impl<P, R> fmt::Debug for Function<P, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Function").field(&self.key).finish()
+        f.debug_tuple("Function").field(&self.start.key()).finish()
+    }
+}
+
+impl<P> fmt::Debug for Aim<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Aim").field(&self.key).finish()
     }
 }

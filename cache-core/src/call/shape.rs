@@ -8,7 +8,11 @@ use std::{convert::Infallible, future::Future, marker::PhantomData, pin::pin, sy
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Key, Policy, cache::Cache, cache::Loaded};
+use super::Address;
+use crate::{
+    Key, Policy,
+    cache::{Cache, Chance, Loaded},
+};
 
 /// A type that the cache can keep.
 #[diagnostic::on_unimplemented(
@@ -287,37 +291,10 @@ macro_rules! __returns {
 pub struct Call<S>(PhantomData<fn() -> S>);
 
 impl<S: Shape> Call<S> {
-    /// Serves the call: from the cache, else by `load`.
-    pub async fn run<F>(self, cache: &Cache, key: Key, policy: &Policy, load: F) -> S::Output
-    where
-        S: Serve,
-        S::Value: Cacheable,
-        F: Future<Output = S::Output>,
-    {
-        self.run_if(cache, key, policy, |_| true, load).await
-    }
-
-    /// As [`run`](Self::run), and stores only what `keep` says.
-    pub async fn run_if<F>(
-        self,
-        cache: &Cache,
-        key: Key,
-        policy: &Policy,
-        keep: impl FnOnce(&S::Kept) -> bool,
-        load: F,
-    ) -> S::Output
-    where
-        S: Serve,
-        S::Value: Cacheable,
-        F: Future<Output = S::Output>,
-    {
-        let mut load = pin!(load);
-        let found = cache.fetch(key, policy, async { S::split(load.as_mut().await, keep) }).await;
-        match S::join(found) {
-            Some(output) => output,
-            // A negative entry of another release, in which the function returned an `Option`. The load has not begun.
-            None => load.await,
-        }
+    /// In this cache, with this policy.
+    #[inline]
+    pub fn with<'a>(self, cache: &'a Cache, policy: &'a Policy) -> Begun<'a, S> {
+        Begun { cache, policy, chance: Chance::default(), shape: PhantomData }
     }
 
     /// Fails to compile for functions that never answer `None`.
@@ -328,4 +305,75 @@ impl<S: Shape> Call<S> {
     {
         self
     }
+}
+
+/// A call that knows where it asks.
+#[derive(Debug)]
+pub struct Begun<'a, S> {
+    cache: &'a Cache,
+    policy: &'a Policy,
+    chance: Chance,
+    shape: PhantomData<fn() -> S>,
+}
+
+impl<S: Shape> Begun<'_, S> {
+    /// The answer, where memory has it: nothing of the load is there yet.
+    ///
+    /// # Errors
+    ///
+    /// The key, to go on with. It is built in here, so that a call that ends here moves it nowhere.
+    #[inline]
+    #[allow(clippy::result_large_err, reason = "the long way costs more than this move")]
+    pub fn hit(&mut self, address: &impl Address) -> Result<S::Output, Key>
+    where
+        S: Serve,
+        S::Value: Cacheable,
+    {
+        // In this place from its first byte on: returned from a function of its own it would be copied.
+        let mut key = address.start().key();
+        address.add_to(&mut key);
+        match self.cache.hit(&key, self.policy, &mut self.chance).and_then(|found| S::join(Ok(found))) {
+            Some(output) => Ok(output),
+            None => Err(key),
+        }
+    }
+
+    /// Serves the call: from the cache, else by `load`.
+    pub async fn run<F>(self, key: Key, load: F) -> S::Output
+    where
+        S: Serve,
+        S::Value: Cacheable,
+        F: Future<Output = S::Output>,
+    {
+        self.run_if(key, |_| true, load).await
+    }
+
+    /// As [`run`](Self::run), and stores only what `keep` says.
+    pub async fn run_if<F>(self, key: Key, keep: impl FnOnce(&S::Kept) -> bool, load: F) -> S::Output
+    where
+        S: Serve,
+        S::Value: Cacheable,
+        F: Future<Output = S::Output>,
+    {
+        let Self { cache, policy, chance, .. } = self;
+        let mut load = pin!(load);
+        let found = cache.fetch_slowly(&key, policy, chance, async { S::split(load.as_mut().await, keep) }).await;
+        match S::join(found) {
+            Some(output) => output,
+            // A negative entry of another release, in which the function returned an `Option`. The load has not begun.
+            None => load.await,
+        }
+    }
+}
+
+/// Leaves the function with what is there already, or goes on with the key.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __return_ok {
+    ($found:expr) => {
+        match $found {
+            ::core::result::Result::Ok(found) => return found,
+            ::core::result::Result::Err(key) => key,
+        }
+    };
 }

@@ -7,10 +7,10 @@
 use std::marker::PhantomData;
 
 use super::{
-    function::{Complete, Fits, Function},
+    function::{Aim, Complete, Fits, Function},
     shape::Probe,
 };
-use crate::{Key, Policy, Tag, key::SEPARATOR};
+use crate::{Key, Policy};
 
 /// What a function returns, on the address of one whose entries can be shared.
 pub struct Returns<R>(PhantomData<fn() -> R>);
@@ -46,24 +46,17 @@ impl Terms {
         Self { policy, tags }
     }
 
-    fn tag(&self, key: Key) -> Key {
-        self.tags.iter().map(|template| tag(&key, template)).collect::<Vec<_>>().into_iter().fold(key, Key::tag)
+    /// Adds the tags to a key with all arguments: a segment in a tag is encoded as it is in the key.
+    pub(super) fn add_tags(&self, key: &mut Key) {
+        for (text, rest) in self.tags {
+            key.add_tag_of_segments(text, rest);
+        }
     }
-}
-
-/// A segment in a tag is encoded as it is in the key.
-fn tag(key: &Key, (text, rest): &TagTemplate) -> Tag {
-    let mut tag = Tag::new(text).as_str().to_owned();
-    for (back, after) in *rest {
-        tag.push_str(key.as_str().rsplit(SEPARATOR).nth(*back).unwrap_or_default());
-        tag.push_str(Tag::new(after).as_str());
-    }
-    Tag::from_encoded(tag)
 }
 
 /// The address of a function whose entries are shared, by who shares them.
 pub struct Entries<P, O> {
-    function: Function<P>,
+    aim: Aim<P>,
     terms: &'static Terms,
     output: PhantomData<fn() -> O>,
 }
@@ -75,20 +68,20 @@ pub struct Entries<P, O> {
 /// Never: what is shareable has terms.
 pub fn entries_of<P, R: Shareable<O>, O>(function: Function<P, R>) -> Entries<P, O> {
     let terms = function.site().terms().expect("the address of what is shareable is that of a site with terms");
-    Entries { function: function.alias(), terms, output: PhantomData }
+    Entries { aim: function.aim(), terms, output: PhantomData }
 }
 
 impl<P, O> Entries<P, O> {
     /// The same, to go on from with the arguments of a call.
     #[must_use]
     pub fn at(&self) -> Self {
-        Self { function: self.function.copy(), terms: self.terms, output: PhantomData }
+        Self { aim: self.aim.copy(), terms: self.terms, output: PhantomData }
     }
 
     /// Gives the next argument.
     #[must_use]
     pub fn arg<A: Fits<P>>(self, argument: A) -> Entries<A::Rest, O> {
-        Entries { function: self.function.arg(argument), terms: self.terms, output: PhantomData }
+        Entries { aim: self.aim.arg(argument), terms: self.terms, output: PhantomData }
     }
 
     /// The key of the call with these arguments.
@@ -96,7 +89,9 @@ impl<P, O> Entries<P, O> {
     where
         P: Complete,
     {
-        self.terms.tag(self.function.key())
+        let mut key = self.aim.key();
+        self.terms.add_tags(&mut key);
+        key
     }
 
     /// How the entries live.
@@ -108,20 +103,5 @@ impl<P, O> Entries<P, O> {
     #[allow(clippy::unused_self, reason = "it is asked for its type")]
     pub fn returns(&self) -> Probe<O> {
         Probe::new()
-    }
-}
-
-impl<P, R> Function<P, R> {
-    /// The key of the function's own call with these arguments, with the tags that can be made from it.
-    pub fn tagged_key(self) -> Key
-    where
-        P: Complete,
-    {
-        let terms = self.site().terms();
-        let key = self.key();
-        match terms {
-            Some(terms) => terms.tag(key),
-            None => key,
-        }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::trial::{LONG, SHORT, Trial};
 use crate::{
     Key,
+    codec::Meta,
     store::{Acquired, Filled, LeaseId, Payload, Purpose, Read, Stored},
 };
 
@@ -32,7 +33,7 @@ pub(super) async fn objects_come_back_as_the_same_object(t: &Trial<'_>) {
     let key = t.key("a");
     let object: Arc<dyn std::any::Any + Send + Sync> = Arc::new(vec![1, 2, 3]);
     let lease = t.lease(&key, LONG).await;
-    let payload = Payload::Object { value: object.clone(), weight: 64 };
+    let payload = Payload::Object { value: object.clone(), meta: Meta::default(), weight: 64 };
     let filled = t.store.fill(&key, &lease, payload, LONG).await.expect("a fill is answered");
     t.check(filled == Filled::Stored, "an object is stored");
     match t.read(&key).await {

@@ -31,7 +31,21 @@ macro_rules! numbers {
     )*};
 }
 
-numbers!(i8 i16 i32 i64 i128 isize u8 u16 u32 u64 u128 usize);
+macro_rules! integers {
+    ($($number:ty)*) => {$(
+        impl KeyPart for $number {
+            #[inline]
+            fn encode(&self, segment: &mut Segment<'_>) {
+                match u64::try_from(*self) {
+                    Ok(number) => segment.integer(number),
+                    Err(_) => segment.number(self),
+                }
+            }
+        }
+    )*};
+}
+
+integers!(i8 i16 i32 i64 i128 isize u8 u16 u32 u64 u128 usize);
 numbers!(
     std::num::NonZeroI8 std::num::NonZeroI16 std::num::NonZeroI32 std::num::NonZeroI64 std::num::NonZeroI128
     std::num::NonZeroU8 std::num::NonZeroU16 std::num::NonZeroU32 std::num::NonZeroU64 std::num::NonZeroU128
@@ -51,12 +65,14 @@ impl KeyPart for char {
 }
 
 impl KeyPart for str {
+    #[inline]
     fn encode(&self, segment: &mut Segment<'_>) {
         segment.text(self);
     }
 }
 
 impl KeyPart for String {
+    #[inline]
     fn encode(&self, segment: &mut Segment<'_>) {
         segment.text(self);
     }
@@ -118,6 +134,7 @@ impl<T: KeyPart + ToOwned + ?Sized> KeyPart for Cow<'_, T> {
 macro_rules! pointers {
     ($($pointer:ty)*) => {$(
         impl<T: KeyPart + ?Sized> KeyPart for $pointer {
+            #[inline]
             fn encode(&self, segment: &mut Segment<'_>) {
                 segment.value(&**self);
             }

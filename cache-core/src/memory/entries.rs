@@ -1,27 +1,27 @@
 //! The map from keys to entries: bounded by weight, sharded, with one lock for all who put something in a key's place.
 //!
-//! `quick_cache` answers single operations atomically. What it does not have is an atomic step from "this stands
-//! here" to "that stands here now", so putting is left to who holds the key's [lock](Entries::lock). Removing needs no
-//! lock: invalidation, expiry and eviction may remove an entry at any time. Hence the rule that the store's
-//! steps rest on: *under the lock, what was seen at a key either still stands there or nothing does.*
+//! `quick_cache` decides what is evicted. What it does not have is a step from "this stands here" to "that stands here
+//! now", so putting is left to who holds the key's [lock](Entries::lock). Removing needs none but the shard's own: invalidation,
+//! expiry and eviction may remove an entry at any time. Hence the rule that the store's steps rest on: *under the lock,
+//! what was seen at a key either still stands there or nothing does.*
 //!
-//! The entry itself is the map's key, and the map's value is empty. So a question to the map can look at the entry while
-//! it is compared, under the shard's read lock: a hit copies the value out of it without taking part in the
-//! entry's reference count, which would be one more cache line for all readers to fight over.
+//! Each shard is guarded by a lock of which every reader takes its own part: readers write to no memory that others read,
+//! so that one does not slow down another, however many look at one key. Who changes something takes all parts.
 
 use std::{
-    cell::RefCell,
     hash::{Hash, Hasher},
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
 use parking_lot::{Mutex, MutexGuard};
-use quick_cache::{DefaultHashBuilder, Equivalent, Lifecycle, OptionsBuilder, Weighter, sync};
+use quick_cache::{Equivalent, Lifecycle, OptionsBuilder, Weighter, unsync};
 
 use super::entry::Entry;
+use crate::key::{Key, Known, hash_of};
 
 /// The share of the limit that one shard keeps for entries that were asked for again. It is also the largest share of a
 /// shard that one entry may take.
@@ -33,120 +33,156 @@ const TYPICAL_WEIGHT: usize = 1024;
 /// No shard is smaller than this, so that an entry of a megabyte has a place on machines with many cores.
 const SMALLEST_SHARD: usize = 2 << 20;
 
-type Map = sync::Cache<Place, (), ByWeight, DefaultHashBuilder, Notice>;
+type Map = unsync::Cache<Place, Arc<Entry>, ByWeight, Known, Notice>;
 
 pub(super) struct Entries {
-    map: Map,
-    /// One for each shard of the map.
-    locks: Box<[Mutex<()>]>,
+    shards: Box<[Shard]>,
     evictions: AtomicU64,
 }
 
+struct Shard {
+    map: ShardedLock<Map>,
+    /// Taken to put something in a key's place.
+    put: Mutex<()>,
+}
+
+/// A key as a question to the map.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    hash: u64,
+    path: &'a [u8],
+}
+
+impl<'a> From<&'a Key> for At<'a> {
+    #[inline]
+    fn from(key: &'a Key) -> Self {
+        Self { hash: key.path().hash(), path: key.path().as_bytes() }
+    }
+}
+
+impl<'a> From<&'a str> for At<'a> {
+    fn from(path: &'a str) -> Self {
+        Self { hash: hash_of(path), path: path.as_bytes() }
+    }
+}
+
 /// Walks over all entries that were there when it was made; those that come later may be visited or not.
-pub(super) struct Walk<'a>(sync::Iter<'a, Place, (), ByWeight, DefaultHashBuilder, Notice>);
+pub(super) struct Walk<'a> {
+    shards: std::slice::Iter<'a, Shard>,
+    /// What was in the shard that is being walked over. A key stays in its shard while its entry is replaced.
+    seen: std::vec::IntoIter<Arc<Entry>>,
+}
 
 impl Iterator for Walk<'_> {
     type Item = Arc<Entry>;
 
     fn next(&mut self) -> Option<Arc<Entry>> {
-        self.0.next().map(|(place, ())| place.0)
+        loop {
+            if let Some(entry) = self.seen.next() {
+                return Some(entry);
+            }
+            let all: Vec<_> = self.shards.next()?.read().iter().map(|(_, entry)| Arc::clone(entry)).collect();
+            self.seen = all.into_iter();
+        }
     }
 }
 
 impl Entries {
     pub(super) fn new(limit: usize) -> Self {
         let cores = std::thread::available_parallelism().map_or(4, usize::from);
+        let count = (limit / SMALLEST_SHARD).clamp(1, cores * 4).next_power_of_two();
         let options = OptionsBuilder::new()
-            .shards((limit / SMALLEST_SHARD).clamp(1, cores * 4))
-            .estimated_items_capacity(limit / TYPICAL_WEIGHT)
-            .weight_capacity(limit as u64)
+            .estimated_items_capacity((limit / TYPICAL_WEIGHT / count).max(1))
+            .weight_capacity((limit / count) as u64)
             .hot_allocation(HOT)
             .build()
             .expect("both capacities are set");
-        let map = Map::with_options(options, ByWeight, DefaultHashBuilder::default(), Notice);
-        let locks = (0..map.num_shards()).map(|_| Mutex::new(())).collect();
-        Self { map, locks, evictions: AtomicU64::new(0) }
+        let shards = (0..count).map(|_| Shard {
+            map: ShardedLock::new(Map::with_options(options.clone(), ByWeight, Known::default(), Notice)),
+            put: Mutex::new(()),
+        });
+        Self { shards: shards.collect(), evictions: AtomicU64::new(0) }
     }
 
     /// The lock of a key (and of others): taken to put something in the key's place.
-    pub(super) fn lock(&self, path: &str) -> MutexGuard<'_, ()> {
-        self.locks[self.map.shard_index(&At::any(path))].lock()
+    pub(super) fn lock(&self, key: &Key) -> MutexGuard<'_, ()> {
+        self.shard(key.path().hash()).put.lock()
     }
 
     /// Shows the entry at a key to `look`, under the lock of a shard: `look` neither waits nor drops anything. The entry
     /// becomes less likely to be evicted.
     #[inline]
-    pub(super) fn look(&self, path: &str, look: impl FnMut(&Arc<Entry>)) {
-        let look = RefCell::new(look);
-        self.map.get(&At {
-            path,
-            is: |entry: &Arc<Entry>| {
-                (look.borrow_mut())(entry);
-                true
-            },
-        });
+    pub(super) fn look<R>(&self, key: &Key, look: impl FnOnce(&Arc<Entry>) -> R) -> Option<R> {
+        let at = At::from(key);
+        self.shard(at.hash).read().get(&at).map(look)
     }
 
     /// What stands at a key now.
-    pub(super) fn peek(&self, path: &str) -> Option<Arc<Entry>> {
-        let seen = RefCell::new(None);
-        self.map.peek(&At {
-            path,
-            is: |entry: &Arc<Entry>| {
-                *seen.borrow_mut() = Some(entry.clone());
-                true
-            },
-        });
-        seen.into_inner()
+    pub(super) fn peek(&self, key: &Key) -> Option<Arc<Entry>> {
+        let at = At::from(key);
+        self.shard(at.hash).read().peek(&at).map(Arc::clone)
     }
 
     /// Puts an entry at its key. The caller holds the key's lock and drops what was displaced after it. An entry that is
     /// larger than a shard is not kept, and neither is what it would have replaced.
     pub(super) fn put(&self, entry: Arc<Entry>, displaced: &mut Displaced) {
-        let key = entry.key.clone();
-        self.map.insert_with_lifecycle(Place(entry), (), displaced);
-        self.count(&key, displaced);
+        let place = Place::of(&entry);
+        let path = Arc::clone(&place.path);
+        self.shard(place.hash).write().insert_with_lifecycle(place, entry, displaced);
+        self.count(&path, displaced);
     }
 
     /// Puts an entry at its key if something still stands there. The caller holds the key's lock. `false`: it was removed
     /// meanwhile, or the new entry is larger than a shard; either way nothing stands there now.
     pub(super) fn replace(&self, entry: Arc<Entry>, displaced: &mut Displaced) -> bool {
-        let key = entry.key.clone();
-        let refused = self.map.replace_with_lifecycle(Place(entry), (), false, displaced).err();
-        self.count(&key, displaced);
+        let place = Place::of(&entry);
+        let path = Arc::clone(&place.path);
+        let refused = self.shard(place.hash).write().replace_with_lifecycle(place, entry, false, displaced).err();
+        self.count(&path, displaced);
         let replaced = refused.is_none();
-        displaced.0.extend(refused.map(|(place, ())| place.0));
+        displaced.0.extend(refused.map(|(_, entry)| entry));
         replaced
     }
 
-    pub(super) fn remove(&self, path: &str) {
-        drop(self.map.remove(&At::any(path)));
+    pub(super) fn remove<'a>(&self, at: impl Into<At<'a>>) {
+        let at = at.into();
+        let removed = self.shard(at.hash).write().remove(&at);
+        // Not under the lock.
+        drop(removed);
     }
 
     /// Removes this very entry, if it still stands at its key.
     pub(super) fn remove_exactly(&self, entry: &Arc<Entry>) {
-        self.remove_if(&entry.key, |standing| Arc::ptr_eq(standing, entry));
+        self.remove_if(At { hash: entry.hash, path: entry.key.as_bytes() }, |standing| Arc::ptr_eq(standing, entry));
     }
 
     /// Removes what stands at a key, if it meets the condition.
-    pub(super) fn remove_if(&self, path: &str, condition: impl Fn(&Arc<Entry>) -> bool) {
-        drop(self.map.remove(&At { path, is: condition }));
+    pub(super) fn remove_if<'a>(&self, at: impl Into<At<'a>>, condition: impl FnOnce(&Arc<Entry>) -> bool) {
+        let at = at.into();
+        let removed = self.shard(at.hash).write().remove_if(&at, condition);
+        drop(removed);
     }
 
     pub(super) fn walk(&self) -> Walk<'_> {
-        Walk(self.map.iter())
+        Walk { shards: self.shards.iter(), seen: Vec::new().into_iter() }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.map.len()
+        self.shards.iter().map(|shard| shard.read().len()).sum()
     }
 
     pub(super) fn weight(&self) -> u64 {
-        self.map.weight()
+        self.shards.iter().map(|shard| shard.read().weight()).sum()
     }
 
     pub(super) fn evictions(&self) -> u64 {
         self.evictions.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn shard(&self, hash: u64) -> &Shard {
+        // The low bits choose the bucket inside the shard, the highest ones are compared in it.
+        &self.shards[(hash >> 32) as usize & (self.shards.len() - 1)]
     }
 
     /// The map reports what was replaced along with what was evicted; only other keys than the one that was put
@@ -159,47 +195,57 @@ impl Entries {
     }
 }
 
-/// An entry as the map's key: it is its path.
-#[derive(Clone)]
-struct Place(Arc<Entry>);
+impl Shard {
+    /// A panic under the lock would be one of the map itself, which then is as good as it was.
+    #[inline]
+    fn read(&self) -> ShardedLockReadGuard<'_, Map> {
+        self.map.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> ShardedLockWriteGuard<'_, Map> {
+        self.map.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A key as the map holds it: compared without touching the entry.
+struct Place {
+    hash: u64,
+    path: Arc<str>,
+}
+
+impl Place {
+    fn of(entry: &Entry) -> Self {
+        Self { hash: entry.hash, path: Arc::clone(&entry.key) }
+    }
+}
 
 impl Hash for Place {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (*self.0.key).hash(state);
+        state.write_u64(self.hash);
     }
 }
 
 impl PartialEq for Place {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
-        self.0.key == other.0.key
+        self.hash == other.hash && self.path == other.path
     }
 }
 
 impl Eq for Place {}
 
-/// A question to the map: the entry at this path, if it meets a condition.
-struct At<'a, F> {
-    path: &'a str,
-    is: F,
-}
-
-impl<'a> At<'a, fn(&Arc<Entry>) -> bool> {
-    fn any(path: &'a str) -> Self {
-        Self { path, is: |_| true }
-    }
-}
-
-impl<F> Hash for At<'_, F> {
+impl Hash for At<'_> {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.path.hash(state);
+        state.write_u64(self.hash);
     }
 }
 
-impl<F: Fn(&Arc<Entry>) -> bool> Equivalent<Place> for At<'_, F> {
+impl Equivalent<Place> for At<'_> {
     #[inline]
     fn equivalent(&self, place: &Place) -> bool {
-        *self.path == *place.0.key && (self.is)(&place.0)
+        self.hash == place.hash && *self.path == *place.path.as_bytes()
     }
 }
 
@@ -210,20 +256,20 @@ pub(super) struct Displaced(Vec<Arc<Entry>>);
 #[derive(Clone)]
 struct ByWeight;
 
-impl Weighter<Place, ()> for ByWeight {
+impl Weighter<Place, Arc<Entry>> for ByWeight {
     #[inline]
-    fn weight(&self, place: &Place, (): &()) -> u64 {
-        place.0.weight()
+    fn weight(&self, _place: &Place, entry: &Arc<Entry>) -> u64 {
+        entry.weight()
     }
 }
 
 #[derive(Clone)]
 struct Notice;
 
-impl Lifecycle<Place, ()> for Notice {
+impl Lifecycle<Place, Arc<Entry>> for Notice {
     type RequestState = Displaced;
 
-    fn on_evict(&self, displaced: &mut Displaced, place: Place, (): ()) {
-        displaced.0.push(place.0);
+    fn on_evict(&self, displaced: &mut Displaced, _place: Place, entry: Arc<Entry>) {
+        displaced.0.push(entry);
     }
 }

@@ -3,22 +3,30 @@
 //! Entries are immutable and shared: a change puts another entry in the place. So a reader that took an entry out of the
 //! map sees one consistent state without a lock.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use super::token::{self, Token};
 use crate::{
     Key,
+    clock::{Clock, Tick},
     mutant::{self, Mutant},
     store::{LeaseId, Payload, Stored},
 };
 
 /// What one entry costs at most, in bytes, beside its key, its payload and its tokens: itself, and its place in
 /// the map with the reserve that a growing table keeps.
-const OVERHEAD: usize = size_of::<Entry>() + 208;
+const OVERHEAD: usize = size_of::<Entry>() + 256;
+
+/// The tokens of most keys have room in the entry itself.
+pub(super) type Tokens = SmallVec<[Arc<Token>; 3]>;
 
 /// What stands at one key.
 pub(super) struct Entry {
     pub(super) key: Arc<str>,
+    /// The hash of the key.
+    pub(super) hash: u64,
     pub(super) state: State,
     stamp: Stamp,
     weight: u64,
@@ -28,20 +36,20 @@ pub(super) enum State {
     /// Somebody loads.
     Loading(Grant),
     /// A value, and perhaps somebody who loads its replacement.
-    Valid { stored: Stored, expires: Instant, refresh: Option<Grant> },
+    Valid { stored: Stored, expires: Tick, refresh: Option<Grant> },
 }
 
 /// A lease as the store keeps it.
 #[derive(Clone, Copy)]
 pub(super) struct Grant {
     pub(super) id: LeaseId,
-    pub(super) lapses: Instant,
+    pub(super) lapses: Tick,
 }
 
 impl Grant {
     /// The lease's name, while it has not lapsed.
-    pub(super) fn running(self, now: Instant) -> Option<LeaseId> {
-        (now < self.lapses).then_some(self.id)
+    pub(super) fn running(self, clock: &Clock) -> Option<LeaseId> {
+        clock.is_before(self.lapses).then_some(self.id)
     }
 }
 
@@ -51,12 +59,12 @@ impl Grant {
 pub(super) struct Stamp {
     epoch: u64,
     /// The nodes from the outermost inwards, then the tags in the key's order.
-    tokens: Arc<[Arc<Token>]>,
+    tokens: Tokens,
     nodes: usize,
 }
 
 impl Stamp {
-    pub(super) fn new(epoch: u64, nodes: usize, tokens: Arc<[Arc<Token>]>) -> Self {
+    pub(super) fn new(epoch: u64, nodes: usize, tokens: Tokens) -> Self {
         Self { epoch, tokens, nodes }
     }
 
@@ -75,7 +83,7 @@ impl Stamp {
 }
 
 impl Entry {
-    pub(super) fn new(key: Arc<str>, stamp: Stamp, state: State) -> Arc<Self> {
+    pub(super) fn new(key: Arc<str>, hash: u64, stamp: Stamp, state: State) -> Arc<Self> {
         let payload = match &state {
             State::Loading(_) => 0,
             State::Valid { stored, .. } => match &stored.payload {
@@ -85,12 +93,12 @@ impl Entry {
         };
         let tokens: usize = stamp.tokens.iter().map(|token| token::WEIGHT + token.name().len()).sum();
         let weight = payload.saturating_add(key.len() + tokens + OVERHEAD) as u64;
-        Arc::new(Self { key, state, stamp, weight })
+        Arc::new(Self { key, hash, state, stamp, weight })
     }
 
     /// The same key under the same tokens in another state.
     pub(super) fn with(&self, state: State) -> Arc<Self> {
-        Self::new(self.key.clone(), self.stamp.clone(), state)
+        Self::new(self.key.clone(), self.hash, self.stamp.clone(), state)
     }
 
     /// A value with another refresh lease beside it, or none. A lease has nothing beside it and stays what it is.
@@ -103,12 +111,12 @@ impl Entry {
 
     /// Whether nothing has invalidated the entry and it is not over by time.
     #[inline]
-    pub(super) fn is_good(&self, epoch: u64, now: Instant) -> bool {
+    pub(super) fn is_good(&self, epoch: u64, clock: &Clock) -> bool {
         let until = match &self.state {
             State::Loading(grant) => grant.lapses,
             State::Valid { expires, .. } => *expires,
         };
-        now < until && (self.stamp.is_alive(epoch) || mutant::is(Mutant::MemoryIgnoresTokens))
+        clock.is_before(until) && (self.stamp.is_alive(epoch) || mutant::is(Mutant::MemoryIgnoresTokens))
     }
 
     #[inline]

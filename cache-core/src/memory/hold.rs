@@ -11,13 +11,13 @@
 use std::{
     collections::HashMap,
     sync::atomic::{AtomicUsize, Ordering},
-    time::Instant,
 };
 
 use parking_lot::RwLock;
 use quick_cache::DefaultHashBuilder;
 
 use crate::{
+    clock::{Clock, Tick},
     key::{Key, Target},
     mutant::{self, Mutant},
     store::HolderId,
@@ -27,7 +27,7 @@ use crate::{
 const FEW: usize = 64;
 
 /// Who holds a target, and until when.
-type Holders = Vec<(HolderId, Instant)>;
+type Holders = Vec<(HolderId, Tick)>;
 
 type Map = HashMap<Box<str>, Holders, DefaultHashBuilder>;
 
@@ -50,7 +50,7 @@ pub(super) struct Holds {
 
 impl Holds {
     /// Registers a holder of these targets, or prolongs its term. Targets that cannot be held are left out.
-    pub(super) fn add(&self, targets: &[Target], holder: HolderId, now: Instant, until: Instant) {
+    pub(super) fn add(&self, targets: &[Target], holder: HolderId, now: Tick, until: Tick) {
         let mut table = self.table.write();
         if table.len() >= table.full {
             table.prune(now);
@@ -86,10 +86,10 @@ impl Holds {
 
     /// Whether anybody holds the entry, a node above it or at its path, or one of its tags.
     #[inline]
-    pub(super) fn cover(&self, key: &Key, now: Instant) -> bool {
+    pub(super) fn cover(&self, key: &Key, clock: &Clock) -> bool {
         self.count.load(Ordering::SeqCst) != 0
             && !mutant::is(Mutant::MemoryHoldsNothing)
-            && self.table.read().covers(key, now)
+            && self.table.read().covers(key, clock.tick())
     }
 }
 
@@ -103,7 +103,7 @@ impl Table {
         }
     }
 
-    fn covers(&self, key: &Key, now: Instant) -> bool {
+    fn covers(&self, key: &Key, now: Tick) -> bool {
         let held =
             |map: &Map, name: &str| map.get(name).is_some_and(|holders| holders.iter().any(|(_, until)| now < *until));
         let path = key.as_str();
@@ -113,7 +113,7 @@ impl Table {
             || key.tags().iter().any(|tag| held(&self.tags, tag.as_str()))
     }
 
-    fn prune(&mut self, now: Instant) {
+    fn prune(&mut self, now: Tick) {
         for map in [&mut self.entries, &mut self.nodes, &mut self.tags] {
             map.retain(|_, holders| {
                 holders.retain(|(_, until)| now < *until);
@@ -136,21 +136,22 @@ mod tests {
 
     #[test]
     fn what_has_lapsed_takes_no_room_for_long() {
-        let (holds, start) = (Holds::default(), Instant::now());
+        let (holds, start) = (Holds::default(), Clock::System.tick());
         for number in 0..10_000_u32 {
-            let now = start + Duration::from_secs(number.into());
+            let now = start.after(Duration::from_secs(number.into()));
             let target = Target::Entry(number.to_string());
-            holds.add(&[target], HolderId::new(), now, now + Duration::from_secs(5));
+            holds.add(&[target], HolderId::new(), now, now.after(Duration::from_secs(5)));
         }
         assert!(holds.count.load(Ordering::SeqCst) <= 2 * (FEW + 5), "{:?}", holds.count);
     }
 
     #[test]
     fn who_releases_leaves_nothing_behind() {
-        let (holds, now, holder) = (Holds::default(), Instant::now(), HolderId::new());
+        let (holds, clock, holder) = (Holds::default(), Clock::System, HolderId::new());
+        let now = clock.tick();
         let targets = [Target::Entry("a".into()), Target::Node("a".into()), Target::Tag(crate::Tag::new("a"))];
-        holds.add(&targets, holder, now, now + Duration::from_secs(5));
-        assert!(holds.cover(&Key::new("a"), now));
+        holds.add(&targets, holder, now, now.after(Duration::from_secs(5)));
+        assert!(holds.cover(&Key::new("a"), &clock));
         holds.remove(&targets, HolderId::new());
         assert_eq!(holds.count.load(Ordering::SeqCst), 3);
         holds.remove(&targets, holder);

@@ -46,7 +46,7 @@ impl<'a> Sweep<'a> {
         match &self.doomed {
             // By key: a fill may have replaced the entry since the walk saw it.
             Doomed::Matching(_) if mutant::is(Mutant::MemoryGlobSparesLeases) && entry.grant(None).is_some() => {}
-            Doomed::Matching(glob) if glob.matches(entry.key.as_bytes()) => self.entries.remove(&entry.key),
+            Doomed::Matching(glob) if glob.matches(entry.key.as_bytes()) => self.entries.remove(&*entry.key),
             Doomed::Before(epoch) if entry.epoch() < *epoch => self.entries.remove_exactly(entry),
             _ => {}
         }

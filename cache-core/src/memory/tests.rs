@@ -5,6 +5,7 @@ use std::sync::{OnceLock, mpsc};
 use bytes::Bytes;
 
 use super::*;
+use crate::codec::Meta;
 
 const TERM: Duration = Duration::from_secs(60);
 const LOAD: Purpose = Purpose::Load { unreadable: None };
@@ -38,10 +39,10 @@ fn a_removal_between_the_look_at_a_lease_and_the_fill_refuses_the_fill() {
         Target::All,
     ] {
         let lease = granted(&store, &key, LOAD);
-        store.step(&key, &lease, |entry, now| {
+        store.step(&key, &lease, |entry| {
             store.invalidate_now(std::slice::from_ref(&target));
             let stored = Stored { id: lease.id, payload: bytes() };
-            entry.with(State::Valid { stored, expires: now + TERM, refresh: None })
+            entry.with(State::Valid { stored, expires: store.after(TERM), refresh: None })
         });
         assert!(matches!(store.get(&key), Read::Miss { loading: None }), "{target}");
     }
@@ -53,9 +54,9 @@ fn a_removal_while_a_refresh_begins_leaves_nothing() {
     let key = Key::new("f");
     let id = put(&store, &key, bytes());
     let lease = granted(&store, &key, Purpose::Refresh(id));
-    let renewed = store.step(&key, &lease, |entry, now| {
+    let renewed = store.step(&key, &lease, |entry| {
         store.invalidate_now(&[key.clone().into_entry()]);
-        entry.with_refresh(Some(Grant { id: lease.id, lapses: now + TERM }))
+        entry.with_refresh(Some(Grant { id: lease.id, lapses: store.after(TERM) }))
     });
     assert!(!renewed);
     assert!(matches!(store.get(&key), Read::Miss { loading: None }));
@@ -82,7 +83,11 @@ fn a_value_may_use_the_store_when_it_goes() {
     let store = Arc::new(MemoryStore::new(1 << 16));
     assert!(own.set(store.clone()).is_ok());
     let key = Key::new("f").arg(&1);
-    let value = || Payload::Object { value: Arc::new(Caller(own.clone(), Key::new("f").arg(&1))), weight: 1 << 12 };
+    let value = || Payload::Object {
+        value: Arc::new(Caller(own.clone(), Key::new("f").arg(&1))),
+        meta: Meta::default(),
+        weight: 1 << 12,
+    };
     let id = put(&store, &key, value());
     let refresh = granted(&store, &key, Purpose::Refresh(id));
     assert_eq!(store.fill_now(&key, &refresh, value(), TERM), Filled::Stored, "replaced");
@@ -98,7 +103,7 @@ fn a_value_may_use_the_store_when_it_goes() {
     }
     assert!(store.evictions() > 10, "values were evicted");
     let large = granted(&store, &Key::new("h"), LOAD);
-    let payload = Payload::Object { value: Arc::new(Caller(own.clone(), key)), weight: 1 << 20 };
+    let payload = Payload::Object { value: Arc::new(Caller(own.clone(), key)), meta: Meta::default(), weight: 1 << 20 };
     assert_eq!(store.fill_now(&Key::new("h"), &large, payload, TERM), Filled::Refused);
 }
 
@@ -136,7 +141,7 @@ fn a_glob_that_saw_a_lease_removes_the_value_that_has_replaced_it() {
     let store = MemoryStore::new(1 << 20);
     let key = Key::new("f").arg(&1);
     let lease = granted(&store, &key, LOAD);
-    let seen = store.entries.peek(key.as_str()).expect("the lease");
+    let seen = store.entries.peek(&key).expect("the lease");
     assert_eq!(store.fill_now(&key, &lease, bytes(), TERM), Filled::Stored);
     store.sweep(Doomed::Matching(Glob::new("f:*"))).visit(&seen);
     assert!(matches!(store.get(&key), Read::Miss { loading: None }));
@@ -155,7 +160,7 @@ fn who_puts_something_at_a_key_waits_for_its_lock_and_who_removes_does_not() {
     ];
     for act in acts {
         std::thread::scope(|scope| {
-            let lock = store.entries.lock(key.as_str());
+            let lock = store.entries.lock(&key);
             let (done, waits) = mpsc::channel();
             scope.spawn(move || {
                 act();
@@ -178,7 +183,7 @@ fn a_quarantine_between_the_first_look_and_the_lease_is_seen() {
     for target in [key.clone().into_entry(), Key::new("f").into_node(), Target::Tag(crate::Tag::new("t"))] {
         let (held, holder) = ([target], HolderId::new());
         std::thread::scope(|scope| {
-            let lock = store.entries.lock(key.as_str());
+            let lock = store.entries.lock(&key);
             let acquiring = scope.spawn(|| store.grant_unless_held(&key, LOAD, TERM));
             // Until it waits for the lock, having seen no quarantine. Too short a time could only hide a fault.
             std::thread::sleep(Duration::from_millis(20));

@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{ExprPath, Ident, spanned::Spanned as _};
 
-use super::cached::{by_references, companion, key_expr, local, located_at, output_span, site_of_function};
+use super::cached::{address, companion, local, located_at, output_span, policy_expr, site_of_function, with_patterns};
 use crate::model::{batch::Batch, cached::Cached};
 
 /// The method, and the companion that belongs beside it.
@@ -23,7 +23,7 @@ fn body(cached: &Cached, batch: &Batch) -> TokenStream {
     let cache_expr = cached.cache.borrowed(private);
     let entries = local("entries");
     let (shared, key, policy) = match &batch.shared {
-        None => (None, key_expr(cached), cached.policy.clone()),
+        None => (None, key(cached), policy_expr(cached)),
         Some(shared) => {
             let private = located_at(private, shared.span());
             let of = quote_spanned!(shared.span()=> #private::entries_of(#shared()));
@@ -53,6 +53,12 @@ fn body(cached: &Cached, batch: &Batch) -> TokenStream {
     }
 }
 
+/// The key of one id.
+fn key(cached: &Cached) -> TokenStream {
+    let address = address(cached);
+    with_patterns(cached, quote!(#address.key()))
+}
+
 /// The key of one id among the entries of another function.
 fn shared_key(cached: &Cached, shared: &ExprPath, entries: &Ident) -> TokenStream {
     let arguments = cached.parameters.iter().map(|parameter| {
@@ -61,12 +67,7 @@ fn shared_key(cached: &Cached, shared: &ExprPath, entries: &Ident) -> TokenStrea
         quote_spanned!(span=> .arg(#value))
     });
     let end = quote_spanned!(shared.span()=> .key());
-    let key = quote!(#entries.at() #(#arguments)* #end);
-    if !cached.binds_patterns {
-        return key;
-    }
-    let patterns = by_references(cached);
-    quote!({ #patterns #key })
+    with_patterns(cached, quote!(#entries.at() #(#arguments)* #end))
 }
 
 /// The body for some of the ids: it may run more than once, each time with arguments of its own.

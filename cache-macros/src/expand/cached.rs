@@ -25,10 +25,9 @@ pub(super) fn function(cached: &Cached) -> (TokenStream, TokenStream) {
 }
 
 fn body(cached: &Cached) -> TokenStream {
-    let Cached { private, output, policy, .. } = cached;
-    let (key, cache, load) = (local("key"), local("cache"), local("load"));
-    let settings = local("policy");
-    let key_of_call = key_expr(cached);
+    let Cached { private, output, .. } = cached;
+    let [key, cache, load, call] = ["key", "cache", "load", "call"].map(local);
+    let (settings, policy) = policy(cached);
     let cache_expr = cached.cache.borrowed(private);
     let patterns = cached.arguments.iter().filter_map(|argument| {
         let name = &argument.name;
@@ -37,25 +36,47 @@ fn body(cached: &Cached) -> TokenStream {
     let statements = cached.function.statements();
     let span = output_span(output);
     let negative = cached.negative.map(|span| quote_spanned!(span=> .negative()));
+    // All of this has the span of the return type: one complaint about it is reported once, and there.
+    let here = |tokens: TokenStream| located_at(&tokens, span);
+    let (shape, this, known_key) = (here(private.clone()), here(quote!(#call)), here(quote!(#key)));
     let run = if let Some(keep) = &cached.keep {
-        quote_spanned!(span=> .run_if(#cache, #key, &#settings, #keep, #load))
+        quote_spanned!(span=> #this.run_if(#known_key, #keep, #load).await)
     } else {
-        quote_spanned!(span=> .run(#cache, #key, &#settings, #load))
+        quote_spanned!(span=> #this.run(#known_key, #load).await)
     };
-    // All of this has the span of the return type: one complaint about it is reported once.
-    let shape = located_at(private, span);
-    let call = quote_spanned!(span=> #shape::shape!(#output) #negative #run.await);
+    let begin = quote_spanned!(span=> #shape::shape!(#output) #negative .with(#cache, #policy));
+    let address = address(cached);
+    let hit = with_patterns(cached, quote_spanned!(span=> #this.hit(&#address)));
+    let found = quote_spanned!(span=> #shape::return_ok!(#hit));
     quote! {
-        let #key = #key_of_call;
         let #cache: &#private::Cache = #cache_expr;
-        let #settings = #policy;
+        #settings
+        let mut #call = #begin;
+        let #key = #found;
         let #load = async move {
             #private::returns!(#output);
             #(#patterns)*
             #statements
         };
-        #call
+        #run
     }
+}
+
+/// The policy, as a reference, and the statement before it that makes it. One of literals is a constant of the program: calls refer
+/// to it and write nothing.
+fn policy(cached: &Cached) -> (Option<TokenStream>, TokenStream) {
+    let policy = policy_expr(cached);
+    if cached.policy.is_known {
+        return (None, quote!(&const { #policy }));
+    }
+    let name = local("policy");
+    (Some(quote!(let #name = #policy;)), quote!(&#name))
+}
+
+/// The expression of type `Policy`.
+pub(super) fn policy_expr(cached: &Cached) -> TokenStream {
+    let (private, call) = (&cached.private, &cached.policy.call);
+    quote!(#private::#call)
 }
 
 /// Where the return type is written. Its first token: on stable, the span of several is that of the attribute.
@@ -72,9 +93,8 @@ pub(super) fn located_at(tokens: &TokenStream, span: Span) -> TokenStream {
     tokens.clone().into_iter().map(relocate).collect()
 }
 
-/// The key of this call.
-pub(super) fn key_expr(cached: &Cached) -> TokenStream {
-    let private = &cached.private;
+/// The address of this call: the function with the arguments that make the key.
+pub(super) fn address(cached: &Cached) -> TokenStream {
     let address = if cached.through_self {
         let name = companion_name(&cached.function.sig.ident);
         let turbofish = &cached.companion.turbofish;
@@ -91,30 +111,27 @@ pub(super) fn key_expr(cached: &Cached) -> TokenStream {
         quote_spanned!(span=> .#own(#value))
     });
     let tags = cached.tags.iter().map(|tag| {
-        let tag = tag.to_expr(private);
-        quote!(.tag(#tag))
+        let write = tag.to_writer(&local("tag"));
+        quote!(.tag(#write))
     });
-    let key = if cached.share.is_some() && cached.through_self && !cached.tags.is_empty() {
+    if cached.share.is_some() && cached.through_self && !cached.tags.is_empty() {
         // The companion knows how the tags are made.
-        quote!(#address #(#arguments)* .tagged_key())
-    } else {
-        quote!(#address #(#arguments)* .key() #(#tags)*)
-    };
-    if !cached.binds_patterns {
-        return key;
+        return quote!(#address #(#arguments)* .own_tags());
     }
-    let patterns = by_references(cached);
-    quote!({ #patterns #key })
+    quote!(#address #(#arguments)* #(#tags)*)
 }
 
-/// Binds what the patterns of arguments bind, to be looked at only.
-pub(super) fn by_references(cached: &Cached) -> TokenStream {
+/// An expression that may use the names that argument patterns bind.
+pub(super) fn with_patterns(cached: &Cached, expr: TokenStream) -> TokenStream {
+    if !cached.binds_patterns {
+        return expr;
+    }
     let patterns = cached.arguments.iter().filter_map(|argument| {
         let name = &argument.name;
         let pattern = by_reference(argument.pattern.as_ref()?);
         Some(quote!(#[allow(unused_variables)] let #pattern = &#name;))
     });
-    patterns.collect()
+    quote!({ #(#patterns)* #expr })
 }
 
 fn site(cached: &Cached, verb: &str) -> TokenStream {
@@ -125,8 +142,8 @@ fn site(cached: &Cached, verb: &str) -> TokenStream {
     let owner = cached.names_self.then(|| quote!(Self));
     let types = &cached.companion.types;
     let terms = cached.share.as_ref().filter(|_| verb == "share").map(|share| {
-        let (policy, tags) = (&cached.policy, &share.tags);
-        quote!((#policy, [#(#tags),*]),)
+        let (policy, tags) = (&cached.policy.call, &share.tags);
+        quote!((#policy; [#(#tags),*]),)
     });
     quote!(#private::site!(#verb #prefix, #ttl_text, [#(#tags),*], #terms #owner #types))
 }

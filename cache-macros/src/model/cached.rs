@@ -31,8 +31,7 @@ pub(crate) struct Cached {
     pub(crate) key_prefix: Option<syn::LitStr>,
     pub(crate) ttl_text: String,
     pub(crate) tags: Vec<Template>,
-    /// The expression of type `Policy`.
-    pub(crate) policy: TokenStream,
+    pub(crate) policy: Settings,
     /// `cache_if`.
     pub(crate) keep: Option<Expr>,
     /// Where `negative_ttl` is written.
@@ -43,6 +42,14 @@ pub(crate) struct Cached {
     pub(crate) share: Option<Share>,
     /// Whether expressions in the attribute may use the names that argument patterns bind.
     pub(crate) binds_patterns: bool,
+}
+
+/// How the entries live.
+pub(crate) struct Settings {
+    /// The call that makes the policy, without the path to its function. Empty without a TTL: it is another function's then.
+    pub(crate) call: TokenStream,
+    /// Whether it is made of literals.
+    pub(crate) is_known: bool,
 }
 
 /// A part of the key.
@@ -83,25 +90,15 @@ impl Cached {
         let stated: Vec<_> = parameters.iter().map(|parameter| parameter.head.clone()).collect();
         let stated_output = output.as_ref().map(|output| heads.stated(output));
         let companion = heads.companion(&stated, &choice.skipped_types);
+        let policy = Settings::new(&private, &options);
         let share = stated_output.filter(|_| batch.is_none());
-        let share = share.and_then(|output| Share::new(&options, &parameters, output, &companion.removed));
+        let share = share.and_then(|output| Share::new(&options, &policy, &parameters, output, &companion.removed));
         let tags = options.tags.unwrap_or_default();
         let binds_patterns = arguments.iter().any(|argument| argument.pattern.is_some())
             && (choice.key.is_some() || tags.iter().any(Template::has_placeholders));
         Some(Self {
             cache: CacheExpr::new(options.cache.as_ref(), &function.sig, &private),
-            policy: policy(
-                &private,
-                options.ttl.as_ref(),
-                &OptionsRest {
-                    negative_ttl: options.negative_ttl.as_ref().map(|(_, lifetime)| lifetime.to_expr(&private)),
-                    jitter: options.jitter,
-                    refresh_ahead: options.refresh_ahead,
-                    stale_if_error: options.stale_if_error.as_ref().map(|lifetime| lifetime.to_expr(&private)),
-                    version: options.version,
-                    verify: options.verify,
-                },
-            ),
+            policy,
             keep: options.cache_if,
             negative: options.negative_ttl.map(|(name, _)| name.span()),
             through_self: site.in_impl || is_method(&function.sig),
@@ -276,34 +273,43 @@ fn no_such_argument(expr: &Expr, arguments: &[Argument], types: &[&Ident]) -> St
     )
 }
 
-/// What refines a policy.
-struct OptionsRest {
-    negative_ttl: Option<TokenStream>,
-    jitter: Option<Expr>,
-    refresh_ahead: Option<Expr>,
-    stale_if_error: Option<TokenStream>,
-    version: Option<Expr>,
-    verify: Option<Expr>,
+impl Settings {
+    fn new(private: &TokenStream, options: &Options) -> Self {
+        let Some(ttl) = &options.ttl else { return Self { call: TokenStream::new(), is_known: false } };
+        let mut call = if let Some(secs) = ttl.whole_seconds() {
+            quote!(policy_of_secs(#secs))
+        } else {
+            let ttl = ttl.to_expr(private);
+            quote!(policy(#ttl))
+        };
+        let mut is_known = ttl.is_known();
+        let lifetimes = [
+            ("negative_ttl", options.negative_ttl.as_ref().map(|(_, lifetime)| lifetime)),
+            ("stale_if_error", options.stale_if_error.as_ref()),
+        ];
+        for (name, value) in lifetimes {
+            let Some(value) = value else { continue };
+            is_known &= value.is_known();
+            call.extend(setting(name, &value.to_expr(private)));
+        }
+        let numbers = [
+            ("jitter", &options.jitter),
+            ("refresh_ahead", &options.refresh_ahead),
+            ("version", &options.version),
+            ("verify", &options.verify),
+        ];
+        for (name, value) in numbers {
+            let Some(value) = value else { continue };
+            is_known &= matches!(value, Expr::Lit(_));
+            call.extend(setting(name, &quote!(#value)));
+        }
+        Self { call, is_known }
+    }
 }
 
-/// Nothing without a TTL: it is another function's then.
-fn policy(private: &TokenStream, ttl: Option<&crate::duration::Span>, rest: &OptionsRest) -> TokenStream {
-    let Some(ttl) = ttl else { return TokenStream::new() };
-    let new = if let Some(ttl) = ttl.whole_seconds() {
-        quote!(#private::policy_of_secs(#ttl))
-    } else {
-        let ttl = ttl.to_expr(private);
-        quote!(#private::policy(#ttl))
-    };
-    let negative_ttl = rest.negative_ttl.iter().map(|value| quote!(.negative_ttl(#value)));
-    let jitter = rest.jitter.iter().map(|value| quote!(.jitter(#value)));
-    let refresh_ahead = rest.refresh_ahead.iter().map(|value| quote!(.refresh_ahead(#value)));
-    let stale_if_error = rest.stale_if_error.iter().map(|value| quote!(.stale_if_error(#value)));
-    let version = rest.version.iter().map(|value| quote!(.version(#value)));
-    let verify = rest.verify.iter().map(|value| quote!(.verify(#value)));
-    quote! {
-        #new #(#negative_ttl)* #(#jitter)* #(#refresh_ahead)* #(#stale_if_error)* #(#version)* #(#verify)*
-    }
+fn setting(name: &str, value: &TokenStream) -> TokenStream {
+    let name = Ident::new(name, proc_macro2::Span::call_site());
+    quote!(.#name(#value))
 }
 
 /// The path of `crate = path`, read on its own for a fallback.

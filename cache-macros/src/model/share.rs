@@ -6,8 +6,11 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Expr, Ident};
 
-use super::{cached::Parameter, options::Options};
-use crate::{duration::Span as Lifetime, signature::mentions_word, template::Template};
+use super::{
+    cached::{Parameter, Settings},
+    options::Options,
+};
+use crate::{signature::mentions_word, template::Template};
 
 /// What makes the entries of a function, but for the arguments.
 pub(crate) struct Share {
@@ -21,18 +24,12 @@ impl Share {
     /// `None` where a call of the function is needed to know it. `unnamed`: type parameters that the companion does not have.
     pub(super) fn new(
         options: &Options,
+        policy: &Settings,
         parameters: &[Parameter],
         output: TokenStream,
         unnamed: &[Ident],
     ) -> Option<Self> {
-        let lifetimes = [
-            options.ttl.as_ref(),
-            options.negative_ttl.as_ref().map(|(_, lifetime)| lifetime),
-            options.stale_if_error.as_ref(),
-        ];
-        let numbers = [&options.jitter, &options.refresh_ahead, &options.version, &options.verify];
-        let is_fixed = lifetimes.into_iter().flatten().all(Lifetime::is_known)
-            && numbers.into_iter().flatten().all(|number| matches!(number, Expr::Lit(_)))
+        let is_fixed = policy.is_known
             && options.cache_if.is_none()
             && !unnamed.iter().any(|name| mentions_word(&output, &name.to_string()));
         if !is_fixed {

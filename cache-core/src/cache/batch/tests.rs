@@ -36,8 +36,9 @@ async fn a_batch_lands_while_its_flight_has_a_later_lease() {
     let (key, policy) = (Key::new("k"), Policy::new(Duration::from_secs(60)));
     let mut batch: Batch<'_, u32> = Batch::begin(&cache.inner, std::iter::once(&key), &policy);
     let item = batch.unread.pop().expect("there is one");
-    let other = Call::begin(&cache.inner, &key, &policy);
-    let Entered::Leader(first) = Call::begin(&cache.inner, &key, &policy).enter(&need()) else { panic!("the first") };
+    let other = Call::begin(&cache.inner, &key, &policy, Chance::default());
+    let first = Call::begin(&cache.inner, &key, &policy, Chance::default()).enter(&need());
+    let Entered::Leader(first) = first else { panic!("the first") };
     let (in_batch, beside) = (joined(item.call.enter(&need())), joined(other.enter(&need())));
     first.fail();
 
