@@ -76,6 +76,8 @@ pub(crate) struct Feed {
     heard: Mutex<HashMap<u64, Arc<Heard>>>,
     announced: AtomicU64,
     has_seen_members: AtomicBool,
+    /// The log has it that announcements fail.
+    is_failure_told: AtomicBool,
     part: watch::Sender<Part>,
     ears: watch::Sender<Ears>,
 }
@@ -143,6 +145,7 @@ impl Feed {
             heard: Mutex::default(),
             announced: AtomicU64::new(0),
             has_seen_members: AtomicBool::new(false),
+            is_failure_told: AtomicBool::new(false),
             part: watch::Sender::new(Part::None),
             ears: watch::Sender::new(Ears::NotYet),
         }
@@ -184,6 +187,13 @@ impl Feed {
         self.has_seen_members.store(true, Ordering::Relaxed);
         if has_members {
             self.want(Part::Listener);
+        }
+    }
+
+    /// An announcement was not made; once, as it may concern each.
+    pub(crate) fn tell_failure(&self, why: &str) {
+        if !self.is_failure_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(why, "invalidations cannot be announced: what instances keep in memory is given up instead");
         }
     }
 
@@ -302,13 +312,13 @@ impl Ear {
         self.feed.ears.send_replace(ears);
     }
 
-    /// A renewal is about to be sent.
-    pub(crate) fn renew(&self) -> Instant {
-        if let Some(hearing) = self.feed.kept().hearing(self.number) {
-            let before = hearing.window.len().saturating_sub(1);
-            hearing.window.drain(..before);
-        }
-        Instant::now()
+    /// A renewal is about to be sent. `None`: what came over this connection counts no longer.
+    pub(crate) fn renew(&self) -> Option<Instant> {
+        let mut kept = self.feed.kept();
+        let hearing = kept.hearing(self.number)?;
+        let before = hearing.window.len().saturating_sub(1);
+        hearing.window.drain(..before);
+        Some(Instant::now())
     }
 
     pub(crate) fn renewed(&self, renewed: &Renewed) {

@@ -141,7 +141,7 @@ impl Over<'_> {
         if removed == Value::Int(0) && !self.feed.has_seen_members() {
             return Ok(None);
         }
-        tracing::warn!(why, "an invalidation cannot be announced: all that instances keep in memory is given up");
+        self.feed.tell_failure(&why);
         self.feed.see_registry(false);
         Ok(Some(Told::unknown()))
     }

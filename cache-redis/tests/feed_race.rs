@@ -109,9 +109,10 @@ impl World {
         }
     }
 
-    async fn write(&self, store: &RedisStore) {
-        let number = fastrand::usize(..KEYS);
-        let (target, hit) = match fastrand::u8(..12) {
+    /// Whoever is mute has keys of its own: what the others announce would tell of its invalidations, too.
+    async fn write(&self, store: &RedisStore, is_mute: bool) {
+        let number = if is_mute { fastrand::usize(KEYS / 2..KEYS) } else { fastrand::usize(..KEYS / 2) };
+        let (target, hit) = match fastrand::u8(..40) {
             0 => (Key::new("page").arg(&7).into_node(), 0..KEYS),
             1 => (Target::Glob("page:*".to_owned()), 0..KEYS),
             2 => (Target::All, 0..KEYS),
@@ -181,7 +182,7 @@ fn run(server: RedisServer, lasts: Duration) -> (World, Option<String>) {
                         2..6 => &world.writers[0],
                         _ => &world.keepers[writer % 4].store,
                     };
-                    world.write(store).await;
+                    world.write(store, writer < 2).await;
                     tokio::time::sleep(Duration::from_millis(fastrand::u64(..60))).await;
                 }
             });

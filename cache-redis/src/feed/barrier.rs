@@ -158,8 +158,11 @@ impl<'a> Announcing<'a> {
 
     /// Whether to announce once more when acknowledgements can be heard, rather than to wait for a lease's time.
     pub(crate) fn is_worth_repeating(&self, told: &Told) -> bool {
-        let is_heard = self.feed.heard_by_number().contains_key(&self.own_number);
-        !is_heard && told.all_can_acknowledge() && told.members.iter().any(|(member, _)| *member != self.feed.id)
+        !self.is_heard() && told.all_can_acknowledge() && told.members.iter().any(|(member, _)| *member != self.feed.id)
+    }
+
+    fn is_heard(&self) -> bool {
+        self.feed.heard_by_number().contains_key(&self.own_number)
     }
 
     /// Waits until all have acknowledged or lapsed. Returns how to take those out of the registry that have lapsed, and to
@@ -183,7 +186,7 @@ impl<'a> Announcing<'a> {
         if silent.is_empty() && told.incomplete.is_none() {
             return None;
         }
-        if !silent.is_empty() {
+        if !silent.is_empty() && self.is_heard() {
             let members = silent.len();
             tracing::warn!(members, "instances did not acknowledge an invalidation, and are expelled unless they live");
         }

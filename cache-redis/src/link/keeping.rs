@@ -220,12 +220,14 @@ struct Membership<'a> {
 
 impl Membership<'_> {
     async fn keep(&mut self, part: Part) -> Result<Infallible, Lost> {
-        if part != Part::Member {
-            return std::future::pending().await;
-        }
         loop {
             let next = Instant::now() + RENEWAL;
-            self.renew().await?;
+            if part == Part::Member {
+                self.renew().await?;
+            } else {
+                // A connection that hears nothing any more would make every invalidation wait.
+                self.connection.send(&redis::cmd("PING"), LEASE).await?;
+            }
             tokio::time::sleep_until(next).await;
         }
     }
@@ -237,7 +239,7 @@ impl Membership<'_> {
         command.arg(self.connection.incarnation()).arg(registry_name()).arg(&self.link.feed.id);
         let waited = self.member.incomplete.as_ref().filter(|(_, since)| since.elapsed() >= LAPSE);
         command.arg(waited.map_or("", |(name, _)| name));
-        let sent = self.ear.renew();
+        let sent = self.ear.renew().ok_or(Lost::Closed)?;
         let reply = self.connection.send(&command, LEASE).await?;
         let (was_missing, number, last, incomplete): (String, String, u64, String) =
             redis::from_redis_value(reply).map_err(|_| CallError::Failed(Box::new(UnexpectedReply)))?;

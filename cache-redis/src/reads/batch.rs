@@ -75,7 +75,9 @@ pub(super) async fn read(
     bound: Duration,
 ) -> Vec<Result<Batched, CallError>> {
     let mut commands = Pipeline::new();
-    batches.iter().for_each(|batch| batch.add_commands(&mut commands));
+    for batch in batches {
+        batch.add_commands(&mut commands);
+    }
     match connection.send_all(&commands, bound).await {
         Ok(replies) => {
             let mut replies = replies.into_iter();
