@@ -30,6 +30,7 @@ mod concurrency;
 mod hold;
 mod invalidation;
 mod lease;
+mod nearby;
 mod refresh;
 mod trial;
 mod value;
@@ -268,6 +269,13 @@ const CASES: &[Case] = cases! {
         a_hold_outlives_an_invalidation_of_everything alone = true,
         many_targets_are_held_at_once,
         globs_and_everything_cannot_be_held,
+    }
+    nearby {
+        a_value_holds_until_it_is_invalidated,
+        only_the_value_that_is_known_holds,
+        a_value_holds_under_its_own_tags_only,
+        nothing_holds_that_is_held_or_expired,
+        who_keeps_values_is_told_before_an_invalidation_returns alone = true,
     }
     concurrency {
         of_many_loads_at_once_one_gets_the_lease,

@@ -30,6 +30,10 @@ pub enum Mutant {
     NoIncarnationCheck,
     /// The Redis store trusts Redis before the journal is replayed.
     NoJournalGate,
+    /// An invalidation over Redis returns without waiting for those who keep values in their own memory.
+    EarlyBarrier,
+    /// Who keeps values in its own memory does not notice that it has missed an announcement.
+    NoGapCheck,
 }
 
 #[cfg(feature = "__mutants")]

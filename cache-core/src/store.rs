@@ -10,7 +10,12 @@
 //! - A *quarantine* stands in the place of an entry or a token, so that neither lease nor value can be there. When its
 //!   last holder releases it or lapses, nothing is there.
 
-use std::{any::Any, fmt, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -168,7 +173,7 @@ pub enum Link {
     /// Calls fail at once, until the store has reconnected by itself.
     Down {
         /// When the store went out of reach.
-        since: std::time::Instant,
+        since: Instant,
         /// How many invalidations wait to be replayed.
         journal: usize,
     },
@@ -194,6 +199,22 @@ pub enum StoreError {
 #[error("only entries, nodes and tags can be quarantined")]
 pub struct NotHoldable;
 
+/// What an instance keeps of the store's values in memory of its own, to be told what anybody invalidates.
+///
+/// The calls come one at a time. They are made where the store must not wait, so they have to be short, and must not call
+/// the store.
+pub trait Nearby: Send + Sync {
+    /// These are invalid from now on. Comes in the order in which the store made it known, and may come twice.
+    fn invalidate(&self, targets: &[Target]);
+
+    /// Nothing that is kept may be served any more: the feed was lost, or may have a gap. Ends what
+    /// [`may_serve_until`](Nearby::may_serve_until) has allowed.
+    fn empty(&self);
+
+    /// What is kept may be served until this moment. It never moves backwards, except that [`empty`](Nearby::empty) ends it.
+    fn may_serve_until(&self, until: Instant);
+}
+
 /// What a backend implements.
 ///
 /// Every call is bounded in time by the store itself and answers [`StoreError`] rather than wait for longer. Any call may
@@ -218,6 +239,12 @@ pub trait Store: Any + Send + Sync {
 
     /// Reads an entry in one round trip.
     async fn read(&self, key: &Key) -> Result<Read, StoreError>;
+
+    /// Whether the value that was stored under `known` is what a read would hit now: [`Store::read`] without the payload,
+    /// for callers that hold it themselves.
+    async fn still_holds(&self, key: &Key, known: LeaseId) -> Result<bool, StoreError> {
+        Ok(matches!(self.read(key).await?, Read::Hit(stored) if stored.id == known))
+    }
 
     /// Asks for the right to load. The lease lapses after `lasts` unless it is [renewed](Store::renew). Tokens that are
     /// missing come into being here.
@@ -259,6 +286,16 @@ pub trait Store: Any + Send + Sync {
     ///
     /// A store that is out of reach queues both and answers [`Outcome::Journaled`], as [`Store::invalidate`] does.
     async fn release_hold(&self, targets: &[Target], holder: HolderId) -> Result<Outcome, StoreError>;
+
+    /// Tells `nearby` of all invalidations from now on, also those of other instances, and for how long it may serve what
+    /// it keeps. An invalidation, or a quarantine, returns [`Applied`](Outcome::Applied) only when everybody who may serve
+    /// has been told, or may no longer.
+    ///
+    /// `false`: this store has no feed, and `nearby` is never called. `true` promises no lease: where the server refuses the
+    /// feed, [`may_serve_until`](Nearby::may_serve_until) is never called.
+    fn feed(&self, _nearby: Arc<dyn Nearby>) -> bool {
+        false
+    }
 
     /// Follows whether the store can be reached. `None`: always.
     fn link(&self) -> Option<watch::Receiver<Link>> {

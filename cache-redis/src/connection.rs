@@ -40,11 +40,25 @@ const UNKNOWN: Incarnation = *b"----------------";
 /// How many calls may wait to be written.
 const WRITE_QUEUE: usize = 1_024;
 
+/// Is given what the server says unasked, in the order in which it comes between the replies.
+pub(crate) type Listener = Box<dyn Fn(PushInfo) + Send + Sync>;
+
+/// Tells when the server closes the connection.
+pub(crate) fn closing(closed: &Arc<Notify>) -> Listener {
+    let closed = Arc::clone(closed);
+    Box::new(move |push| {
+        if push.kind == PushKind::Disconnection {
+            closed.notify_one();
+        }
+    })
+}
+
 /// One open connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// Host and port of the server, or its socket.
     at: String,
+    server: ConnectionInfo,
     multiplexed: MultiplexedConnection,
     incarnation: Incarnation,
     /// Timeouts since the last answer.
@@ -56,16 +70,15 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects to this server, one of those at the address; authenticates, loads the scripts and asks who it is. `closed`
-    /// is told when the server closes the connection.
+    /// Connects to this server, one of those at the address; authenticates, loads the scripts and asks who it is.
     pub(crate) async fn open(
         address: &Address,
         server: &ConnectionInfo,
-        closed: &Arc<Notify>,
+        listener: Listener,
     ) -> Result<Self, ConnectError> {
         let at = &called(address, server);
         let refused = |error| ConnectError::of_opening(at, address.database, error);
-        let (mut multiplexed, about) = greet(address, server, options(address, Some(closed))).await?;
+        let (mut multiplexed, about) = greet(address, server, options(address, Some(listener))).await?;
         SCRIPTS.load().exec_async(&mut multiplexed).await.map_err(refused)?;
         let replication = info(&mut multiplexed, "replication").await.map_err(refused)?;
         if field(&replication, "role") == Some("slave") {
@@ -77,13 +90,18 @@ impl Connection {
         // The server counts in whole seconds.
         let uptime = Duration::from_secs(uptime.and_then(Result::ok).unwrap_or(0_u64).saturating_sub(1));
         let (strikes, opened) = (AtomicU32::new(0), Instant::now());
-        let (at, reads) = (place(server), Reads::default());
-        Ok(Self { at, multiplexed, incarnation, strikes, opened, uptime, reads })
+        let (at, server, reads) = (place(server), server.clone(), Reads::default());
+        Ok(Self { at, server, multiplexed, incarnation, strikes, opened, uptime, reads })
     }
 
     /// Where its server is, for logs and to tell it from others.
     pub(crate) fn at(&self) -> &str {
         &self.at
+    }
+
+    /// How to connect to its server once more.
+    pub(crate) fn server(&self) -> &ConnectionInfo {
+        &self.server
     }
 
     /// What is being read over it.
@@ -139,6 +157,12 @@ impl Connection {
         }
         self.load_scripts(bound).await?;
         self.send_all_once(commands, bound).await
+    }
+
+    /// From now on the listener is given what is published there.
+    pub(crate) async fn subscribe(&self, channels: &[&str], bound: Duration) -> Result<(), CallError> {
+        let mut connection = self.multiplexed.clone();
+        self.bounded(bound, connection.subscribe(channels)).await
     }
 
     async fn load_scripts(&self, bound: Duration) -> Result<(), CallError> {
@@ -231,21 +255,19 @@ pub(crate) async fn greet(
     Ok((connection, about))
 }
 
-/// How connections are opened. `closed` is told when the server closes it.
-pub(crate) fn options(address: &Address, closed: Option<&Arc<Notify>>) -> AsyncConnectionConfig {
+/// How connections are opened.
+pub(crate) fn options(address: &Address, listener: Option<Listener>) -> AsyncConnectionConfig {
     let config = AsyncConnectionConfig::new()
         // Every call is bounded by the session, the opening as a whole by its caller.
         .set_response_timeout(None)
         .set_connection_timeout(None)
         .set_pipeline_buffer_size(WRITE_QUEUE);
-    let Some(closed) = closed.filter(|_| address.is_resp3).map(Arc::clone) else {
+    let Some(listener) = listener.filter(|_| address.is_resp3) else {
         // Nothing tells of the loss then but the next call.
         return config;
     };
     config.set_push_sender(move |push: PushInfo| {
-        if push.kind == PushKind::Disconnection {
-            closed.notify_one();
-        }
+        listener(push);
         Ok::<(), ()>(())
     })
 }

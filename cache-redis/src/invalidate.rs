@@ -4,6 +4,9 @@
 //! key that is there from its beginning to its end, and a fill changes no key's presence, so no load in flight is missed.
 //! In a cluster every primary is walked at the same time. If keys may have moved between them meanwhile, so that a walk may
 //! have missed one, everything in the namespace is invalidated instead.
+//!
+//! What is in force is then [announced](crate::feed) to those who keep values in their own memory. On a single server that
+//! goes with the rest, in the same round trip; in a cluster it comes when all owners have acknowledged.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,6 +20,10 @@ use crate::{
     call_error::CallError,
     connection::{Connection, checked},
     error::UnexpectedReply,
+    feed::{
+        Feed,
+        barrier::{Announced, Announcing, Told},
+    },
     journal::Item,
     name::{Hits, Names},
     partition::Partition,
@@ -36,18 +43,20 @@ const SCAN_COUNT: usize = 1_000;
 pub(crate) struct Over<'a> {
     pub(crate) session: &'a Session,
     pub(crate) names: &'a Names,
+    pub(crate) feed: &'a Feed,
     /// How long each step may take.
     pub(crate) bound: Duration,
 }
 
 impl Over<'_> {
-    /// Quarantines what stands at these keys, for `lasts` from now on.
+    /// Quarantines what stands at these keys, for `lasts` from now on, and announces it.
     pub(crate) async fn hold(
         &self,
         mut keys: Vec<(Partition, String)>,
+        announcing: &Announcing<'_>,
         holder: [u8; 32],
         lasts: Duration,
-    ) -> Result<(), CallError> {
+    ) -> Result<Option<Told>, CallError> {
         let finish = |command: &mut Cmd| {
             command.arg(&holder).arg(millis(lasts));
         };
@@ -62,12 +71,16 @@ impl Over<'_> {
         for (call, _) in calls.iter().zip(answers).filter(|(_, answer)| matches!(answer, Answer::OnTheMove)) {
             self.each(call, finish).await?;
         }
-        Ok(())
+        self.announce(announcing).await
     }
 
-    /// Invalidates all targets, and takes the holders off that are named. `Ok` only when primaries have acknowledged all
-    /// of it.
-    pub(crate) async fn invalidate(&self, items: &[Item]) -> Result<(), CallError> {
+    /// Invalidates all targets, takes the holders off that are named, and announces it. `Ok` only when primaries have
+    /// acknowledged all of it. Whom it was announced to may still serve what is invalid, until they have acknowledged too.
+    pub(crate) async fn invalidate(
+        &self,
+        items: &[Item],
+        announcing: &Announcing<'_>,
+    ) -> Result<Option<Told>, CallError> {
         let mut hits = Hits::default();
         let mut released: BTreeMap<[u8; 32], Hits> = BTreeMap::new();
         for item in items {
@@ -88,26 +101,71 @@ impl Over<'_> {
             let over = Call::over(&SCRIPTS.unhold, &mut hits.keys, Partition::WHOLE);
             calls.extend(over.into_iter().map(|call| (call, Some(holder))));
         }
-        self.remove(&calls).await?;
-        if hits.globs.is_empty() {
-            return Ok(());
+        // Whoever is told must find everything removed.
+        let is_last = hits.globs.is_empty() && self.session.is_one_server();
+        if let Some(announced) = self.remove(&calls, Some(announcing).filter(|_| is_last)).await? {
+            return self.settle(announcing.read(announced)).await;
         }
-        // The journal hands out its items in any order: sorted, the same trouble takes the same course twice.
-        hits.globs.sort_unstable();
-        self.sweep(&hits.globs).await
+        if !hits.globs.is_empty() {
+            // The journal hands out its items in any order: sorted, the same trouble takes the same course twice.
+            hits.globs.sort_unstable();
+            self.sweep(&hits.globs).await?;
+        }
+        self.announce(announcing).await
     }
 
-    async fn remove(&self, calls: &[(Call<'_, String>, Option<&[u8; 32]>)]) -> Result<(), CallError> {
-        let places: Vec<_> = calls.iter().map(|(call, _)| call.at).collect();
-        let build = |number: usize, _: &Connection| {
-            let (call, holder) = &calls[number];
+    /// Announces what is in force.
+    pub(crate) async fn announce(&self, announcing: &Announcing<'_>) -> Result<Option<Told>, CallError> {
+        let build = |connection: &Connection| announcing.command(connection.incarnation());
+        let announced = match self.session.send(self.feed.names.at, self.bound, build).await? {
+            Answer::From(_, answer) => announcing.read(answer),
+            Answer::OnTheMove => Announced::Not("the registry is on its way to another server".to_owned()),
+        };
+        self.settle(announced).await
+    }
+
+    /// An announcement that could not be made goes by the registry, without which all members empty themselves.
+    async fn settle(&self, announced: Announced) -> Result<Option<Told>, CallError> {
+        let why = match announced {
+            Announced::ToNobody => return Ok(None),
+            Announced::To(told) => return Ok(Some(told)),
+            Announced::Not(why) => why,
+        };
+        let names = &self.feed.names;
+        let mut unlink = redis::cmd("UNLINK");
+        unlink.arg(&names.members);
+        let removed = match self.session.send(names.at, self.bound, |_| unlink.clone()).await? {
+            Answer::From(_, removed) => removed,
+            Answer::OnTheMove => self.session.follow(names.at, self.bound, &unlink).await?,
+        };
+        if removed == Value::Int(0) && !self.feed.has_seen_members() {
+            return Ok(None);
+        }
+        self.feed.tell_failure(&why);
+        self.feed.see_registry(false);
+        Ok(Some(Told::unknown()))
+    }
+
+    /// Sends all calls, and in the same breath the announcement, if there is one: then returns what came of it.
+    async fn remove(
+        &self,
+        calls: &[(Call<'_, String>, Option<&[u8; 32]>)],
+        announcing: Option<&Announcing<'_>>,
+    ) -> Result<Option<Value>, CallError> {
+        let mut places: Vec<_> = calls.iter().map(|(call, _)| call.at).collect();
+        places.extend(announcing.map(|_| self.feed.names.at));
+        let build = |number: usize, connection: &Connection| {
+            let Some((call, holder)) = calls.get(number) else {
+                return announcing.map_or_else(Cmd::new, |announcing| announcing.command(connection.incarnation()));
+            };
             let mut command = call.command(self.names);
             if let Some(holder) = holder {
                 command.arg(*holder);
             }
             command
         };
-        let answers = self.session.send_each(&places, self.bound, build).await?;
+        let mut answers = self.session.send_each(&places, self.bound, build).await?;
+        let announced = announcing.and_then(|_| answers.pop());
         let answers = calls.iter().zip(answers).filter(|(_, answer)| matches!(answer, Answer::OnTheMove));
         let moving: Vec<_> = answers.map(|(call, _)| call).collect();
         let killed: BTreeSet<_> = moving.iter().map(|(call, _)| call.at).collect();
@@ -122,7 +180,10 @@ impl Over<'_> {
             };
             self.each(call, finish).await?;
         }
-        Ok(())
+        Ok(announced.map(|answer| match answer {
+            Answer::From(_, announced) => announced,
+            Answer::OnTheMove => Value::Nil,
+        }))
     }
 
     /// Calls the script for each key by itself, where that is or would be.
@@ -150,7 +211,7 @@ impl Over<'_> {
             );
             let mut roots = self.names.partitions().map(|at| (at, self.names.root(at))).collect::<Vec<_>>();
             let calls = Call::over(&SCRIPTS.invalidate, &mut roots, Partition::WHOLE);
-            self.remove(&calls.into_iter().map(|call| (call, None)).collect::<Vec<_>>()).await?;
+            self.remove(&calls.into_iter().map(|call| (call, None)).collect::<Vec<_>>(), None).await?;
         }
         Ok(())
     }
@@ -186,7 +247,8 @@ impl Over<'_> {
                 .and_then(|page| redis::from_redis_value::<(u64, Vec<Vec<u8>>)>(page).ok())
                 .ok_or_else(|| CallError::Failed(Box::new(UnexpectedReply)))?;
             cursor = next;
-            found = keys.into_iter().filter_map(|key| Some((self.names.partition_of(&key)?, key))).collect();
+            let keys = keys.into_iter().filter(|key| !self.feed.names.has(key));
+            found = keys.filter_map(|key| Some((self.names.partition_of(&key)?, key))).collect();
             if cursor == 0 {
                 break;
             }

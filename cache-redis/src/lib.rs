@@ -11,6 +11,7 @@ mod connection;
 mod connector;
 mod entry;
 mod error;
+mod feed;
 mod invalidate;
 mod journal;
 mod kind;

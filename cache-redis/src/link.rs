@@ -8,6 +8,7 @@
 
 mod join;
 mod keeper;
+mod keeping;
 mod primary;
 #[cfg(test)]
 mod tests;
@@ -24,10 +25,10 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use cache_core::{
-    Outcome,
+    Outcome, Target,
     store::{HolderId, Link as Status, StoreError},
 };
-use redis::Cmd;
+use redis::{Cmd, Value};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -38,6 +39,7 @@ use crate::{
     config::{Address, RedisConfig},
     connection::{Connection, Incarnation},
     error::OnTheMove,
+    feed::Feed,
     invalidate::Over,
     journal::{Item, Journal, JournalFile},
     name::Names,
@@ -92,6 +94,9 @@ pub(crate) struct Link {
     session: ArcSwapOption<Session>,
     gate: Mutex<Gate>,
     file: Option<Arc<JournalFile>>,
+    feed: Arc<Feed>,
+    /// The log has it that there is no feed.
+    is_refusal_told: AtomicBool,
     status: watch::Sender<Status>,
     lost: Notify,
     /// How many connections in a row were soon lost.
@@ -115,6 +120,7 @@ impl Link {
         });
         let status = Status::Down { since: StdInstant::now(), journal: journal.len() };
         Self {
+            feed: Arc::new(Feed::new(names.feed(address.database), address.is_resp3)),
             sentinels: Sentinels::of(&address.topology, config.call_timeout),
             address,
             seen: Seen::default(),
@@ -125,6 +131,7 @@ impl Link {
             session: ArcSwapOption::empty(),
             gate: Mutex::new(Gate { journal, ring: Ring::new(), writer: None, last: None }),
             file,
+            is_refusal_told: AtomicBool::new(false),
             status: watch::Sender::new(status),
             lost: Notify::new(),
             flaps: AtomicU32::new(0),
@@ -135,6 +142,10 @@ impl Link {
     /// Where Redis is, for logs.
     pub(crate) fn at(&self) -> &str {
         &self.address.at
+    }
+
+    pub(crate) fn feed(&self) -> &Feed {
+        &self.feed
     }
 
     pub(crate) fn status(&self) -> watch::Receiver<Status> {
@@ -183,36 +194,51 @@ impl Link {
     pub(crate) async fn hold(
         &self,
         session: &Arc<Session>,
+        targets: &[Target],
         keys: Vec<(Partition, String)>,
         holder: HolderId,
         lasts: Duration,
     ) -> Result<(), StoreError> {
-        let result = match self.over(session).hold(keys, holder.0, lasts).await {
-            Ok(()) => self.vouch(session).await,
+        let announcing = self.feed.announcing(targets.iter());
+        let held = match self.over(session).hold(keys, &announcing, holder.0, lasts).await {
+            Ok(told) => self.vouch(session).await.map(|()| told),
             failed => failed,
         };
-        result.map_err(|error| self.settle(session, error))
+        let told = held.map_err(|error| self.settle(session, error))?;
+        self.wait_for_members(session, announcing, told).await;
+        self.feed.tell_own(targets);
+        Ok(())
     }
 
     fn over<'a>(&'a self, session: &'a Session) -> Over<'a> {
-        Over { session, names: &self.names, bound: self.call_timeout }
+        Over { session, names: &self.names, feed: &self.feed, bound: self.call_timeout }
     }
 
     /// Invalidates. What Redis has not acknowledged is in the journal when this returns.
-    pub(crate) async fn invalidate(&self, items: Vec<Item>) -> Outcome {
+    pub(crate) async fn invalidate(&self, targets: &[Target], holder: Option<HolderId>) -> Outcome {
+        let outcome = self.invalidate_everywhere(targets, Item::of(targets, holder)).await;
+        self.feed.tell_own(targets);
+        outcome
+    }
+
+    async fn invalidate_everywhere(&self, targets: &[Target], items: Vec<Item>) -> Outcome {
         let queued = loop {
             let session = match self.writer_or_journal(&items) {
                 Ok(session) => session,
                 Err(queued) => break queued,
             };
-            let applied = match self.over(&session).invalidate(&items).await {
-                Ok(()) => self.vouch(&session).await,
+            let announcing = self.feed.announcing(targets.iter());
+            let applied = match self.over(&session).invalidate(&items, &announcing).await {
+                Ok(told) => self.vouch(&session).await.map(|()| told),
                 failed => failed,
             };
             match applied {
-                Ok(()) if self.count_acknowledged(&session, &items) => return Outcome::Applied,
+                Ok(told) if self.count_acknowledged(&session, &items) => {
+                    self.wait_for_members(&session, announcing, told).await;
+                    return Outcome::Applied;
+                }
                 // Given up meanwhile: another server may have taken over that has not heard of this.
-                Ok(()) => {}
+                Ok(_) => {}
                 Err(error) => break self.journal_unanswered(&session, &items, &error),
             }
         };
@@ -236,14 +262,18 @@ impl Link {
                 Err(error) => return Err(self.settle(session, error)),
             }
         }
-        self.call_each(session, places, |number, connection| {
+        let build = |number: usize, connection: &Connection| {
             let mut command = SCRIPTS.fence.call(1, 64);
             self.names.write_root(&mut command, places[number]);
             command.arg(connection.incarnation());
             command
-        })
-        .await
-        .map(drop)
+        };
+        let answers = self.call_each(session, places, build).await?;
+        if answers.iter().any(|answer| matches!(answer, Answer::From(_, Value::Int(1)))) {
+            let told = self.announce_everything(session, self.call_timeout).await;
+            told.map_err(|error| self.settle(session, error))?;
+        }
+        Ok(())
     }
 
     /// Remembers what was acknowledged over this session. `false`: the session is no longer in use.
@@ -318,6 +348,7 @@ impl Link {
             return;
         }
         gate.writer = None;
+        self.feed.lose();
         if self.session.swap(None).is_some() {
             let flaps = if session.age() < STEADY { self.flaps.load(Ordering::Relaxed).saturating_add(1) } else { 0 };
             self.flaps.store(flaps, Ordering::Relaxed);

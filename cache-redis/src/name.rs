@@ -2,7 +2,8 @@
 //!
 //! `<namespace>:<path>` is an entry, `…#r` the lease beside it, `…#g` the token of the node at that path,
 //! `<namespace>:#tag:<tag>#g` a tag's token, `<namespace>:#root` the namespace's. `<namespace>:#reign` is there with
-//! sentinels: under which primary's reign the data were good. No encoded path or tag holds a `#`, so
+//! sentinels: under which primary's reign the data were good. `<namespace>:#members` and `<namespace>:#seq` are there once an
+//! instance has kept values in its own memory: who does, and how many invalidations were [announced](crate::feed). No encoded path or tag holds a `#`, so
 //! they never meet.
 //!
 //! In a cluster `{tag}` of a [partition](Partition) stands before all that comes after `<namespace>:`, which holds no
@@ -20,12 +21,14 @@ use redis::{Cmd, RedisWrite as _};
 
 use crate::{
     partition::{self, Partition},
-    reads::Wanted,
+    reads::{Part, Wanted},
 };
 
 const ROOT: &str = "#root";
 const REIGN: &str = "#reign";
 const NEVER: &str = "#never";
+const MEMBERS: &str = "#members";
+const SEQUENCE: &str = "#seq";
 const BESIDE: &str = "#r";
 const TOKEN: &str = "#g";
 const TAG: &str = "#tag:";
@@ -154,8 +157,8 @@ impl Names {
     }
 
     /// What a read asks for where the entry is: the entry, then root and tokens.
-    pub(crate) fn of_read(&self, home: Partition, key: &Key) -> Wanted {
-        let mut wanted = Wanted::with_capacity(home, 1 + self.token_count(home, key), self.size(key));
+    pub(crate) fn of_read(&self, home: Partition, key: &Key, part: Part) -> Wanted {
+        let mut wanted = Wanted::with_capacity(home, 1 + self.token_count(home, key), self.size(key)).first(part);
         self.want(&mut wanted, home, &[key.as_str()]);
         self.want(&mut wanted, home, &[ROOT]);
         for (_, token) in self.tokens(home, key).filter(|(at, _)| *at == home) {
@@ -199,6 +202,19 @@ impl Names {
 
     pub(crate) fn root(&self, at: Partition) -> String {
         self.name(at, &[ROOT])
+    }
+
+    /// What the feed has in Redis, all of it in one partition; `database` is that of its keys, which channels do not have.
+    pub(crate) fn feed(&self, database: i64) -> FeedNames {
+        let at = self.partition(&self.prefix);
+        FeedNames {
+            at,
+            never: self.never(at),
+            members: self.name(at, &[MEMBERS]),
+            sequence: self.name(at, &[SEQUENCE]),
+            channel: format!("{}#feed@{database}", self.prefix),
+            acks: format!("{}#ack@{database}:", self.prefix),
+        }
     }
 
     /// The keys whose removal invalidates the target, or the pattern that finds them.
@@ -296,6 +312,28 @@ impl Names {
             write("}");
         }
         parts.iter().copied().for_each(write);
+    }
+}
+
+/// The names of what the feed has in Redis.
+#[derive(Debug)]
+pub(crate) struct FeedNames {
+    pub(crate) at: Partition,
+    pub(crate) never: String,
+    /// The registry.
+    pub(crate) members: String,
+    /// The number of the last announcement.
+    pub(crate) sequence: String,
+    /// Where announcements are published.
+    pub(crate) channel: String,
+    /// Before the id of whom an acknowledgement is for.
+    pub(crate) acks: String,
+}
+
+impl FeedNames {
+    /// Whether a pattern that found this must leave it: it is no entry, and losing it costs.
+    pub(crate) fn has(&self, key: &[u8]) -> bool {
+        key == self.members.as_bytes() || key == self.sequence.as_bytes()
     }
 }
 

@@ -8,10 +8,15 @@
 //! A command is made of what is in the queue when it is sent. So no read shares one that was sent before it began, and
 //! each sees every invalidation that had returned by then.
 //!
+//! Of an entry a read may ask for the head only. That is a command of its own beside the `MGET`, one for all that ask for
+//! the head of this entry.
+//!
 //! A caller that goes away leaves its keys in the queue; nobody waits for the answer.
 
+mod batch;
+
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -20,9 +25,11 @@ use bytes::Bytes;
 use redis::{Cmd, Pipeline, Value};
 use tokio::{runtime::Handle, sync::oneshot};
 
+use self::batch::Batch;
 use crate::{
     call_error::CallError,
     connection::{Connection, checked},
+    entry::HEAD,
     error::UnexpectedReply,
     partition::Partition,
     session::Session,
@@ -40,17 +47,32 @@ pub(crate) type Found = Option<Bytes>;
 
 type Answer = Result<Vec<Found>, CallError>;
 
+/// How much of an entry is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Part {
+    Whole,
+    /// What says which value it is.
+    Head,
+}
+
 /// The names of the keys of one read, one behind the other. All are in one partition.
 #[derive(Debug)]
 pub(crate) struct Wanted {
     at: Partition,
+    /// How much of the first.
+    first: Part,
     names: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl Wanted {
     pub(crate) fn with_capacity(at: Partition, keys: usize, bytes: usize) -> Self {
-        Self { at, names: Vec::with_capacity(bytes), ends: Vec::with_capacity(keys) }
+        Self { at, first: Part::Whole, names: Vec::with_capacity(bytes), ends: Vec::with_capacity(keys) }
+    }
+
+    /// Of the first key only this part.
+    pub(crate) fn first(self, part: Part) -> Self {
+        Self { first: part, ..self }
     }
 
     /// Adds a name, put together from its parts.
@@ -68,6 +90,11 @@ impl Wanted {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut from = 0;
         self.ends.iter().map(move |&end| &self.names[std::mem::replace(&mut from, end)..end])
+    }
+
+    fn parts(&self) -> impl Iterator<Item = (&[u8], Part)> {
+        let of = move |number| if number == 0 { self.first } else { Part::Whole };
+        self.iter().enumerate().map(move |(number, name)| (name, of(number)))
     }
 }
 
@@ -106,7 +133,7 @@ pub(crate) async fn read(session: &Arc<Session>, number: usize, wanted: Wanted, 
     let connection = session.nth(number);
     match enter(session, number, wanted, bound) {
         Entered::Send(slot, wanted) => {
-            let found = send(connection, wanted.iter(), wanted.len(), bound).await;
+            let found = send(connection, &wanted, bound).await;
             drop(slot);
             found
         }
@@ -170,49 +197,22 @@ impl Drop for Slot {
     }
 }
 
-/// The keys of one partition that several reads want, each once.
-struct Part<'a> {
-    at: Partition,
-    names: Vec<&'a [u8]>,
-    places: HashMap<&'a [u8], usize>,
-}
-
-impl<'a> Part<'a> {
-    /// The part of this partition among `parts`, by its number.
-    fn of(at: Partition, parts: &mut Vec<Self>) -> usize {
-        parts.iter().position(|part| part.at == at).unwrap_or_else(|| {
-            parts.push(Self { at, names: Vec::new(), places: HashMap::new() });
-            parts.len() - 1
-        })
-    }
-
-    fn place(&mut self, name: &'a [u8]) -> usize {
-        *self.places.entry(name).or_insert_with(|| {
-            self.names.push(name);
-            self.names.len() - 1
-        })
-    }
-}
-
 /// Reads for all of these at once, each key once.
 async fn answer(connection: &Connection, waiting: Vec<Waiting>, bound: Duration) {
-    let mut parts = Vec::new();
-    let (mut part_of_each, mut places_of_all) = (Vec::with_capacity(waiting.len()), Vec::new());
+    let mut batches = Vec::new();
+    let (mut batch_of_each, mut places_of_all) = (Vec::with_capacity(waiting.len()), Vec::new());
     for Waiting { wanted, .. } in &waiting {
-        let part = Part::of(wanted.at, &mut parts);
-        part_of_each.push(part);
-        places_of_all.extend(wanted.iter().map(|name| parts[part].place(name)));
+        let batch = Batch::of(wanted.at, &mut batches);
+        batch_of_each.push(batch);
+        places_of_all.extend(wanted.parts().map(|(name, part)| batches[batch].place(name, part)));
     }
-    let found = match &parts[..] {
-        [part] => vec![send(connection, part.names.iter().copied(), part.names.len(), bound).await],
-        parts => send_parts(connection, parts, bound).await,
-    };
+    let found = batch::read(connection, &batches, bound).await;
     let mut places = places_of_all.into_iter();
-    for (Waiting { wanted, answer }, part) in waiting.into_iter().zip(part_of_each) {
+    for (Waiting { wanted, answer }, batch) in waiting.into_iter().zip(batch_of_each) {
         let own = places.by_ref().take(wanted.len());
         // An error: the caller has gone away.
-        let _ = answer.send(match &found[part] {
-            Ok(found) => Ok(own.map(|place| found[place].clone()).collect()),
+        let _ = answer.send(match &found[batch] {
+            Ok(found) => Ok(own.map(|place| found.at(place)).collect()),
             Err(error) => {
                 own.for_each(drop);
                 Err(error.again())
@@ -221,25 +221,26 @@ async fn answer(connection: &Connection, waiting: Vec<Waiting>, bound: Duration)
     }
 }
 
-/// Reads all parts at once. Each has its own answer.
-async fn send_parts(connection: &Connection, parts: &[Part<'_>], bound: Duration) -> Vec<Answer> {
-    let mut commands = Pipeline::with_capacity(parts.len());
-    for part in parts {
-        commands.add_command(command(part.names.iter().copied(), part.names.len()));
-    }
-    match connection.send_all(&commands, bound).await {
-        Ok(replies) => {
-            parts.iter().zip(replies).map(|(part, reply)| read_out(checked(reply)?, part.names.len())).collect()
+/// Sends what one read wants.
+async fn send(connection: &Connection, wanted: &Wanted, bound: Duration) -> Answer {
+    let (count, mut names) = (wanted.len(), wanted.iter());
+    match wanted.first {
+        Part::Whole => read_out(connection.send(&mget(names, count), bound).await?, count),
+        Part::Head => {
+            let head = head(names.next().unwrap_or_default());
+            let mut commands = Pipeline::with_capacity(2);
+            commands.add_command(head).add_command(mget(names, count - 1));
+            let mut replies = connection.send_all(&commands, bound).await?.into_iter();
+            let (head, tokens) = (replies.next().unwrap_or(Value::Nil), replies.next().unwrap_or(Value::Nil));
+            let mut found = Vec::with_capacity(count);
+            found.push(found_head(head)?);
+            found.extend(read_out(checked(tokens)?, count - 1)?);
+            Ok(found)
         }
-        Err(error) => parts.iter().map(|_| Err(error.again())).collect(),
     }
 }
 
-async fn send(connection: &Connection, names: impl Iterator<Item = &'_ [u8]>, count: usize, bound: Duration) -> Answer {
-    read_out(connection.send(&command(names, count), bound).await?, count)
-}
-
-fn command<'a>(names: impl Iterator<Item = &'a [u8]>, count: usize) -> Cmd {
+fn mget<'a>(names: impl Iterator<Item = &'a [u8]>, count: usize) -> Cmd {
     let mut command = Cmd::with_capacity(1 + count, 48 * count);
     command.arg("MGET");
     for name in names {
@@ -248,10 +249,24 @@ fn command<'a>(names: impl Iterator<Item = &'a [u8]>, count: usize) -> Cmd {
     command
 }
 
+/// One byte more, so that a lease with something behind it shows.
+fn head(name: &[u8]) -> Cmd {
+    let mut command = Cmd::with_capacity(4, 24 + name.len());
+    command.arg("GETRANGE").arg(name).arg(0).arg(HEAD);
+    command
+}
+
 fn read_out(reply: Value, count: usize) -> Answer {
     match reply {
         Value::Array(values) if values.len() == count => Ok(values.into_iter().map(found).collect()),
         _ => Err(CallError::Failed(Box::new(UnexpectedReply))),
+    }
+}
+
+fn found_head(reply: Value) -> Result<Found, CallError> {
+    match reply {
+        Value::ServerError(error) if error.code() == "WRONGTYPE" => Ok(None),
+        reply => Ok(found(checked(reply)?)),
     }
 }
 

@@ -10,6 +10,7 @@ use sha1::{Digest as _, Sha1};
 
 const TOKENS: &str = include_str!("script/tokens.lua");
 const HOLDERS: &str = include_str!("script/holders.lua");
+const REGISTRY: &str = include_str!("script/registry.lua");
 
 /// A script and the digest that calls it.
 pub(crate) struct Script {
@@ -33,6 +34,9 @@ pub(crate) struct Scripts {
     pub(crate) fence: Script,
     pub(crate) adopt: Script,
     pub(crate) reign: Script,
+    pub(crate) announce: Script,
+    pub(crate) renew_member: Script,
+    pub(crate) expel: Script,
 }
 
 pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
@@ -50,6 +54,9 @@ pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     fence: Script::new(include_str!("script/fence.lua").to_owned()),
     adopt: Script::new(include_str!("script/adopt.lua").to_owned()),
     reign: Script::new(include_str!("script/reign.lua").to_owned()),
+    announce: Script::new([REGISTRY, include_str!("script/announce.lua")].concat()),
+    renew_member: Script::new([REGISTRY, include_str!("script/renew_member.lua")].concat()),
+    expel: Script::new([REGISTRY, include_str!("script/expel.lua")].concat()),
 });
 
 impl Script {
@@ -76,19 +83,34 @@ impl Script {
 impl Scripts {
     /// Loads all of them.
     pub(crate) fn load(&self) -> Pipeline {
-        let mut pipeline = Pipeline::with_capacity(14);
+        let mut pipeline = Pipeline::with_capacity(17);
         for script in self.all() {
             pipeline.cmd("SCRIPT").arg("LOAD").arg(&script.source);
         }
         pipeline
     }
 
-    fn all(&self) -> [&Script; 14] {
+    fn all(&self) -> [&Script; 17] {
         let Self { prepare, acquire, refresh, fill, replace, confirm, release, .. } = self;
-        let Self { renew, invalidate, hold, unhold, fence, adopt, reign, .. } = self;
+        let Self { renew, invalidate, hold, unhold, fence, adopt, reign, announce, renew_member, expel, .. } = self;
         [
-            prepare, acquire, refresh, fill, replace, confirm, release, renew, invalidate, hold, unhold, fence, adopt,
+            prepare,
+            acquire,
+            refresh,
+            fill,
+            replace,
+            confirm,
+            release,
+            renew,
+            invalidate,
+            hold,
+            unhold,
+            fence,
+            adopt,
             reign,
+            announce,
+            renew_member,
+            expel,
         ]
     }
 }

@@ -80,6 +80,11 @@ impl Session {
         self.connections().all(|connection| connection.is_one_of(incarnations))
     }
 
+    /// Whether what is sent to it is executed in one order.
+    pub(crate) fn is_one_server(&self) -> bool {
+        self.cluster.is_none()
+    }
+
     /// The connection to the partition's owner.
     pub(crate) fn connection(&self, at: Partition) -> &Connection {
         self.cluster.as_ref().map_or(&self.first, |cluster| self.nth(cluster.route(at)))

@@ -3,6 +3,7 @@
 
 mod elsewhere;
 mod judge;
+mod read;
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -18,7 +19,10 @@ use async_trait::async_trait;
 use cache_core::{
     Key, Outcome, Store, Target,
     policy::MAX_TTL,
-    store::{Acquired, Filled, HolderId, Lease, Link as Status, NotHoldable, Payload, Purpose, Read, StoreError},
+    store::{
+        Acquired, Filled, HolderId, Lease, LeaseId, Link as Status, Nearby, NotHoldable, Payload, Purpose, Read,
+        StoreError,
+    },
 };
 use redis::{Cmd, Value};
 use tokio::sync::watch;
@@ -32,12 +36,10 @@ use crate::{
     link::{Keeper, Link},
     name::Names,
     partition::Partition,
+    reads::Part,
     script::{SCRIPTS, Script},
     session::{Answer, Session},
-    store::{
-        elsewhere::Prepared,
-        judge::{acquired, judge},
-    },
+    store::{elsewhere::Prepared, judge::acquired},
     writes::Writes,
 };
 
@@ -222,16 +224,11 @@ impl Store for RedisStore {
     }
 
     async fn read(&self, key: &Key) -> Result<Read, StoreError> {
-        let session = self.session()?;
-        let home = self.names.home(key);
-        let elsewhere = self.names.elsewhere(home, key);
-        if !elsewhere.is_empty() {
-            return self.read_spread(&session, Of { home, key }, &elsewhere).await;
-        }
-        match self.link.read(&session, home, || self.names.of_read(home, key)).await? {
-            Answer::From(connection, found) => Ok(judge(&found, connection.incarnation(), None)),
-            Answer::OnTheMove => Ok(Read::Held),
-        }
+        self.read_part(key, Part::Whole).await
+    }
+
+    async fn still_holds(&self, key: &Key, known: LeaseId) -> Result<bool, StoreError> {
+        Ok(matches!(self.read_part(key, Part::Head).await?, Read::Hit(stored) if stored.id == known))
     }
 
     async fn acquire(&self, key: &Key, purpose: Purpose, lasts: Duration) -> Result<Acquired, StoreError> {
@@ -312,7 +309,7 @@ impl Store for RedisStore {
         if targets.is_empty() {
             return Ok(Outcome::Applied);
         }
-        Ok(self.kept().invalidate(Item::of(targets, None)).await)
+        Ok(self.kept().invalidate(targets, None).await)
     }
 
     async fn hold(&self, targets: &[Target], holder: HolderId, lasts: Duration) -> Result<(), StoreError> {
@@ -321,14 +318,18 @@ impl Store for RedisStore {
             return Err(StoreError::Failed(Box::new(NotHoldable)));
         }
         let session = self.session()?;
-        self.link.hold(&session, keys, holder, lasts.min(MAX_TTL)).await
+        self.link.hold(&session, targets, keys, holder, lasts.min(MAX_TTL)).await
     }
 
     async fn release_hold(&self, targets: &[Target], holder: HolderId) -> Result<Outcome, StoreError> {
         if targets.is_empty() {
             return Ok(Outcome::Applied);
         }
-        Ok(self.kept().invalidate(Item::of(targets, Some(holder))).await)
+        Ok(self.kept().invalidate(targets, Some(holder)).await)
+    }
+
+    fn feed(&self, nearby: Arc<dyn Nearby>) -> bool {
+        self.kept().feed().join(nearby)
     }
 
     fn link(&self) -> Option<watch::Receiver<Status>> {

@@ -54,6 +54,8 @@ impl Link {
                     () = self.lost.notified() => {}
                     () = self.beat(&session) => {}
                     () = self.watch(&session) => {}
+                    // Never ends by itself.
+                    () = self.take_part(&session) => {}
                 }
             }
             if self.session.load().is_none() {
@@ -70,6 +72,7 @@ impl Link {
             match session.prove(&self.names, self.call_timeout).await {
                 Ok(true) => {
                     self.gate().last = Some(Last::of(session));
+                    self.look_for_members(session).await;
                     pause = BEAT;
                 }
                 Ok(false) => return self.drop_session(session, &mut self.gate(), &CHANGED),
@@ -114,6 +117,7 @@ impl Link {
         if !session.prove(&self.names, self.call_timeout).await.map_err(|error| self.unusable(error))? {
             return Err(ConnectError::unreachable(self.at(), CHANGED));
         }
+        self.look_for_members(&session).await;
         self.gate().writer = Some(Arc::clone(&session));
         loop {
             replayed += self.replay(&session).await.map_err(|error| {
@@ -140,7 +144,7 @@ impl Link {
         let changed = last.as_ref().filter(|last| !session.is_of(&last.incarnations));
         if changed.is_some() {
             let items = self.gate().ring.items();
-            self.patiently_over(session).invalidate(&items).await?;
+            self.say_again(session, &items).await?;
         }
         // A server that was started anew may have read an old file.
         let is_trusted = |connection: &Connection| {
@@ -175,7 +179,19 @@ impl Link {
                 "Redis restarted or failed over: everything that it has in the namespace counts as invalidated"
             );
         }
-        self.note_reign(session, last).await
+        let is_new_reign = self.note_reign(session, last).await?;
+        if fenced > 0 || is_new_reign {
+            self.announce_everything(session, self.connect_timeout).await?;
+        }
+        Ok(())
+    }
+
+    /// Invalidates what was invalidated before. Members are told and not waited for: nobody was promised that it is in
+    /// force at once, and it is in a lease's time.
+    async fn say_again(&self, session: &Session, items: &[Item]) -> Result<(), CallError> {
+        let targets: Vec<_> = items.iter().map(|item| item.target.clone()).collect();
+        let announcing = self.feed.announcing(targets.iter());
+        self.patiently_over(session).invalidate(items, &announcing).await.map(drop)
     }
 
     /// Tells why a server that answers cannot be joined.
@@ -200,7 +216,7 @@ impl Link {
             return Ok(0);
         }
         let mut replay = Replay { link: self, items: self.gate().journal.take() };
-        self.patiently_over(session).invalidate(&replay.items).await?;
+        self.say_again(session, &replay.items).await?;
         // Also with nothing to replay: finding and opening the server may have taken long.
         self.vouch(session).await?;
         let items = std::mem::take(&mut replay.items);

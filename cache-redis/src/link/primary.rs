@@ -71,10 +71,10 @@ impl Link {
         self.flaps.store(0, Ordering::Relaxed);
     }
 
-    /// Makes the namespace cold if another server was the primary since its data were good, which the incarnation does not
-    /// tell: that of a server changes when it becomes a replica, and it may have come back to power before.
-    pub(super) async fn note_reign(&self, session: &Session, last: Option<Last>) -> Result<(), CallError> {
-        let Some(reign) = self.sentinels.as_ref().and_then(Sentinels::reign) else { return Ok(()) };
+    /// Makes the namespace cold, and tells so, if another server was the primary since its data were good, which the
+    /// incarnation does not tell: that of a server changes when it becomes a replica, and it may have come back to power before.
+    pub(super) async fn note_reign(&self, session: &Session, last: Option<Last>) -> Result<bool, CallError> {
+        let Some(reign) = self.sentinels.as_ref().and_then(Sentinels::reign) else { return Ok(false) };
         let server = session.connection(Partition::WHOLE);
         let is_trusted =
             self.address.on_failover == OnFailover::Trust && last.is_some_and(|last| server.was_up_at(last.alive));
@@ -89,6 +89,6 @@ impl Link {
                 "Redis failed over: everything in the namespace counts as invalidated"
             );
         }
-        Ok(())
+        Ok(is_new && !is_trusted)
     }
 }

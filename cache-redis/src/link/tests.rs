@@ -12,8 +12,12 @@ fn link() -> Link {
     Link::new(&config, address, names, None)
 }
 
+fn targets() -> [Target; 1] {
+    [Target::Entry("page:7:1".to_owned())]
+}
+
 fn items() -> Vec<Item> {
-    Item::of(&[Target::Entry("page:7:1".to_owned())], None)
+    Item::of(&targets(), None)
 }
 
 #[tokio::test]
@@ -51,14 +55,15 @@ async fn an_acknowledgement_of_a_connection_that_was_given_up_does_not_count() {
     assert!(!link.count_acknowledged(&old, &late));
     link.join().await.expect("Redis is there");
     assert!(!link.count_acknowledged(&old, &late), "the new connection's server may not have heard of it");
-    assert_eq!(link.invalidate(late.clone()).await, Outcome::Applied);
+    let said_again = link.invalidate(&[late[0].target.clone()], late[0].holder).await;
+    assert_eq!(said_again, Outcome::Applied);
     assert!(link.gate().ring.items().contains(&late[0]));
 }
 
 #[tokio::test]
 async fn what_is_replayed_is_remembered_for_the_next_server() {
     let link = link();
-    assert_eq!(link.invalidate(items()).await, Outcome::Journaled);
+    assert_eq!(link.invalidate(&targets(), None).await, Outcome::Journaled);
     link.join().await.expect("Redis is there");
     assert_eq!(link.gate().ring.items(), items());
     assert!(link.gate().journal.is_empty());
@@ -67,7 +72,7 @@ async fn what_is_replayed_is_remembered_for_the_next_server() {
 #[tokio::test]
 async fn a_replay_that_is_dropped_midway_loses_nothing() {
     let link = link();
-    assert_eq!(link.invalidate(items()).await, Outcome::Journaled);
+    assert_eq!(link.invalidate(&targets(), None).await, Outcome::Journaled);
     let session = Arc::new(link.open().await.expect("Redis is there"));
     {
         let mut replay = std::pin::pin!(link.replay(&session));

@@ -53,7 +53,7 @@ fn a_read_asks_for_the_entry_then_the_tokens_in_stamp_order() {
         names.write_entry(command, home, &key);
         names.write_tokens(command, home, &key);
     });
-    let wanted = names.of_read(home, &key);
+    let wanted = names.of_read(home, &key, Part::Whole);
     assert!(wanted.iter().eq(written.iter().map(String::as_bytes)), "{wanted:?}");
     let expected = ["shop:page:7:1", "shop:#root", "shop:page#g", "shop:page:7#g", "shop:#tag:owner:7#g"];
     assert_eq!(written, expected);

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     call_error::CallError,
     config::{Address, elsewhere, place},
-    connection::{Connection, called, field, greet, options},
+    connection::{Connection, called, closing, field, greet, options},
     error::{ConnectError, NoAnswer},
     partition::Partition,
 };
@@ -63,7 +63,7 @@ impl Session {
         bound: Duration,
     ) -> Result<Self, ConnectError> {
         let closed = Arc::new(Notify::new());
-        let opening = within(bound, || called(address, server), Connection::open(address, server, &closed));
+        let opening = within(bound, || called(address, server), Connection::open(address, server, closing(&closed)));
         opening.await.map(|connection| Self::new(connection, None, closed))
     }
 
@@ -133,7 +133,7 @@ async fn open_primary(
 ) -> Result<Option<Opened>, ConnectError> {
     let server = elsewhere(seed, &primary.spot.host, primary.spot.port);
     let opening = async {
-        let connection = Connection::open(address, &server, closed).await?;
+        let connection = Connection::open(address, &server, closing(closed)).await?;
         let unusable = |error: CallError| ConnectError::unreachable(&place(&server), error.to_string());
         // Bounded with the opening as a whole.
         let view = connection.view(Duration::MAX).await.map_err(unusable)?;

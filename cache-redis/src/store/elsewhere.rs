@@ -10,21 +10,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cache_core::store::{Lease, Read, StoreError};
-use futures_util::future::join_all;
+use cache_core::store::{Lease, StoreError};
 use redis::{Cmd, Value};
 
-use super::{
-    FENCES, Of, RedisStore,
-    judge::{any_held, judge, live_tokens},
-    unexpected,
-};
+use super::{FENCES, Of, RedisStore, judge::live_tokens, unexpected};
 use crate::{
     connection::Connection,
     entry::{self, Half},
     name::Elsewhere,
     partition::Partition,
-    reads::{Found, found},
+    reads::{self, found},
     script::SCRIPTS,
     session::{Answer, Session},
 };
@@ -38,39 +33,6 @@ pub(super) enum Prepared {
 }
 
 impl RedisStore {
-    /// Reads an entry and its tokens from all that have some, at the same time.
-    pub(super) async fn read_spread(
-        &self,
-        session: &Arc<Session>,
-        of: Of<'_>,
-        elsewhere: &[Elsewhere<'_>],
-    ) -> Result<Read, StoreError> {
-        let Of { home, key } = of;
-        let own = self.link.read(session, home, || self.names.of_read(home, key));
-        let others =
-            elsewhere.iter().map(|part| self.link.read(session, part.at, || self.names.of_read_elsewhere(part)));
-        let (own, others) = tokio::join!(own, join_all(others));
-        let mut parts = Vec::with_capacity(1 + elsewhere.len());
-        for answer in std::iter::once(own).chain(others) {
-            match answer? {
-                Answer::From(connection, found) => parts.push(Part { connection, found }),
-                Answer::OnTheMove => return Ok(Read::Held),
-            }
-        }
-        let own = parts.remove(0);
-        if parts.iter().any(|part| any_held(&part.found)) {
-            return Ok(Read::Held);
-        }
-        Ok(match half(&parts) {
-            Some(half) => judge(&own.found, own.connection.incarnation(), Some(half)),
-            // Whatever the entry is under it is dead; its own place may still be in quarantine.
-            None => match judge(&own.found, own.connection.incarnation(), None) {
-                Read::Held => Read::Held,
-                Read::Hit(_) | Read::Miss { .. } => Read::Miss { loading: None },
-            },
-        })
-    }
-
     /// Brings the tokens into being that the entry has in other partitions.
     pub(super) async fn prepare(&self, session: &Arc<Session>, of: Of<'_>) -> Result<Prepared, StoreError> {
         let elsewhere = self.names.elsewhere(of.home, of.key);
@@ -90,7 +52,7 @@ impl RedisStore {
             let (mut parts, mut foreign) = (Vec::with_capacity(places.len()), Vec::new());
             for (answer, at) in answers.into_iter().zip(&places) {
                 match answer {
-                    Answer::From(connection, Value::Array(values)) => parts.push(Part::new(connection, values)),
+                    Answer::From(connection, Value::Array(values)) => parts.push(Found::new(connection, values)),
                     Answer::From(_, Value::BulkString(answer)) if answer == b"F" => foreign.push(*at),
                     Answer::From(_, Value::BulkString(answer)) if answer == b"Q" => return Ok(Prepared::Held),
                     Answer::From(..) => return Err(unexpected()),
@@ -129,7 +91,7 @@ impl RedisStore {
         let mut parts = Vec::with_capacity(places.len());
         for answer in self.link.call_each(session, &places, build).await? {
             match answer {
-                Answer::From(connection, Value::Array(values)) => parts.push(Part::new(connection, values)),
+                Answer::From(connection, Value::Array(values)) => parts.push(Found::new(connection, values)),
                 Answer::From(..) => return Err(unexpected()),
                 Answer::OnTheMove => return Ok(false),
             }
@@ -146,20 +108,20 @@ impl RedisStore {
 }
 
 /// What was found in one partition, and where.
-struct Part<'a> {
-    connection: &'a Connection,
-    found: Vec<Found>,
+pub(super) struct Found<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) values: Vec<reads::Found>,
 }
 
-impl<'a> Part<'a> {
+impl<'a> Found<'a> {
     fn new(connection: &'a Connection, values: Vec<Value>) -> Self {
-        Self { connection, found: values.into_iter().map(found).collect() }
+        Self { connection, values: values.into_iter().map(found).collect() }
     }
 }
 
 /// What stands in a stamp for the tokens that were found, if all are there and each root is of the server that has it.
-fn half(parts: &[Part<'_>]) -> Option<Half> {
+pub(super) fn half(parts: &[Found<'_>]) -> Option<Half> {
     let live: Option<Vec<_>> =
-        parts.iter().map(|part| live_tokens(&part.found, part.connection.incarnation())).collect();
+        parts.iter().map(|part| live_tokens(&part.values, part.connection.incarnation())).collect();
     Some(entry::half(live?.into_iter().flatten()))
 }

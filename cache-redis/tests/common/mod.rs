@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file is a program of its own and uses some of this")]
 
 pub(crate) mod clustered;
+pub(crate) mod keeper;
 
 use std::{
     fmt::Write as _,

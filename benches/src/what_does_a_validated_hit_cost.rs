@@ -1,0 +1,136 @@
+//! What does it cost to ask whether a value still holds? Beside a `PING`, and beside reading the value.
+//!
+//! ```sh
+//! cargo run --release -p benches --bin what_does_a_validated_hit_cost [seconds for each row]
+//! ```
+//!
+//! Each task asks for one of 64 keys, takes the answer, and asks again. A key has two arguments, so an answer takes three
+//! tokens. Client and server share the machine. The rows take turns, five times each; the medians are shown.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use cache_core::{
+    Key, Store as _,
+    store::{Acquired, LeaseId, Payload, Purpose, Read},
+};
+use cache_redis::{RedisConfig, RedisStore};
+use redis::aio::MultiplexedConnection;
+use test_support::{RedisServer, unique};
+
+const KEYS: usize = 64;
+const ROUNDS: usize = 5;
+const LONG: Duration = Duration::from_secs(3_600);
+
+#[derive(Clone)]
+struct Ground {
+    raw: MultiplexedConnection,
+    store: Arc<RedisStore>,
+    /// Of 1.2 KB and of 64 KB each.
+    values: [Arc<Vec<(Key, LeaseId)>>; 2],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Ping,
+    Holds(usize),
+    Read(usize),
+}
+
+const ALL: [(What, &str); 5] = [
+    (What::Ping, "PING, the floor"),
+    (What::Holds(0), "still_holds, 1.2 KB"),
+    (What::Holds(1), "still_holds, 64 KB"),
+    (What::Read(0), "read, 1.2 KB"),
+    (What::Read(1), "read, 64 KB"),
+];
+
+async fn filled(store: &RedisStore, name: &str, bytes: usize) -> Arc<Vec<(Key, LeaseId)>> {
+    let mut filled = Vec::new();
+    for number in 0..KEYS {
+        let key = Key::new("bench").arg(name).arg(&number);
+        let purpose = Purpose::Load { unreadable: None };
+        let Ok(Acquired::Lease(lease)) = store.acquire(&key, purpose, LONG).await else { panic!("no lease") };
+        let payload = Payload::Bytes(vec![b'x'; bytes].into());
+        store.fill(&key, &lease, payload, LONG).await.expect("it is stored");
+        filled.push((key, lease.id));
+    }
+    Arc::new(filled)
+}
+
+impl Ground {
+    async fn new(server: &RedisServer) -> Self {
+        let client = redis::Client::open(server.url()).expect("a URL");
+        let raw = client.get_multiplexed_async_connection().await.expect("Redis is there");
+        let config = RedisConfig::new(server.url()).namespace(unique("bench")).call_timeout(Duration::from_secs(5));
+        let store = RedisStore::connect(config.require()).await.expect("Redis is there");
+        let values = [filled(&store, "small", 1_200).await, filled(&store, "large", 64 << 10).await];
+        Self { raw, store: Arc::new(store), values }
+    }
+
+    async fn ask(&mut self, what: What) {
+        let number = fastrand::usize(..KEYS);
+        match what {
+            What::Ping => redis::cmd("PING").query_async::<()>(&mut self.raw).await.expect("PONG"),
+            What::Holds(size) => {
+                let (key, id) = &self.values[size][number];
+                assert!(self.store.still_holds(key, *id).await.expect("Redis answers"));
+            }
+            What::Read(size) => {
+                let read = self.store.read(&self.values[size][number].0).await.expect("Redis answers");
+                assert!(matches!(read, Read::Hit(_)));
+            }
+        }
+    }
+
+    /// How many answers a second that many tasks get.
+    async fn rate(&self, what: What, tasks: usize, lasts: Duration) -> f64 {
+        let (is_over, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let began = Instant::now();
+        let asking: Vec<_> = (0..tasks)
+            .map(|_| {
+                let (mut ground, is_over, answers) = (self.clone(), Arc::clone(&is_over), Arc::clone(&answers));
+                tokio::spawn(async move {
+                    while !is_over.load(Ordering::Relaxed) {
+                        ground.ask(what).await;
+                        answers.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        tokio::time::sleep(lasts).await;
+        is_over.store(true, Ordering::Relaxed);
+        for task in asking {
+            task.await.expect("no task panics");
+        }
+        answers.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64()
+    }
+}
+
+#[tokio::main(worker_threads = 1)]
+async fn main() {
+    let seconds = std::env::args().nth(1).and_then(|seconds| seconds.parse().ok()).unwrap_or(1.0);
+    let server = RedisServer::start();
+    let ground = Ground::new(&server).await;
+    for tasks in [1, 64, 256] {
+        let mut rates = [const { Vec::new() }; ALL.len()];
+        for _ in 0..ROUNDS {
+            for (rates, (what, _)) in rates.iter_mut().zip(ALL) {
+                rates.push(ground.rate(what, tasks, Duration::from_secs_f64(seconds)).await);
+            }
+        }
+        let medians = rates.map(|mut rates| {
+            rates.sort_by(f64::total_cmp);
+            rates[ROUNDS / 2]
+        });
+        for (rate, (_, name)) in medians.iter().zip(ALL) {
+            let (micros, times) = (1e6 * tasks as f64 / rate, medians[0] / rate);
+            println!("{tasks:>4} tasks  {name:<22} {rate:>9.0} a second {micros:>9.1} us each {times:>6.2} x PING");
+        }
+    }
+}
