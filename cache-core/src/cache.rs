@@ -12,6 +12,7 @@ mod invalidate;
 mod lead;
 mod link;
 mod look;
+mod near;
 mod object;
 mod verify;
 
@@ -40,7 +41,7 @@ use crate::{
     flight::{Entered, Flights},
     key::{Key, Target},
     memory::MemoryStore,
-    policy::Policy,
+    policy::{L1, Policy},
     stats::{Ledger, Stats},
     store::{Link, Outcome, Store},
     transaction,
@@ -97,6 +98,9 @@ pub(crate) struct Inner {
     store: Arc<dyn Store>,
     /// The store, where it is this process's memory.
     memory: Option<Arc<MemoryStore>>,
+    /// Copies of what is in the store, where that is not this process's memory.
+    near: Option<Arc<near::Near>>,
+    l1: L1,
     stand_in: StandIn,
     values: Values,
     flights: Arc<Flights>,
@@ -339,7 +343,12 @@ impl Cache {
 
     /// A snapshot of the counters.
     pub fn stats(&self) -> Stats {
-        self.inner.ledger.snapshot()
+        let mut stats = self.inner.ledger.snapshot(self.inner.near.is_some());
+        if let Some(near) = &self.inner.near {
+            (stats.l1_entries, stats.l1_bytes) = (near.memory().entries(), near.memory().bytes());
+            stats.l1_evictions = near.memory().evictions();
+        }
+        stats
     }
 
     /// What happens from now on.

@@ -4,11 +4,11 @@
 //! |---|---|
 //! | 0 | format version, [`FORMAT`] |
 //! | 1 | codec in the low four bits, compression in the high four |
-//! | 2 | flags: 1 negative (no payload), 2 traced (a trace follows the header), 4 fresh-until is set |
+//! | 2 | flags: 1 negative (no payload), 2 traced (a trace follows the header), 4 fresh until a time, 8 expires at a time |
 //! | 3 | zero |
 //! | 4–7 | length of the payload before compression |
 //! | 8–15 | schema fingerprint |
-//! | 16–23 | fresh until, Unix time in milliseconds |
+//! | 16–23 | that time, Unix time in milliseconds |
 //! | 24–27 | load time in microseconds, at most 71 minutes |
 //! | 28–35 | only with the flag *traced*: the trace of the value's contents |
 //! | … | payload |
@@ -32,6 +32,7 @@ const CHECKSUM: usize = 4;
 const NEGATIVE: u8 = 1;
 const TRACED: u8 = 2;
 const FRESHNESS: u8 = 4;
+const EXPIRY: u8 = 8;
 
 /// What the header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,16 +63,22 @@ impl Header {
             flags |= TRACED;
             entry[HEADER..HEADER + TRACE].copy_from_slice(&trace.to_le_bytes());
         }
-        let fresh_until = self.meta.fresh_until.map_or(0, |at| {
-            flags |= FRESHNESS;
-            let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        });
+        let end = match (self.meta.fresh_until, self.meta.expires) {
+            (Some(at), _) => {
+                flags |= FRESHNESS;
+                millis(at)
+            }
+            (None, Some(at)) => {
+                flags |= EXPIRY;
+                millis(at)
+            }
+            (None, None) => 0,
+        };
         let load_time = u32::try_from(self.meta.load_time.as_micros()).unwrap_or(u32::MAX);
         entry[..4].copy_from_slice(&[FORMAT, self.codec | self.compression << 4, flags, 0]);
         entry[4..8].copy_from_slice(&self.raw_len.to_le_bytes());
         entry[8..16].copy_from_slice(&self.fingerprint.to_le_bytes());
-        entry[16..24].copy_from_slice(&fresh_until.to_le_bytes());
+        entry[16..24].copy_from_slice(&end.to_le_bytes());
         entry[24..28].copy_from_slice(&load_time.to_le_bytes());
         let checksum = crc32fast::hash(entry);
         entry.extend_from_slice(&checksum.to_le_bytes());
@@ -86,7 +93,7 @@ impl Header {
         if format != FORMAT {
             return Err(DecodeError::Format(format));
         }
-        if flags & !(NEGATIVE | TRACED | FRESHNESS) != 0 || zero != 0 {
+        if flags & !(NEGATIVE | TRACED | FRESHNESS | EXPIRY) != 0 || zero != 0 {
             return Err(DecodeError::Header);
         }
         let mut header = Self {
@@ -96,7 +103,7 @@ impl Header {
             trace: None,
             raw_len: u32::from_le_bytes(four(fixed, 4)),
             fingerprint: eight(fixed, 8),
-            meta: meta(flags & FRESHNESS != 0, eight(fixed, 16), u32::from_le_bytes(four(fixed, 24)))?,
+            meta: meta(flags, eight(fixed, 16), u32::from_le_bytes(four(fixed, 24)))?,
         };
         if header.fingerprint != fingerprint {
             return Err(DecodeError::Schema);
@@ -126,13 +133,19 @@ impl Header {
     }
 }
 
-fn meta(has_freshness: bool, fresh_until: u64, load_time: u32) -> Result<Meta, DecodeError> {
-    let fresh_until = match (has_freshness, fresh_until) {
-        (false, 0) => None,
-        (false, _) => return Err(DecodeError::Header),
-        (true, at) => Some(SystemTime::checked_add(&UNIX_EPOCH, Duration::from_millis(at)).ok_or(DecodeError::Header)?),
+fn meta(flags: u8, end: u64, load_time: u32) -> Result<Meta, DecodeError> {
+    let at = || SystemTime::checked_add(&UNIX_EPOCH, Duration::from_millis(end)).ok_or(DecodeError::Header);
+    let (fresh_until, expires) = match (flags & (FRESHNESS | EXPIRY), end) {
+        (0, 0) => (None, None),
+        (FRESHNESS, _) => (Some(at()?), None),
+        (EXPIRY, _) => (None, Some(at()?)),
+        _ => return Err(DecodeError::Header),
     };
-    Ok(Meta { fresh_until, load_time: Duration::from_micros(load_time.into()) })
+    Ok(Meta { fresh_until, expires, load_time: Duration::from_micros(load_time.into()), version: 0 })
+}
+
+fn millis(at: SystemTime) -> u64 {
+    u64::try_from(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
 fn four(fixed: &[u8; HEADER], at: usize) -> [u8; 4] {

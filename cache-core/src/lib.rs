@@ -36,7 +36,7 @@ pub use error::BuildError;
 pub use events::{Event, Events};
 pub use key::{Key, KeyPart, Tag, Target};
 pub use memory::MemoryStore;
-pub use policy::Policy;
+pub use policy::{L1, Policy};
 pub use stats::{FunctionStats, Stats};
 pub use store::{Outcome, Store};
 pub use transaction::transaction;

@@ -158,6 +158,39 @@ impl MemoryStore {
             .flatten()
     }
 
+    /// What [`Store::read`](crate::Store::read) answers.
+    pub(crate) fn look(&self, key: &Key) -> Read {
+        self.get(key)
+    }
+
+    /// A lease for a copy of another store's value. `None`: there is one, or a value other than `instead_of`.
+    pub(crate) fn ticket(&self, key: &Key, instead_of: Option<LeaseId>, lasts: Duration) -> Option<Lease> {
+        match self.grant(key, Purpose::Load { unreadable: instead_of }, lasts) {
+            Acquired::Lease(lease) => Some(lease),
+            _ => None,
+        }
+    }
+
+    /// Stores a copy under the name that it has in the other store, if the lease is still there.
+    pub(crate) fn keep(&self, key: &Key, lease: &Lease, stored: Stored, ttl: Duration) {
+        self.put(key, lease, stored, ttl);
+    }
+
+    /// Gives a lease back without a value.
+    pub(crate) fn give_back(&self, key: &Key, lease: &Lease) {
+        self.release_now(key, lease);
+    }
+
+    /// Removes what stands at a key.
+    pub(crate) fn forget_value(&self, key: &Key) {
+        self.entries.remove(key.as_str());
+    }
+
+    /// Invalidates everything at once. What is there takes room until it is touched or evicted.
+    pub(crate) fn forget_all(&self) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// What a look at a key shows.
     #[inline]
     fn get(&self, key: &Key) -> Read {
@@ -263,10 +296,11 @@ impl MemoryStore {
     }
 
     fn fill_now(&self, key: &Key, lease: &Lease, payload: Payload, ttl: Duration) -> Filled {
-        let stored = Stored { id: lease.id, payload };
-        let put =
-            self.step(key, lease, |entry| entry.with(State::Valid { stored, expires: self.after(ttl), refresh: None }));
-        if put { Filled::Stored } else { Filled::Refused }
+        if self.put(key, lease, Stored { id: lease.id, payload }, ttl) { Filled::Stored } else { Filled::Refused }
+    }
+
+    fn put(&self, key: &Key, lease: &Lease, stored: Stored, ttl: Duration) -> bool {
+        self.step(key, lease, |entry| entry.with(State::Valid { stored, expires: self.after(ttl), refresh: None }))
     }
 
     fn release_now(&self, key: &Key, lease: &Lease) {

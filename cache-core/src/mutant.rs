@@ -24,6 +24,10 @@ pub enum Mutant {
     MemoryGlobSparesLeases,
     /// The memory store forgets quarantines at once.
     MemoryHoldsNothing,
+    /// Copies in memory are kept whatever has been invalidated since they were read.
+    CopiesWithoutTicket,
+    /// Leased copies in memory are served when their lease is over.
+    ServesBeyondLease,
     /// The Redis store does not compare stamps.
     NoStampComparison,
     /// The Redis store takes a root of any incarnation for its own.

@@ -25,6 +25,26 @@ pub struct Policy {
     pub(crate) stale_if_error: Duration,
     pub(crate) version: u32,
     pub(crate) verify: Option<f64>,
+    pub(crate) l1: Option<L1>,
+}
+
+/// What an instance does with copies of values in its own memory, in front of a store that it shares with others.
+///
+/// A copy is a decoded value, shared by all who read it, within
+/// [`memory_limit`](crate::CacheBuilder::memory_limit). An entry is to be read under one mode by all of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum L1 {
+    /// No copies: each hit reads and decodes the value.
+    Off,
+    /// Each hit asks the store, in one small round trip, whether the copy is still what it would answer. As strict as without copies.
+    Validated,
+    /// Hits need no round trip. Just as strict: an invalidation returns when every instance has dropped its copies, or its right to serve
+    /// them has lapsed, after a second at most. While the store grants no such right, as without a feed (RESP3 and its
+    /// `SUBSCRIBE` and `PUBLISH`), it is as [`Validated`](L1::Validated).
+    Leased,
+    /// Hits need no round trip. Not strict: what other instances invalidate may be served for so long; what this one invalidates is not.
+    For(Duration),
 }
 
 impl Policy {
@@ -38,6 +58,7 @@ impl Policy {
             stale_if_error: Duration::ZERO,
             version: 1,
             verify: None,
+            l1: None,
         }
     }
 
@@ -84,6 +105,14 @@ impl Policy {
     #[must_use]
     pub const fn verify(mut self, share: f64) -> Self {
         self.verify = Some(share_of(share));
+        self
+    }
+
+    /// What is done with copies in the memory of this process, where the entries are in a store that others share. By default as the
+    /// [cache](crate::CacheBuilder::l1) says.
+    #[must_use]
+    pub const fn l1(mut self, mode: L1) -> Self {
+        self.l1 = Some(mode);
         self
     }
 

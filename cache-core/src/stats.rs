@@ -50,6 +50,8 @@ macro_rules! counters {
 counters! {
     /// Calls answered by a stored value.
     hits,
+    /// Of the hits, those that a copy in this process's memory answered, in front of a store that others share.
+    l1_hits,
     /// Calls that found no valid value.
     misses,
     /// Misses that took the value of a load already under way in this process.
@@ -123,6 +125,13 @@ pub struct Stats {
     pub invalidations_applied: u64,
     /// Targets whose invalidation was queued because the store was out of reach.
     pub invalidations_journaled: u64,
+    /// Copies in this process's memory, in front of a store that others share, those included that are over and have not been touched
+    /// since.
+    pub l1_entries: usize,
+    /// What these cost, in bytes, with keys and bookkeeping.
+    pub l1_bytes: u64,
+    /// How many copies had to make room for others.
+    pub l1_evictions: u64,
 }
 
 impl Stats {

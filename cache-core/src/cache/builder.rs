@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Cache, Inner, link::LinkWatch};
+use super::{Cache, Inner, link::LinkWatch, near::Near};
 use crate::{
     clock::Clock,
     codec::{Codec, Values},
@@ -20,7 +20,7 @@ use crate::{
     flight::Flights,
     key::Key,
     memory::MemoryStore,
-    policy::MAX_TTL,
+    policy::{L1, MAX_TTL},
     registry,
     stats::Ledger,
     store::{Lease, Store},
@@ -48,6 +48,7 @@ pub struct CacheBuilder {
     require: bool,
     journal_file: Option<PathBuf>,
     verify: f64,
+    l1: L1,
     clock: Clock,
 }
 
@@ -65,6 +66,7 @@ impl Default for CacheBuilder {
             require: false,
             journal_file: None,
             verify: 0.0,
+            l1: L1::Validated,
             clock: Clock::System,
         }
     }
@@ -107,7 +109,15 @@ impl CacheBuilder {
         self
     }
 
-    /// The most that this process's memory holds, in bytes. 64 MiB by default.
+    /// What is done with copies in this process's memory, in front of a store that others share, unless a function says otherwise.
+    /// [`L1::Validated`] by default. Without such a store there are no copies.
+    pub fn l1(mut self, mode: L1) -> Self {
+        self.l1 = mode;
+        self
+    }
+
+    /// The most that this process's memory holds, in bytes. 64 MiB by default. In front of a store that others share half of it is for
+    /// copies, half for the stand-in during an outage.
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.memory_limit = bytes;
         self
@@ -237,10 +247,15 @@ impl CacheBuilder {
     }
 
     fn over(self, store: Arc<dyn Store>) -> Cache {
+        let memory: Option<Arc<MemoryStore>> = (Arc::clone(&store) as Arc<dyn Any + Send + Sync>).downcast().ok();
+        let share = if memory.is_some() { self.memory_limit } else { self.memory_limit / 2 };
+        let near = memory.is_none().then(|| Arc::new(Near::new(share, self.clock.clone())));
         let inner = Arc::new_cyclic(|inner: &Weak<Inner>| Inner {
             flights: flights(Weak::clone(inner)),
-            stand_in: StandIn::new(self.degraded, self.memory_limit, self.clock.clone()),
-            memory: (Arc::clone(&store) as Arc<dyn Any + Send + Sync>).downcast().ok(),
+            stand_in: StandIn::new(self.degraded, share, self.clock.clone()),
+            memory,
+            near,
+            l1: self.l1,
             store,
             values: self.values,
             ledger: Ledger::new(),

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::{
     Chance, Inner,
     look::{Found, Need, Want},
+    near::Ticket,
 };
 use crate::{
     flight::{Entered, Followed, Follower, Leader, Moment},
@@ -53,6 +54,10 @@ pub(super) struct Call<'a> {
     since: Moment,
     turns: u32,
     pub(super) chance: Chance,
+    /// The right to keep a copy of what this turn reads or loads.
+    pub(super) ticket: Option<Ticket<'a>>,
+    /// The hit is one of a copy.
+    pub(super) is_copy: bool,
 }
 
 /// How a lead asks for its lease.
@@ -121,6 +126,8 @@ impl<'a> Call<'a> {
             since,
             turns: 0,
             chance,
+            ticket: None,
+            is_copy: false,
         }
     }
 

@@ -45,11 +45,17 @@ impl Cache {
 
 impl Inner {
     fn quick(&self, key: &Key, policy: &Policy, chance: &mut Chance) -> Option<Object> {
-        let memory = self.memory.as_ref()?;
+        let memory = match &self.memory {
+            Some(memory) => memory,
+            None => self.near.as_ref()?.at_hand(policy.l1.unwrap_or(self.l1))?,
+        };
         if self.announcer.has_listeners() || transaction::is_open() {
             return None;
         }
         let (object, meta) = memory.object(key)?;
+        if meta.version != policy.version {
+            return None;
+        }
         let is_plain = meta.fresh_until.is_none() || self.is_fresh(meta, policy, chance);
         (is_plain && !self.samples(policy, chance)).then_some(object)
     }

@@ -63,6 +63,7 @@ impl Cache {
             tracing::debug!(%error, "targets cannot be held");
             Unavailable
         })?;
+        self.inner.forget_copies(&targets);
         let beat = tokio::spawn(keep_up(Arc::downgrade(&self.inner), Arc::clone(&targets), holder, lasts));
         Ok(Hold { cache: self.clone(), targets, holder, beat: beat.abort_handle() })
     }
@@ -131,10 +132,12 @@ impl Inner {
         if let Some(longer) = linger
             && self.store.hold(targets, holder, longer).await.is_ok()
         {
+            self.forget_copies(targets);
             // Under quarantine nothing is there that could be served, now or when it lapses.
             return self.invalidated(targets.to_vec(), Ok(Outcome::Applied));
         }
         let outcome = self.store.release_hold(targets, holder).await;
+        self.forget_copies(targets);
         self.invalidated(targets.to_vec(), outcome)
     }
 }

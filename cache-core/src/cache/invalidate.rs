@@ -41,6 +41,8 @@ impl Inner {
     async fn invalidate(&self, targets: Vec<Target>) -> Outcome {
         self.invalidate_stand_in(&targets).await;
         let outcome = self.store.invalidate(&targets).await;
+        // Not earlier: what was read before the store had removed it must not be kept.
+        self.forget_copies(&targets);
         self.invalidated(targets, outcome)
     }
 

@@ -121,13 +121,17 @@ impl Call<'_> {
         }
         let (fresh, kept) = self.lifetimes(value.is_none());
         let needs_end = kept > fresh || self.policy.refresh_ahead.is_some();
-        let fresh_until = needs_end.then(|| self.inner.clock.system_time() + fresh);
-        let Some(payload) = self.payload(value, Meta { fresh_until, load_time: took }) else {
+        // The end of what is in memory is known there.
+        let end = (needs_end || !self.store.holds_objects()).then(|| self.inner.clock.system_time() + fresh);
+        let (fresh_until, expires) = if needs_end { (end, None) } else { (None, end) };
+        let meta = Meta { fresh_until, expires, load_time: took, version: 0 };
+        let Some(payload) = self.payload(value, meta) else {
             return self.give_back(lease).await;
         };
         let key = || self.key.as_str().to_owned();
         match self.store.fill(self.key, lease, payload, kept).await {
             Ok(Filled::Stored) => {
+                self.keep_filled(lease, value, meta);
                 self.counters.fills.add(1);
                 if lease.replaces.is_some() {
                     self.counters.refreshed.add(1);
@@ -148,6 +152,7 @@ impl Call<'_> {
     {
         if self.store.holds_objects() {
             let weight = value.map_or(0, |value| crate::codec::Values::weigh::<T>(value));
+            let meta = Meta { version: self.policy.version, ..meta };
             return Some(Payload::Object { value: object::of(value), meta, weight });
         }
         match self.inner.values.encode(value.map(|value| &**value), meta, self.policy.version) {

@@ -69,9 +69,16 @@ impl Call<'_> {
     where
         T: Serialize + DeserializeOwned + Send + Sync + 'static,
     {
-        let read = match self.store.read_now(self.key) {
-            Some(read) => Ok(read),
-            None => self.store.read(self.key).await,
+        let read = match self.look_nearby().await {
+            Ok(Some(copy)) => {
+                self.is_copy = true;
+                Ok(Read::Hit(copy))
+            }
+            Ok(None) => match self.store.read_now(self.key) {
+                Some(read) => Ok(read),
+                None => self.store.read(self.key).await,
+            },
+            Err(error) => Err(error),
         };
         let found = match read {
             Ok(Read::Hit(stored)) => self.judge(stored),
@@ -100,9 +107,13 @@ impl Call<'_> {
         T: Serialize + DeserializeOwned + Send + Sync + 'static,
     {
         let id = stored.id;
+        let is_read = matches!(stored.payload, Payload::Bytes(_));
         let Some(entry) = self.open::<T>(stored) else {
             return Found::Need(Need::load(Want::Store(Purpose::Load { unreadable: Some(id) }), None));
         };
+        if is_read {
+            self.keep_copy(id, entry.value.as_ref(), entry.meta);
+        }
         let early = match self.inner.left(entry.meta) {
             None => false,
             Some(Duration::ZERO) => return self.expired(id, entry),
@@ -144,6 +155,9 @@ impl Call<'_> {
                 Ok((value, meta)) => Ok(Entry { value: value.map(Arc::new), meta }),
                 Err(error) => Err(error.to_string()),
             },
+            Payload::Object { meta, .. } if meta.version != self.policy.version => {
+                Err("a value of another version".to_owned())
+            }
             Payload::Object { value, meta, .. } => match object::take::<T>(value) {
                 Some(value) => Ok(Entry { value, meta }),
                 None => Err("a value of another type".to_owned()),
@@ -199,6 +213,9 @@ impl Call<'_> {
         let key = || self.key.as_str().to_owned();
         if hit {
             self.counters.hits.add(1);
+            if self.is_copy {
+                self.counters.l1_hits.add(1);
+            }
             self.inner.announcer.announce(|| Event::Hit { key: key() });
         } else {
             self.counters.misses.add(1);

@@ -19,8 +19,12 @@ use crate::{
 pub struct Meta {
     /// Until when the value serves as fresh, to the millisecond. `None`: as long as it is there.
     pub fresh_until: Option<SystemTime>,
+    /// When the entry ends in its store, where that is also the end of its freshness. For those who keep a copy.
+    pub expires: Option<SystemTime>,
     /// How long the load took, to the microsecond and up to 71 minutes.
     pub load_time: Duration,
+    /// Of an object, the user's part of its fingerprint. Zero beside encoded values, which have all of the fingerprint.
+    pub version: u32,
 }
 
 /// How values become bytes and come back. Cheap to clone.

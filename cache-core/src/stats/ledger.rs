@@ -99,7 +99,8 @@ impl Ledger {
         Arc::clone(functions.entry(name.to_owned()).or_default())
     }
 
-    pub(crate) fn snapshot(&self) -> Stats {
+    /// `of_copies`: hits that memory answered at once are those of copies.
+    pub(crate) fn snapshot(&self, of_copies: bool) -> Stats {
         let mut quick: HashMap<*const Counters, u64> = HashMap::new();
         for (slot, hits) in self.by_slot.iter().zip(self.quick.sums()) {
             if let Some(counters) = slot.get() {
@@ -109,7 +110,11 @@ impl Ledger {
         let named = self.functions.read().unwrap_or_else(PoisonError::into_inner);
         let snapshot = |counters: &Arc<Counters>| {
             let mut stats = counters.snapshot();
-            stats.hits += quick.get(&Arc::as_ptr(counters)).copied().unwrap_or(0);
+            let quick = quick.get(&Arc::as_ptr(counters)).copied().unwrap_or(0);
+            stats.hits += quick;
+            if of_copies {
+                stats.l1_hits += quick;
+            }
             stats
         };
         let functions: BTreeMap<_, _> =
@@ -123,6 +128,7 @@ impl Ledger {
             total,
             invalidations_applied: self.applied.get(),
             invalidations_journaled: self.journaled.get(),
+            ..Stats::default()
         }
     }
 }
@@ -139,7 +145,7 @@ mod tests {
             ledger.of(&Key::new(&number.to_string())).hits.add(1);
         }
         ledger.of(&Key::new("0")).hits.add(1);
-        let stats = ledger.snapshot();
+        let stats = ledger.snapshot(false);
         assert_eq!(stats.functions.len(), FUNCTIONS + 1);
         assert_eq!((stats.functions["0"].hits, stats.functions[OTHERS].hits), (2, 2 * FUNCTIONS as u64));
         assert_eq!(stats.total.hits, 3 * FUNCTIONS as u64 + 1);
@@ -154,7 +160,7 @@ mod tests {
                 ledger.quick_hit(&key.clone().arg(&7));
             }
         }
-        let stats = ledger.snapshot();
+        let stats = ledger.snapshot(false);
         assert_eq!(stats.functions.len(), 1);
         assert_eq!((stats.functions["f"].hits, stats.total.hits), (12, 12));
     }
@@ -172,7 +178,7 @@ mod tests {
             });
         }
         let expected = 4 * (super::super::stripes::SEATS as u64 + 8) * 100;
-        let stats = ledger.snapshot();
+        let stats = ledger.snapshot(false);
         assert!(stats.functions.values().all(|function| function.hits == expected), "{stats}");
     }
 }

@@ -402,7 +402,9 @@ fn refuses<T: Serialize + DeserializeOwned + PartialEq + Debug + 'static>(values
 fn absence_and_meta_are_kept() {
     let meta = Meta {
         fresh_until: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_123)),
+        expires: None,
         load_time: Duration::from_micros(4567),
+        version: 0,
     };
     let bytes = Values::new().encode::<Row>(None, meta, 1).unwrap();
     assert_eq!(bytes.len(), 32);
