@@ -37,6 +37,9 @@ pub const MAX_SEGMENT: usize = 128;
 /// The separator between the segments of a key.
 pub const SEPARATOR: char = ':';
 
+/// The same in an encoded path.
+const SEPARATOR_BYTE: u8 = b':';
+
 /// The key of one cache entry: where it lies, which nodes are above it, which tags it carries.
 ///
 /// ```
@@ -112,7 +115,7 @@ impl Key {
         let tag = &mut tags[at];
         tag.add_text(text);
         for (back, after) in rest {
-            tag.add_encoded(path.as_str().rsplit(SEPARATOR).nth(*back).unwrap_or_default());
+            tag.add_segment(segment_from_end(path.as_bytes(), *back));
             tag.add_text(after);
         }
     }
@@ -195,6 +198,18 @@ impl Start {
     #[inline]
     pub(crate) fn key(&self) -> Key {
         Key { path: self.path.clone(), tags: SmallVec::new(), slot: self.slot }
+    }
+}
+
+/// The segment that so many others come after; nothing if there are fewer.
+fn segment_from_end(mut path: &[u8], mut back: usize) -> &[u8] {
+    loop {
+        let start = path.iter().rposition(|byte| *byte == SEPARATOR_BYTE);
+        match (start, back.checked_sub(1)) {
+            (at, None) => return &path[at.map_or(0, |at| at + 1)..],
+            (None, Some(_)) => return &[],
+            (Some(at), Some(less)) => (path, back) = (&path[..at], less),
+        }
     }
 }
 

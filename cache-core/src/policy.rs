@@ -49,6 +49,11 @@ pub enum L1 {
 
 impl Policy {
     /// Entries live for `ttl`, less a jitter of up to 10 %.
+    ///
+    /// Memory compares an end that is more than 100 ms away with the time of the kernel's last tick, which is a few milliseconds
+    /// behind on Linux, and a nearer one with the exact time. So nothing outlives its TTL, also in a process that was stopped
+    /// meanwhile. The exception is a kernel that itself has not ticked for more than 100 ms while the process runs, as old ones may
+    /// under a hypervisor: there it is what the kernel is late beyond that.
     pub const fn new(ttl: Duration) -> Self {
         Self {
             ttl,

@@ -407,6 +407,7 @@ impl<S: BatchShape> Batch<S> {
                 Ok(loaded)
             }
         };
-        S::join(ids, cache.fetch_batch(&keys, policy, load).await)
+        // On the heap: it is large, and whoever calls this is not to be.
+        S::join(ids, Box::pin(cache.fetch_batch(&keys, policy, load)).await)
     }
 }

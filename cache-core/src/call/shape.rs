@@ -339,7 +339,7 @@ impl<S: Shape> Begun<'_, S> {
     }
 
     /// Serves the call: from the cache, else by `load`.
-    pub async fn run<F>(self, key: Key, load: F) -> S::Output
+    pub async fn run<F>(self, key: &Key, load: F) -> S::Output
     where
         S: Serve,
         S::Value: Cacheable,
@@ -349,7 +349,7 @@ impl<S: Shape> Begun<'_, S> {
     }
 
     /// As [`run`](Self::run), and stores only what `keep` says.
-    pub async fn run_if<F>(self, key: Key, keep: impl FnOnce(&S::Kept) -> bool, load: F) -> S::Output
+    pub async fn run_if<F>(self, key: &Key, keep: impl FnOnce(&S::Kept) -> bool, load: F) -> S::Output
     where
         S: Serve,
         S::Value: Cacheable,
@@ -357,7 +357,7 @@ impl<S: Shape> Begun<'_, S> {
     {
         let Self { cache, policy, chance, .. } = self;
         let mut load = pin!(load);
-        let found = cache.fetch_slowly(&key, policy, chance, async { S::split(load.as_mut().await, keep) }).await;
+        let found = cache.fetch_slowly(key, policy, chance, async { S::split(load.as_mut().await, keep) }).await;
         match S::join(found) {
             Some(output) => output,
             // A negative entry of another release, in which the function returned an `Option`. The load has not begun.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-use super::{KeyPart, MAX_SEGMENT, path, text::Text};
+use super::{KeyPart, MAX_SEGMENT, SEPARATOR_BYTE, path, text::Text};
 
 /// Receives the encoding of one [`KeyPart`].
 ///
@@ -266,6 +266,12 @@ static PLAIN: [bool; 256] = {
     }
     plain
 };
+
+/// Whether nothing in a text is escaped where separators separate.
+#[inline]
+pub(super) fn is_plain_path(text: &str) -> bool {
+    text.bytes().all(|byte| PLAIN[usize::from(byte)] || byte == SEPARATOR_BYTE)
+}
 
 pub(super) fn stands_for_itself(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | '/' | '+' | '=') || c >= '\u{a0}'

@@ -49,14 +49,31 @@ impl Text {
 
     #[inline]
     pub(super) fn push_str(&mut self, more: &str) {
+        if !self.fits(more.as_bytes()) {
+            self.on_the_heap(more.len()).push_str(more);
+        }
+    }
+
+    /// Appends whole characters of another text.
+    #[inline]
+    pub(super) fn push_part(&mut self, of_text: &[u8]) {
+        if !self.fits(of_text) {
+            let part = std::str::from_utf8(of_text).expect("whole characters of a text");
+            self.on_the_heap(part.len()).push_str(part);
+        }
+    }
+
+    /// Appends in place, if there is room.
+    #[inline]
+    fn fits(&mut self, more: &[u8]) -> bool {
         if self.is_short()
             && let Some(room) = self.short[self.len..].get_mut(..more.len())
         {
-            room.copy_from_slice(more.as_bytes());
+            room.copy_from_slice(more);
             self.len += more.len();
-            return;
+            return true;
         }
-        self.on_the_heap(more.len()).push_str(more);
+        false
     }
 
     /// Appends the first `count` bytes of a word, which are ASCII; the first byte is the lowest.

@@ -78,7 +78,8 @@ impl Stamp {
     #[inline]
     fn has_tags_of(&self, key: &Key) -> bool {
         let tags = &self.tokens[self.nodes..];
-        tags.len() == key.tags().len() && key.tags().iter().zip(tags).all(|(tag, token)| tag.as_str() == token.name())
+        tags.len() == key.tags().len()
+            && key.tags().iter().zip(tags).all(|(tag, token)| *tag.as_bytes() == *token.name().as_bytes())
     }
 }
 

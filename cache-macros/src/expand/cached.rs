@@ -38,7 +38,7 @@ fn body(cached: &Cached) -> TokenStream {
     let negative = cached.negative.map(|span| quote_spanned!(span=> .negative()));
     // All of this has the span of the return type: one complaint about it is reported once, and there.
     let here = |tokens: TokenStream| located_at(&tokens, span);
-    let (shape, this, known_key) = (here(private.clone()), here(quote!(#call)), here(quote!(#key)));
+    let (shape, this, known_key) = (here(private.clone()), here(quote!(#call)), here(quote!(&#key)));
     let run = if let Some(keep) = &cached.keep {
         quote_spanned!(span=> #this.run_if(#known_key, #keep, #load).await)
     } else {
