@@ -76,7 +76,7 @@ pub use cache_core::codec::Postcard;
 pub use cache_core::conformance;
 pub use cache_core::{
     BuildError, Cache, CacheBuilder, Clock, Codec, Degraded, Event, Events, FunctionStats, Health, Hold, Key, KeyPart,
-    ManualClock, MemoryStore, Outcome, Policy, Stats, Store, Tag, Target, Unavailable, clock, codec, connect, key,
+    L1, ManualClock, MemoryStore, Outcome, Policy, Stats, Store, Tag, Target, Unavailable, clock, codec, connect, key,
     memory, policy, registry, store, transaction,
 };
 pub use cache_macros::{KeyPart, cached, cached_impl, invalidates, keys};

@@ -4,11 +4,12 @@ mod source;
 
 use redis::{Commands, Connection};
 use source::{Service, Source};
-use staleproof::Cache;
+use staleproof::{Cache, L1};
 use test_support::{shared_url, unique};
 
 async fn service(namespace: &str, source: &std::sync::Arc<Source>) -> Service {
-    let cache = Cache::builder().namespace(namespace).redis(shared_url()).connect().await.expect("Redis is there");
+    let cache =
+        Cache::builder().namespace(namespace).redis(shared_url()).l1(L1::Off).connect().await.expect("Redis is there");
     Service::new(cache, source)
 }
 

@@ -343,7 +343,7 @@ impl Cache {
 
     /// A snapshot of the counters.
     pub fn stats(&self) -> Stats {
-        let mut stats = self.inner.ledger.snapshot(self.inner.near.is_some());
+        let mut stats = self.inner.ledger.snapshot();
         if let Some(near) = &self.inner.near {
             (stats.l1_entries, stats.l1_bytes) = (near.memory().entries(), near.memory().bytes());
             stats.l1_evictions = near.memory().evictions();

@@ -254,11 +254,11 @@ impl CacheBuilder {
             flights: flights(Weak::clone(inner)),
             stand_in: StandIn::new(self.degraded, share, self.clock.clone()),
             memory,
+            ledger: Ledger::new(near.is_some()),
             near,
             l1: self.l1,
             store,
             values: self.values,
-            ledger: Ledger::new(),
             announcer: Announcer::new(),
             watch: LinkWatch::new(Weak::clone(inner)),
             // More is as good as for ever, and a time so far off cannot be told.

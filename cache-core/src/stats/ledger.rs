@@ -49,22 +49,26 @@ pub(crate) struct Ledger {
     by_slot: Box<[OnceLock<Arc<Counters>>]>,
     /// Hits that were answered by memory at once, by slot.
     quick: Stripes,
+    /// These are hits of copies.
+    of_copies: bool,
     pub(crate) applied: Counter,
     pub(crate) journaled: Counter,
 }
 
 impl Ledger {
     /// With a slot for each cached function of the program.
-    pub(crate) fn new() -> Self {
+    /// `of_copies`: what memory answers at once are copies of what is in a store.
+    pub(crate) fn new(of_copies: bool) -> Self {
         // A function may declare itself in two places: where it is called and where it is named.
-        Self::with_slots(2 * registry::count())
+        Self::with_slots(2 * registry::count(), of_copies)
     }
 
-    fn with_slots(slots: usize) -> Self {
+    fn with_slots(slots: usize, of_copies: bool) -> Self {
         Self {
             functions: RwLock::default(),
             by_slot: (0..slots).map(|_| OnceLock::new()).collect(),
             quick: Stripes::new(slots),
+            of_copies,
             applied: Counter::default(),
             journaled: Counter::default(),
         }
@@ -85,7 +89,13 @@ impl Ledger {
         match self.by_slot.get(slot) {
             // Without its counters the slot would have no name.
             Some(counters) if counters.get().is_some() => self.quick.add(slot),
-            _ => self.of(key).hits.add(1),
+            _ => {
+                let counters = self.of(key);
+                counters.hits.add(1);
+                if self.of_copies {
+                    counters.l1_hits.add(1);
+                }
+            }
         }
     }
 
@@ -99,8 +109,7 @@ impl Ledger {
         Arc::clone(functions.entry(name.to_owned()).or_default())
     }
 
-    /// `of_copies`: hits that memory answered at once are those of copies.
-    pub(crate) fn snapshot(&self, of_copies: bool) -> Stats {
+    pub(crate) fn snapshot(&self) -> Stats {
         let mut quick: HashMap<*const Counters, u64> = HashMap::new();
         for (slot, hits) in self.by_slot.iter().zip(self.quick.sums()) {
             if let Some(counters) = slot.get() {
@@ -112,7 +121,7 @@ impl Ledger {
             let mut stats = counters.snapshot();
             let quick = quick.get(&Arc::as_ptr(counters)).copied().unwrap_or(0);
             stats.hits += quick;
-            if of_copies {
+            if self.of_copies {
                 stats.l1_hits += quick;
             }
             stats
@@ -140,12 +149,12 @@ mod tests {
 
     #[test]
     fn keys_made_by_hand_do_not_make_the_ledger_grow_without_end() {
-        let ledger = Ledger::with_slots(0);
+        let ledger = Ledger::with_slots(0, false);
         for number in 0..3 * FUNCTIONS {
             ledger.of(&Key::new(&number.to_string())).hits.add(1);
         }
         ledger.of(&Key::new("0")).hits.add(1);
-        let stats = ledger.snapshot(false);
+        let stats = ledger.snapshot();
         assert_eq!(stats.functions.len(), FUNCTIONS + 1);
         assert_eq!((stats.functions["0"].hits, stats.functions[OTHERS].hits), (2, 2 * FUNCTIONS as u64));
         assert_eq!(stats.total.hits, 3 * FUNCTIONS as u64 + 1);
@@ -153,21 +162,21 @@ mod tests {
 
     #[test]
     fn a_function_has_one_row_whichever_way_its_keys_were_made() {
-        let ledger = Ledger::with_slots(2);
+        let ledger = Ledger::with_slots(2, false);
         let of_slot = |slot| Start::of_prefix("f", Slot(slot)).key();
         for key in [of_slot(0), of_slot(1), of_slot(2), Key::new("f")] {
             for _ in 0..3 {
                 ledger.quick_hit(&key.clone().arg(&7));
             }
         }
-        let stats = ledger.snapshot(false);
+        let stats = ledger.snapshot();
         assert_eq!(stats.functions.len(), 1);
         assert_eq!((stats.functions["f"].hits, stats.total.hits), (12, 12));
     }
 
     #[test]
     fn no_hit_is_lost_among_many_threads() {
-        let ledger = Ledger::with_slots(3);
+        let ledger = Ledger::with_slots(3, false);
         let keys: Vec<_> = (0..3).map(|slot| Start::of_prefix(&format!("f{slot}"), Slot(slot)).key()).collect();
         // In turn, so that threads take over what others have left.
         for _ in 0..4 {
@@ -178,7 +187,7 @@ mod tests {
             });
         }
         let expected = 4 * (super::super::stripes::SEATS as u64 + 8) * 100;
-        let stats = ledger.snapshot(false);
+        let stats = ledger.snapshot();
         assert!(stats.functions.values().all(|function| function.hits == expected), "{stats}");
     }
 }

@@ -5,7 +5,12 @@ use quote::{quote, quote_spanned};
 use syn::{Expr, Ident, Path, ReturnType, spanned::Spanned as _};
 
 use super::{
-    CacheExpr, Site, batch::Batch, check_function, is_method, options::Options, share::Share, target::borrowed,
+    CacheExpr, Site,
+    batch::Batch,
+    check_function, is_method,
+    options::{L1, Options},
+    share::Share,
+    target::borrowed,
 };
 use crate::{
     args,
@@ -291,6 +296,19 @@ impl Settings {
             let Some(value) = value else { continue };
             is_known &= value.is_known();
             call.extend(setting(name, &value.to_expr(private)));
+        }
+        if let Some(l1) = &options.l1 {
+            let mode = match l1 {
+                L1::Off => quote!(Off),
+                L1::Validated => quote!(Validated),
+                L1::Leased => quote!(Leased),
+                L1::For(bound) => {
+                    is_known &= bound.is_known();
+                    let bound = bound.to_expr(private);
+                    quote!(For(#bound))
+                }
+            };
+            call.extend(setting("l1", &quote!(#private::L1::#mode)));
         }
         let numbers = [
             ("jitter", &options.jitter),

@@ -24,6 +24,7 @@ const NAMES: &[&str] = &[
     "jitter",
     "refresh_ahead",
     "stale_if_error",
+    "l1",
     "version",
     "verify",
     "crate",
@@ -34,6 +35,14 @@ pub(super) enum Entries {
     Own,
     /// Those of this function.
     Of(ExprPath),
+}
+
+/// What is done with copies in the memory of the process.
+pub(super) enum L1 {
+    Off,
+    Validated,
+    Leased,
+    For(Lifetime),
 }
 
 /// What is set, each at most once.
@@ -56,6 +65,7 @@ pub(super) struct Options {
     pub(super) jitter: Option<Expr>,
     pub(super) refresh_ahead: Option<Expr>,
     pub(super) stale_if_error: Option<Lifetime>,
+    pub(super) l1: Option<L1>,
     pub(super) version: Option<Expr>,
     pub(super) verify: Option<Expr>,
 }
@@ -132,6 +142,7 @@ impl Options {
                 let value = setting.expr("stale_if_error = \"1h\"", errors);
                 set_once(&mut self.stale_if_error, n, lifetime(n, value, errors), errors);
             }
+            "l1" => set_once(&mut self.l1, n, l1(setting, errors), errors),
             "version" => set_once(&mut self.version, n, version(setting, errors), errors),
             "verify" => {
                 let meaning = "the share of the hits that is loaded as well and compared";
@@ -140,6 +151,32 @@ impl Options {
             _ => args::unknown(n, "cached", NAMES, errors),
         }
     }
+}
+
+fn l1(mut setting: Setting, errors: &mut Errors) -> Option<L1> {
+    const MODES: &str = "`\"off\"`, `\"validated\"`, `\"leased\"`, or how long what others have invalidated may be served, such as `\"1s\"`";
+    let value = setting.expr("l1 = \"leased\"", errors)?;
+    let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &value else {
+        return lifetime(&setting.name, Some(value), errors).map(L1::For);
+    };
+    let text = text.value();
+    Some(match text.as_str() {
+        "off" => L1::Off,
+        "validated" => L1::Validated,
+        "leased" => L1::Leased,
+        _ => match Lifetime::of("l1", value.clone()) {
+            Ok(bound) => L1::For(bound),
+            Err(error) => {
+                let is_word = !text.starts_with(|c: char| c.is_ascii_digit());
+                match nearest(&text, ["off", "validated", "leased"].into_iter()).filter(|_| is_word) {
+                    Some(mode) => errors.on(value, format!("`l1` is {MODES}; did you mean `{mode}`?")),
+                    None if is_word => errors.on(value, format!("`l1` is {MODES}")),
+                    None => errors.push(error),
+                }
+                return None;
+            }
+        },
+    })
 }
 
 fn batch(mut setting: Setting, errors: &mut Errors) -> Option<Entries> {

@@ -1,6 +1,6 @@
 use staleproof::cached;
 
-#[cached(ttl = "15m", l1 = "off")]
+#[cached(ttl = "15m", shards = 4)]
 async fn find(id: i64) -> i64 {
     id
 }
