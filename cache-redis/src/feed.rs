@@ -35,6 +35,8 @@
 
 pub(crate) mod barrier;
 mod message;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,
