@@ -179,7 +179,7 @@ async fn one_that_leaves_costs_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registry_that_is_lost_is_waited_for() {
     let Some(server) = RedisServer::own() else { return };
-    for loss in ["FLUSHALL", "DEL #members", "SET #members", "HDEL #members"] {
+    for loss in ["FLUSHALL", "DEL #members", "SET #members", "HDEL #members", "an eviction"] {
         let field = Field::new(server.url());
         let [keeper] = field.keepers().await;
         let outsider = field.store().await;
@@ -189,7 +189,13 @@ async fn a_registry_that_is_lost_is_waited_for() {
             "FLUSHALL" => field.cli(&["FLUSHALL"]),
             "DEL #members" => field.cli(&["DEL", &members]),
             "SET #members" => field.cli(&["SET", &members, "x"]),
-            _ => field.cli(&["HDEL", &members, "#"]),
+            "HDEL #members" => field.cli(&["HDEL", &members, "#"]),
+            _ => {
+                field.cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-random"]);
+                field.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+                field.cli(&["SET", "another", "x"]);
+                field.cli(&["CONFIG", "SET", "maxmemory", "0"])
+            }
         };
         let first = took(&outsider, &[page(7, 1).into_entry()]).await;
         assert!(first >= LEASE, "{loss}, {first:?}: whoever was in it may serve until then");
