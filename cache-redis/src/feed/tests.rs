@@ -20,7 +20,9 @@ impl Course {
 
 impl Nearby for Course {
     fn invalidate(&self, targets: &[Target]) {
-        targets.iter().for_each(|target| self.add(target.to_string()));
+        for target in targets {
+            self.add(target.to_string());
+        }
     }
 
     fn empty(&self) {
