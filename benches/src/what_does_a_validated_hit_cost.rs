@@ -106,7 +106,7 @@ impl Ground {
     }
 
     /// How many answers a second that many tasks get.
-    async fn rate(&self, what: What, tasks: usize, lasts: Duration) -> f64 {
+    async fn rate(&self, what: What, tasks: u32, lasts: Duration) -> f64 {
         let (is_over, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let began = Instant::now();
         let asking: Vec<_> = (0..tasks)
@@ -125,7 +125,9 @@ impl Ground {
         for task in asking {
             task.await.expect("no task panics");
         }
-        answers.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64()
+        #[allow(clippy::cast_precision_loss, reason = "it is printed with few digits")]
+        let answers = answers.load(Ordering::Relaxed) as f64;
+        answers / began.elapsed().as_secs_f64()
     }
 }
 
@@ -140,7 +142,7 @@ async fn main() {
         let (micros, times) = (time.as_secs_f64() * 1e6, time.as_secs_f64() / alone[0].as_secs_f64());
         println!("   1 task   {name:<22} {micros:>31.1} us each {times:>6.2} x PING");
     }
-    for tasks in [64, 256] {
+    for tasks in [64, 256_u32] {
         let mut rates = [const { Vec::new() }; ALL.len()];
         for _ in 0..ROUNDS {
             for (rates, (what, _)) in rates.iter_mut().zip(ALL) {
@@ -152,7 +154,7 @@ async fn main() {
             rates[ROUNDS / 2]
         });
         for (rate, (_, name)) in medians.iter().zip(ALL) {
-            let (micros, times) = (1e6 * tasks as f64 / rate, medians[0] / rate);
+            let (micros, times) = (1e6 * f64::from(tasks) / rate, medians[0] / rate);
             println!("{tasks:>4} tasks  {name:<22} {rate:>9.0} a second {micros:>9.1} us each {times:>6.2} x PING");
         }
     }
