@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Each task asks for one of 64 keys, takes the answer, and asks again. A key has two arguments, so an answer takes three
-//! tokens. Client and server share the machine. The rows take turns, five times each; the medians are shown.
+//! tokens. Client and server share the machine. With one task the questions take turns, one of each, and the medians of
+//! their times are shown; with more the rows take turns, five times each, and the medians of their rates are shown.
 
 use std::{
     sync::{
@@ -88,8 +89,24 @@ impl Ground {
         }
     }
 
+    /// What a question takes by itself.
+    async fn alone(mut self, rounds: usize) -> [Duration; ALL.len()] {
+        let mut times = [const { Vec::new() }; ALL.len()];
+        for _ in 0..rounds {
+            for (times, (what, _)) in times.iter_mut().zip(ALL) {
+                let began = Instant::now();
+                self.ask(what).await;
+                times.push(began.elapsed());
+            }
+        }
+        times.map(|mut times| {
+            times.sort_unstable();
+            times[rounds / 2]
+        })
+    }
+
     /// How many answers a second that many tasks get.
-    async fn rate(&self, what: What, tasks: usize, lasts: Duration) -> f64 {
+    async fn rate(&self, what: What, tasks: u32, lasts: Duration) -> f64 {
         let (is_over, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let began = Instant::now();
         let asking: Vec<_> = (0..tasks)
@@ -108,7 +125,9 @@ impl Ground {
         for task in asking {
             task.await.expect("no task panics");
         }
-        answers.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64()
+        #[allow(clippy::cast_precision_loss, reason = "it is printed with few digits")]
+        let answers = answers.load(Ordering::Relaxed) as f64;
+        answers / began.elapsed().as_secs_f64()
     }
 }
 
@@ -117,7 +136,13 @@ async fn main() {
     let seconds = std::env::args().nth(1).and_then(|seconds| seconds.parse().ok()).unwrap_or(1.0);
     let server = RedisServer::start();
     let ground = Ground::new(&server).await;
-    for tasks in [1, 64, 256] {
+    // In a task, as all others: the main thread has to be woken for each answer.
+    let alone = tokio::spawn(ground.clone().alone(20_000)).await.expect("no question fails");
+    for (time, (_, name)) in alone.iter().zip(ALL) {
+        let (micros, times) = (time.as_secs_f64() * 1e6, time.as_secs_f64() / alone[0].as_secs_f64());
+        println!("   1 task   {name:<22} {micros:>31.1} us each {times:>6.2} x PING");
+    }
+    for tasks in [64, 256_u32] {
         let mut rates = [const { Vec::new() }; ALL.len()];
         for _ in 0..ROUNDS {
             for (rates, (what, _)) in rates.iter_mut().zip(ALL) {
@@ -129,7 +154,7 @@ async fn main() {
             rates[ROUNDS / 2]
         });
         for (rate, (_, name)) in medians.iter().zip(ALL) {
-            let (micros, times) = (1e6 * tasks as f64 / rate, medians[0] / rate);
+            let (micros, times) = (1e6 * f64::from(tasks) / rate, medians[0] / rate);
             println!("{tasks:>4} tasks  {name:<22} {rate:>9.0} a second {micros:>9.1} us each {times:>6.2} x PING");
         }
     }

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Members are processes of their own and keep nothing; they are told and acknowledge. Client, members and server share the
-//! machine. The rows that need no waiting take turns; medians and the 99th percentile are shown. At last a member is stopped, as a
+//! machine. The rows take turns with the `PING`; medians and the 99th percentile are shown. *Bare* is what the way there and back
+//! costs by itself: a `PUBLISH` to as many processes, each of which answers with one, and none does anything else. At last a member is stopped, as a
 //! debugger or a starved machine does it: the first invalidation waits for its lease, the next one does not.
 
 use std::{
@@ -18,6 +19,7 @@ use cache_core::{Key, Outcome, Store as _, Target, store::Nearby};
 use cache_redis::{RedisConfig, RedisStore};
 use redis::aio::MultiplexedConnection;
 use test_support::{RedisServer, unique};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 const ROUNDS: usize = 4_000;
 
@@ -37,6 +39,32 @@ async fn store(url: &str, namespace: &str) -> RedisStore {
     RedisStore::connect(config.require()).await.expect("Redis is there")
 }
 
+/// Answers what is published.
+async fn bare(url: &str, namespace: &str) {
+    let (mut connection, mut pushes) = subscribed(url, &format!("{namespace}:there")).await;
+    let back = format!("{namespace}:back");
+    while pushes.recv().await.is_some() {
+        redis::cmd("PUBLISH").arg(&back).arg("x").query_async::<()>(&mut connection).await.expect("Redis answers");
+    }
+}
+
+async fn subscribed(url: &str, channel: &str) -> (MultiplexedConnection, UnboundedReceiver<()>) {
+    let (told, pushes) = unbounded_channel();
+    let listen = move |push: redis::PushInfo| {
+        if push.kind == redis::PushKind::Message {
+            // Nobody waits any more.
+            let _ = told.send(());
+        }
+        Ok::<(), ()>(())
+    };
+    let client = redis::Client::open(format!("{url}?protocol=resp3")).expect("a URL");
+    let config = redis::AsyncConnectionConfig::new().set_push_sender(listen);
+    let connection = client.get_multiplexed_async_connection_with_config(&config).await;
+    let mut connection = connection.expect("Redis is there");
+    connection.subscribe(channel).await.expect("it can be subscribed to");
+    (connection, pushes)
+}
+
 async fn member(url: &str, namespace: &str) {
     let store = store(url, namespace).await;
     assert!(store.feed(Arc::new(Nothing)));
@@ -46,9 +74,9 @@ async fn member(url: &str, namespace: &str) {
 struct Members(Vec<Child>);
 
 impl Members {
-    fn add(&mut self, url: &str, namespace: &str) {
+    fn add(&mut self, role: &str, url: &str, namespace: &str) {
         let mut command = Command::new(std::env::current_exe().expect("this is a program"));
-        self.0.push(command.args(["member", url, namespace]).stdin(Stdio::null()).spawn().expect("a process"));
+        self.0.push(command.args([role, url, namespace]).stdin(Stdio::null()).spawn().expect("a process"));
     }
 
     fn signal(&self, number: usize, signal: &str) {
@@ -103,25 +131,54 @@ impl Ground {
         self.invalidate().await;
     }
 
+    /// What is published to as many that are bare, and comes back.
+    async fn bare(&mut self, url: &str, count: usize) {
+        let (mut members, namespace) = (Members(Vec::new()), unique("bare"));
+        let (mut connection, mut pushes) = subscribed(url, &format!("{namespace}:back")).await;
+        let mut publish = redis::cmd("PUBLISH");
+        publish.arg(format!("{namespace}:there")).arg("x");
+        (0..count).for_each(|_| members.add("bare", url, &namespace));
+        while publish.query_async::<usize>(&mut connection).await.expect("Redis answers") < count {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        while pushes.try_recv().is_ok() {}
+        let mut times = [Vec::new(), Vec::new()];
+        for _ in 0..ROUNDS {
+            times[0].push(self.ping().await);
+            let began = Instant::now();
+            publish.query_async::<()>(&mut connection).await.expect("Redis answers");
+            for _ in 0..count {
+                pushes.recv().await.expect("it is answered");
+            }
+            times[1].push(began.elapsed());
+        }
+        print(&format!("{count} bare"), times);
+    }
+
     async fn row(&mut self, name: &str) {
         let mut times = [Vec::new(), Vec::new()];
         for _ in 0..ROUNDS {
             times[0].push(self.ping().await);
             times[1].push(self.invalidate().await);
         }
-        let [ping, invalidation] = times.map(|mut times| {
-            times.sort_unstable();
-            [times[ROUNDS / 2], times[ROUNDS * 99 / 100]].map(|time| time.as_secs_f64() * 1e6)
-        });
-        println!(
-            "{name:<34} {:>7.1} us, 99 %: {:>7.1} us   PING {:>6.1} us, 99 %: {:>6.1} us   {:>5.2} x PING",
-            invalidation[0],
-            invalidation[1],
-            ping[0],
-            ping[1],
-            invalidation[0] / ping[0],
-        );
+        print(name, times);
     }
+}
+
+fn print(name: &str, times: [Vec<Duration>; 2]) {
+    let [ping, invalidation] = times.map(|mut times| {
+        times.sort_unstable();
+        [times[ROUNDS / 2], times[ROUNDS * 99 / 100]].map(|time| time.as_secs_f64() * 1e6)
+    });
+    println!(
+        "{name:<34} {:>7.1} us, 99 %: {:>7.1} us   PING {:>6.1} us, 99 %: {:>6.1} us   {:>5.2} x PING",
+        invalidation[0],
+        invalidation[1],
+        ping[0],
+        ping[1],
+        invalidation[0] / ping[0],
+    );
 }
 
 #[tokio::main(worker_threads = 1)]
@@ -132,6 +189,11 @@ async fn main() {
     {
         return member(url, namespace).await;
     }
+    if let [_, role, url, namespace] = arguments.as_slice()
+        && role == "bare"
+    {
+        return bare(url, namespace).await;
+    }
     let (server, namespace) = (RedisServer::start(), unique("bench"));
     let url = server.url();
     let client = redis::Client::open(url.as_str()).expect("a URL");
@@ -141,8 +203,9 @@ async fn main() {
     let mut members = Members(Vec::new());
     for count in [1, 2, 4, 8] {
         while members.0.len() < count {
-            members.add(&url, &namespace);
+            members.add("member", &url, &namespace);
         }
+        ground.bare(&url, count).await;
         ground.until_members(count).await;
         ground.row(&format!("{count} members")).await;
     }

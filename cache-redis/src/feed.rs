@@ -20,9 +20,15 @@
 //! - *Keeping is part of the session.* A member empties itself when its session or its feed is lost, and before its first lease.
 //!   Both are of one incarnation.
 //!
-//! What stays open: a process that never heard of any member takes a registry that is missing for a namespace that has none.
-//! It looks when it connects and twice a second, so a member has to join, and the registry to be lost, within half a second.
-//! A lease runs by the monotonic clock, which stands still while a machine is suspended or its image is saved.
+//! What stays open:
+//!
+//! - A process that never heard of any member takes a registry that is missing for a namespace that has none. It looks when
+//!   it connects and twice a second: a member has to join, and the registry to be lost, between two looks; and it gives its
+//!   lease up within a second.
+//! - A lease runs by the monotonic clock, which stands still while a machine is suspended or its image is saved.
+//! - A primary that is cut off and goes on to take writes goes on to renew leases, just as it goes on to answer reads, until
+//!   the session is given up.
+//! - Releases before this one do not announce anything.
 //!
 //! The feed has a connection of its own, which is opened when there is anything to hear: to Redis a connection that has
 //! subscribed is one that may be closed when its replies are more than 32 MB behind, and those of reads are values. Reads
@@ -35,6 +41,8 @@
 
 pub(crate) mod barrier;
 mod message;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,

@@ -61,17 +61,21 @@ impl Over<'_> {
             command.arg(&holder).arg(millis(lasts));
         };
         let calls = Call::over(&SCRIPTS.hold, &mut keys, Partition::WHOLE);
-        let places: Vec<_> = calls.iter().map(|call| call.at).collect();
-        let build = |number: usize, _: &Connection| {
+        let places = calls.iter().map(|call| call.at).collect();
+        let build = |number: usize| {
             let mut command = calls[number].command(self.names);
             finish(&mut command);
             command
         };
-        let answers = self.session.send_each(&places, self.bound, build).await?;
+        let along = Some(announcing).filter(|_| self.session.is_one_server());
+        let (answers, announced) = self.send_along(places, build, along).await?;
         for (call, _) in calls.iter().zip(answers).filter(|(_, answer)| matches!(answer, Answer::OnTheMove)) {
             self.each(call, finish).await?;
         }
-        self.announce(announcing).await
+        match announced {
+            Some(announced) => self.settle(announcing.read(announced)).await,
+            None => self.announce(announcing).await,
+        }
     }
 
     /// Invalidates all targets, takes the holders off that are named, and announces it. `Ok` only when primaries have
@@ -152,20 +156,16 @@ impl Over<'_> {
         calls: &[(Call<'_, String>, Option<&[u8; 32]>)],
         announcing: Option<&Announcing<'_>>,
     ) -> Result<Option<Value>, CallError> {
-        let mut places: Vec<_> = calls.iter().map(|(call, _)| call.at).collect();
-        places.extend(announcing.map(|_| self.feed.names.at));
-        let build = |number: usize, connection: &Connection| {
-            let Some((call, holder)) = calls.get(number) else {
-                return announcing.map_or_else(Cmd::new, |announcing| announcing.command(connection.incarnation()));
-            };
+        let places = calls.iter().map(|(call, _)| call.at).collect();
+        let build = |number: usize| {
+            let (call, holder) = &calls[number];
             let mut command = call.command(self.names);
             if let Some(holder) = holder {
                 command.arg(*holder);
             }
             command
         };
-        let mut answers = self.session.send_each(&places, self.bound, build).await?;
-        let announced = announcing.and_then(|_| answers.pop());
+        let (answers, announced) = self.send_along(places, build, announcing).await?;
         let answers = calls.iter().zip(answers).filter(|(_, answer)| matches!(answer, Answer::OnTheMove));
         let moving: Vec<_> = answers.map(|(call, _)| call).collect();
         let killed: BTreeSet<_> = moving.iter().map(|(call, _)| call.at).collect();
@@ -180,10 +180,28 @@ impl Over<'_> {
             };
             self.each(call, finish).await?;
         }
-        Ok(announced.map(|answer| match answer {
+        Ok(announced)
+    }
+
+    /// Sends a command for each of these partitions and, behind them, the announcement if there is one.
+    async fn send_along(
+        &self,
+        mut places: Vec<Partition>,
+        build: impl Fn(usize) -> Cmd,
+        announcing: Option<&Announcing<'_>>,
+    ) -> Result<(Vec<Answer<'_>>, Option<Value>), CallError> {
+        let count = places.len();
+        places.extend(announcing.map(|_| self.feed.names.at));
+        let build = |number: usize, connection: &Connection| match announcing {
+            Some(announcing) if number == count => announcing.command(connection.incarnation()),
+            _ => build(number),
+        };
+        let mut answers = self.session.send_each(&places, self.bound, build).await?;
+        let announced = announcing.and_then(|_| answers.pop()).map(|answer| match answer {
             Answer::From(_, announced) => announced,
             Answer::OnTheMove => Value::Nil,
-        }))
+        });
+        Ok((answers, announced))
     }
 
     /// Calls the script for each key by itself, where that is or would be.

@@ -3,7 +3,9 @@
 //! It speaks to Redis 6.2 or later and to Valkey, over TCP, TLS (feature `tls`) or a Unix socket: to a single
 //! server, to the primary that sentinels name, or to a cluster. The rules that make
 //! invalidations hold are those of [`cache_core::store`]; here they are Lua scripts over keys that can be read in
-//! `redis-cli`, and deleting any of these keys is a correct invalidation.
+//! `redis-cli`, and deleting any of these keys is a correct invalidation. An instance that keeps values in its own memory
+//! hears of invalidations by [`feed`](cache_core::Store::feed), and not of what is deleted by hand: deleting `#members`,
+//! where these instances are noted, empties them in a quarter of a second.
 
 mod call_error;
 mod config;

@@ -55,7 +55,9 @@ const LARGEST: usize = (512 << 20) - HEAD;
 /// Entries in Redis or Valkey, shared by all that use its namespace.
 ///
 /// A hit is one `MGET`. Everything else is one script call; invalidating is one round trip for any number of targets,
-/// except for globs, which walk the keys.
+/// except for globs, which walk the keys. Where instances keep values in memory of their own
+/// ([`feed`](Store::feed)), invalidations and holds also wait until these know, for 1.05 s at most; it needs RESP3 and the
+/// right to subscribe and publish on `<namespace>:#*`.
 ///
 /// It reconnects by itself. While it is out of reach, calls fail at once, and invalidations are queued; they are
 /// replayed before anything is read again. Dropping the store closes the connection.

@@ -150,3 +150,55 @@ async fn a_read_that_began_after_an_invalidation_never_shares_an_older_command()
     }
     crowd.shutdown().await;
 }
+
+/// Those who ask for the head only and those who read, for the same keys at once: each gets its own answer, also in a crowd.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_who_ask_whether_a_value_holds_share_commands_with_readers() {
+    let Some(server) = RedisServer::own() else { return };
+    let store = store_with_values(server.url()).await;
+    let mut ids = Vec::new();
+    for number in 0..KEYS {
+        let Ok(Read::Hit(stored)) = store.read(&page(7, number)).await else { panic!("{number} is there") };
+        ids.push(stored.id);
+    }
+    let ids = Arc::new(ids);
+    let dead = page(7, 0);
+    store.invalidate(&[dead.clone().into_entry()]).await.expect("it answers");
+    server.cli(&["CONFIG", "RESETSTAT"]);
+    let mut tasks = JoinSet::new();
+    for number in 0..400 {
+        let (store, ids) = (Arc::clone(&store), Arc::clone(&ids));
+        let number = number % KEYS;
+        tasks.spawn(async move {
+            let (key, index) = (page(7, number), usize::try_from(number).unwrap());
+            for round in 0..20 {
+                if round % 3 == 0 {
+                    let found = read(&store, &key).await.expect("Redis answers");
+                    assert_eq!(found, (number > 0).then(|| name(number)));
+                }
+                assert_eq!(store.still_holds(&key, ids[index]).await.expect("Redis answers"), number > 0, "{number}");
+                assert!(!store.still_holds(&key, ids[(index + 1) % ids.len()]).await.expect("Redis answers"));
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.expect("each gets its own answer");
+    }
+    let (heads, reads) = (calls(&server, "getrange"), calls(&server, "mget"));
+    assert!(
+        heads < 400 * 40 && reads < 400 * 40,
+        "{heads} heads and {reads} reads, for 16,000 questions: none was shared"
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_string_holds_nothing() {
+    let ground = Ground::shared().await;
+    let key = page(7, 1);
+    fill(&ground.store, &key, "value").await;
+    let Ok(Read::Hit(stored)) = ground.store.read(&key).await else { panic!("it is there") };
+    assert!(ground.store.still_holds(&key, stored.id).await.unwrap());
+    ground.cli(&["DEL", &ground.name("page:7:1")]);
+    ground.cli(&["LPUSH", &ground.name("page:7:1"), "x"]);
+    assert!(!ground.store.still_holds(&key, stored.id).await.unwrap());
+}

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use redis::{Pipeline, Value};
+use redis::{Cmd, Pipeline, Value};
 
 use super::{Found, Part, found_head, head, mget, read_out};
 use crate::{
@@ -50,7 +50,11 @@ impl<'a> Batch<'a> {
         for name in &self.heads {
             commands.add_command(head(name));
         }
-        commands.add_command(mget(self.whole.iter().copied(), self.whole.len()));
+        commands.add_command(self.mget());
+    }
+
+    fn mget(&self) -> Cmd {
+        mget(self.whole.iter().copied(), self.whole.len())
     }
 
     fn read_out(&self, replies: &mut impl Iterator<Item = Value>) -> Result<Batched, CallError> {
@@ -74,6 +78,12 @@ pub(super) async fn read(
     batches: &[Batch<'_>],
     bound: Duration,
 ) -> Vec<Result<Batched, CallError>> {
+    if let [batch] = batches
+        && batch.heads.is_empty()
+    {
+        let found = connection.send(&batch.mget(), bound).await.and_then(|reply| read_out(reply, batch.whole.len()));
+        return vec![found.map(|whole| Batched { whole, heads: Vec::new() })];
+    }
     let mut commands = Pipeline::new();
     for batch in batches {
         batch.add_commands(&mut commands);
