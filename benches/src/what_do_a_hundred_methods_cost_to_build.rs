@@ -19,7 +19,7 @@ use std::{
 const SERVICES: usize = 10;
 const CACHED: usize = 7;
 const TYPES: usize = 20;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -52,9 +52,10 @@ fn write(folder: &Path, root: &Path, name: &str, annotated: bool) -> PathBuf {
     let crate_folder = folder.join(name);
     fs::create_dir_all(crate_folder.join("src")).expect("the target folder can be written to");
     let manifest = format!(
-        "[package]\nname = {name:?}\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[dependencies]\nstaleproof = {{ path = {root:?} }}\n\
+        "[package]\nname = {name:?}\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[dependencies]\nstaleproof = {{ path = \"{}\" }}\n\
          serde = {{ version = \"1\", features = [\"derive\"] }}\ntokio = {{ version = \"1\", features = [\"macros\", \"rt-multi-thread\"] }}\n\n\
-         [profile.release]\nstrip = true\n\n[workspace]\n"
+         [profile.release]\nstrip = true\n\n[workspace]\n",
+        root.display()
     );
     fs::write(crate_folder.join("Cargo.toml"), manifest).expect("the target folder can be written to");
     // The same versions as the project's own.

@@ -265,7 +265,8 @@ impl Cache {
                 Ok(values.map(|value| Loaded { value: value.map(Arc::new), store: true }).collect())
             }
         };
-        let found = self.inner.fetch_batch(keys, policy, load).await?;
+        // Boxed, since it is large.
+        let found = Box::pin(self.inner.fetch_batch(keys, policy, load)).await?;
         Ok(found.into_iter().map(|value| value.map(Arc::unwrap_or_clone)).collect())
     }
 

@@ -56,8 +56,6 @@ pub(super) struct Call<'a> {
     pub(super) chance: Chance,
     /// The right to keep a copy of what this turn reads or loads.
     pub(super) ticket: Option<Ticket<'a>>,
-    /// The hit is one of a copy.
-    pub(super) is_copy: bool,
 }
 
 /// How a lead asks for its lease.
@@ -127,7 +125,6 @@ impl<'a> Call<'a> {
             turns: 0,
             chance,
             ticket: None,
-            is_copy: false,
         }
     }
 

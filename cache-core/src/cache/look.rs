@@ -69,11 +69,10 @@ impl Call<'_> {
     where
         T: Serialize + DeserializeOwned + Send + Sync + 'static,
     {
-        let read = match self.look_nearby().await {
-            Ok(Some(copy)) => {
-                self.is_copy = true;
-                Ok(Read::Hit(copy))
-            }
+        let nearby = self.look_nearby().await;
+        let is_copy = matches!(nearby, Ok(Some(_)));
+        let read = match nearby {
+            Ok(Some(copy)) => Ok(Read::Hit(copy)),
             Ok(None) => match self.store.read_now(self.key) {
                 Some(read) => Ok(read),
                 None => self.store.read(self.key).await,
@@ -97,7 +96,7 @@ impl Call<'_> {
                 Found::Need(Need::load(Want::NoStore, None))
             }
         };
-        self.count(&found);
+        self.count(&found, is_copy);
         found
     }
 
@@ -202,7 +201,7 @@ impl Call<'_> {
     }
 
     /// A call counts once, as a hit or as a miss, however often it looks.
-    fn count<T>(&mut self, found: &Found<T>) {
+    fn count<T>(&mut self, found: &Found<T>, is_copy: bool) {
         let hit = match found {
             Found::Hit(_) => true,
             Found::Need(need) => need.early,
@@ -213,7 +212,7 @@ impl Call<'_> {
         let key = || self.key.as_str().to_owned();
         if hit {
             self.counters.hits.add(1);
-            if self.is_copy {
+            if is_copy {
                 self.counters.l1_hits.add(1);
             }
             self.inner.announcer.announce(|| Event::Hit { key: key() });

@@ -168,7 +168,7 @@ fn l1(mut setting: Setting, errors: &mut Errors) -> Option<L1> {
             Ok(bound) => L1::For(bound),
             Err(error) => {
                 let is_word = !text.starts_with(|c: char| c.is_ascii_digit());
-                match nearest(&text, ["off", "validated", "leased"].into_iter()).filter(|_| is_word) {
+                match nearest(&text, ["off", "validated", "leased"]).filter(|_| is_word) {
                     Some(mode) => errors.on(value, format!("`l1` is {MODES}; did you mean `{mode}`?")),
                     None if is_word => errors.on(value, format!("`l1` is {MODES}")),
                     None => errors.push(error),
