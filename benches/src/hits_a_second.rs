@@ -1,4 +1,5 @@
-//! How many hits a second does Redis give, and how long does each take? Beside a raw `GET` and decoding.
+//! How many hits a second does Redis give, and how long does each take, by the mode of copies? Beside a raw `GET` and decoding, and
+//! a bare `PING`.
 //!
 //! ```sh
 //! cargo run --release -p benches --bin hits_a_second [seconds for each row]
@@ -17,7 +18,7 @@ use std::{
 
 use redis::{AsyncCommands as _, aio::MultiplexedConnection};
 use serde::{Deserialize, Serialize};
-use staleproof::{Cache, cached};
+use staleproof::{Cache, L1, cached};
 use test_support::{RedisServer, unique};
 
 const KEYS: u64 = 1_024;
@@ -60,6 +61,7 @@ impl Service {
 #[derive(Clone)]
 enum Reader {
     Raw(MultiplexedConnection),
+    Ping(MultiplexedConnection),
     Ours(Service),
 }
 
@@ -69,6 +71,10 @@ impl Reader {
             Self::Raw(connection) => {
                 let bytes: Vec<u8> = connection.get(format!("raw:{key}:active")).await.expect("GET");
                 postcard::from_bytes::<Vec<Row>>(&bytes).expect("rows decode").len()
+            }
+            Self::Ping(connection) => {
+                let () = connection.ping().await.expect("PING");
+                20
             }
             Self::Ours(service) => service.rows(key, "active").await.len(),
         }
@@ -124,14 +130,25 @@ async fn main() {
     let server = RedisServer::start();
     let client = redis::Client::open(server.url()).expect("a URL");
     let mut raw = client.get_multiplexed_async_connection().await.expect("Redis is there");
-    let cache = Cache::builder().namespace(unique("bench")).redis(server.url()).connect().await.expect("a cache");
-    let ours = Service { cache };
     for key in 0..KEYS {
         let value = postcard::to_stdvec(&rows()).expect("rows encode");
         let () = raw.set(format!("raw:{key}:active"), value).await.expect("SET");
-        ours.rows(key, "active").await;
     }
-    let readers = [("raw GET and postcard", Reader::Raw(raw)), ("#[cached], a hit on Redis", Reader::Ours(ours))];
+    let ours = async |mode| {
+        let cache = Cache::builder().namespace(unique("bench")).redis(server.url()).l1(mode).connect().await;
+        let service = Service { cache: cache.expect("a cache") };
+        for key in 0..KEYS {
+            service.rows(key, "active").await;
+        }
+        Reader::Ours(service)
+    };
+    let readers = [
+        ("raw GET and postcard", Reader::Raw(raw.clone())),
+        ("PING", Reader::Ping(raw)),
+        ("#[cached], no copies", ours(L1::Off).await),
+        ("#[cached], validated", ours(L1::Validated).await),
+        ("#[cached], leased", ours(L1::Leased).await),
+    ];
     println!("{:>5}  {:<26} {:>9}  {:>8}  {:>8}  beside raw", "tasks", "", "hits/s", "p50", "p99");
     for tasks in [1, 64, 256] {
         let mut rounds = readers.each_ref().map(|_| Vec::new());

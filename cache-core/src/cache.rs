@@ -15,6 +15,7 @@ mod look;
 mod near;
 mod object;
 mod verify;
+mod warm;
 
 use std::{
     future::Future,
@@ -31,6 +32,7 @@ use call::{Call, Turn};
 pub(crate) use hit::Chance;
 pub use hold::{Hold, Unavailable};
 use look::{Found, Need};
+pub use warm::{Warmed, Warmup};
 
 use crate::{
     clock::Clock,

@@ -27,6 +27,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
+pub(super) use self::abreast::Abreast;
 use self::{
     following::{Ended, Following},
     led::{Led, Pace, WRITES},
