@@ -27,7 +27,7 @@ impl Two {
             Service::new(builder.connect().await.expect("Redis is there"), &source)
         };
         let (one, other) = (connect().await, connect().await);
-        Self { one, other, redis, source }
+        Self { redis, source, one, other }
     }
 
     /// How many commands Redis has executed for clients, renewals and heartbeats included.
