@@ -52,8 +52,13 @@ async fn poll_and_drop(future: impl Future, polls: usize) -> bool {
 }
 
 async fn caches() -> Vec<Cache> {
-    let redis =
-        Cache::builder().namespace(unique("cancel")).redis(shared_url()).connect().await.expect("Redis is there");
+    let redis = Cache::builder()
+        .namespace(unique("cancel"))
+        .redis(shared_url())
+        .call_timeout(Duration::from_secs(5))
+        .connect()
+        .await
+        .expect("Redis is there");
     vec![Cache::memory(), redis]
 }
 

@@ -73,7 +73,13 @@ impl Service {
 }
 
 async fn services() -> Vec<Service> {
-    let redis = Cache::builder().namespace(unique("hold")).redis(shared_url()).connect().await.expect("Redis is there");
+    let redis = Cache::builder()
+        .namespace(unique("hold"))
+        .redis(shared_url())
+        .call_timeout(Duration::from_secs(5))
+        .connect()
+        .await
+        .expect("Redis is there");
     [Cache::memory(), redis].map(|cache| Service::new(cache, &Source::new())).into()
 }
 

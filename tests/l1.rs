@@ -23,7 +23,8 @@ impl Two {
         let redis = RedisServer::start();
         let (namespace, source) = (unique("l1"), Source::new());
         let connect = async || {
-            let builder = Cache::builder().namespace(&namespace).redis(redis.url()).l1(mode);
+            let builder =
+                Cache::builder().namespace(&namespace).redis(redis.url()).l1(mode).call_timeout(Duration::from_secs(2));
             Service::new(builder.connect().await.expect("Redis is there"), &source)
         };
         let (one, other) = (connect().await, connect().await);

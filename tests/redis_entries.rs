@@ -8,8 +8,14 @@ use staleproof::{Cache, L1};
 use test_support::{shared_url, unique};
 
 async fn service(namespace: &str, source: &std::sync::Arc<Source>) -> Service {
-    let cache =
-        Cache::builder().namespace(namespace).redis(shared_url()).l1(L1::Off).connect().await.expect("Redis is there");
+    let cache = Cache::builder()
+        .namespace(namespace)
+        .redis(shared_url())
+        .call_timeout(Duration::from_secs(5))
+        .l1(L1::Off)
+        .connect()
+        .await
+        .expect("Redis is there");
     Service::new(cache, source)
 }
 
@@ -102,7 +108,13 @@ async fn two_releases_side_by_side_never_misread_each_other_and_invalidate_each_
 
     let namespace = unique("releases");
     let connect = || async {
-        Cache::builder().namespace(&namespace).redis(shared_url()).connect().await.expect("Redis is there")
+        Cache::builder()
+            .namespace(&namespace)
+            .redis(shared_url())
+            .call_timeout(Duration::from_secs(5))
+            .connect()
+            .await
+            .expect("Redis is there")
     };
     let (one, two) = (connect().await, connect().await);
     let (key, policy) = (Key::new("row").arg(&1), Policy::new(Duration::from_secs(60)));

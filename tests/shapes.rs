@@ -25,7 +25,13 @@ where
 {
     let namespace = unique("shapes");
     let connect = || async {
-        Cache::builder().namespace(&namespace).redis(shared_url()).connect().await.expect("Redis is there")
+        Cache::builder()
+            .namespace(&namespace)
+            .redis(shared_url())
+            .call_timeout(Duration::from_secs(5))
+            .connect()
+            .await
+            .expect("Redis is there")
     };
     let (one, two) = (connect().await, connect().await);
     let (key, policy) = (Key::new("shape").arg(name), Policy::new(Duration::from_secs(60)));

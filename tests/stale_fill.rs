@@ -63,7 +63,14 @@ async fn over_redis_in_one_instance_and_in_two() {
     for (kind, target) in targets() {
         for instances in [1, 2] {
             let namespace = format!("stale_fill_{kind}_{instances}_{}", std::process::id());
-            let connect = || async { Cache::builder().namespace(&namespace).redis(shared_url()).connect().await };
+            let connect = || async {
+                Cache::builder()
+                    .namespace(&namespace)
+                    .redis(shared_url())
+                    .call_timeout(std::time::Duration::from_secs(5))
+                    .connect()
+                    .await
+            };
             let reader = connect().await.expect("Redis is there");
             let writer = if instances == 1 { reader.clone() } else { connect().await.expect("Redis is there") };
             a_stopped_load_meets(target.clone(), kind, reader, writer).await;
