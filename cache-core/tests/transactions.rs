@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    future::Future as _,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -124,4 +125,22 @@ async fn a_transaction_whose_end_nobody_saw_invalidates() {
         tokio::task::yield_now().await;
     }
     assert_eq!(shop.read().await, 2);
+}
+
+/// Its invalidations were lost without a word.
+#[test]
+fn a_transaction_that_is_dropped_outside_of_a_runtime_invalidates_what_is_in_memory() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be made");
+    let shop = Shop::new();
+    assert_eq!(runtime.block_on(shop.read()), 1);
+    let mut unfinished = Box::pin(transaction(async {
+        let _ = shop.write(2).await;
+        std::future::pending::<Result<(), Infallible>>().await
+    }));
+    runtime.block_on(std::future::poll_fn(|context| {
+        assert!(unfinished.as_mut().poll(context).is_pending());
+        std::task::Poll::Ready(())
+    }));
+    drop(unfinished);
+    assert_eq!(runtime.block_on(shop.read()), 2);
 }
