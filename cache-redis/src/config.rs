@@ -214,7 +214,7 @@ impl RedisConfig {
 
     /// Also keeps in this file what is remembered while Redis is out of reach, so that a crash loses no invalidation:
     /// [`Journaled`](cache_core::Outcome::Journaled) is returned when it is on the disk, and the next process on this
-    /// file replays it before it trusts Redis. The file is for one instance at a time; it is made where there is none.
+    /// file replays it before it trusts Redis. The file is for one instance at a time, to another one it is an error; it is made where there is none.
     ///
     /// A disk that is full, fails or hangs is logged as an error, and the journal is in memory only.
     #[must_use]
