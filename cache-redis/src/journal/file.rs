@@ -2,7 +2,8 @@
 //!
 //! An invalidation is in the file, and the file on the disk, before `Journaled` is returned for it. What a process left
 //! there is replayed by the next one, and the file is emptied when Redis has acknowledged all of it. Writers that come
-//! in together share one `fsync`. A disk that fails or hangs is told as an error; the journal in memory goes on.
+//! in together share one `fsync`. A disk that fails or hangs is told as an error; the journal in memory goes on, and what
+//! could not be written is "everything" in the file once that can be written again.
 //!
 //! Two processes would write over each other's records, so the file is locked for as long as one has it open.
 //!
@@ -62,6 +63,8 @@ struct Disk {
     /// Up to which count of the queue all is written, or was given up.
     written: u64,
     is_failing: bool,
+    /// Something is not in the file that should be.
+    has_lost: bool,
 }
 
 impl JournalFile {
@@ -92,7 +95,7 @@ impl JournalFile {
         let (header, end) = (header.len() as u64, end as u64);
         file.set_len(end)?;
         file.sync_all()?;
-        let disk = Disk { file, end, header, written: 0, is_failing: false };
+        let disk = Disk { file, end, header, written: 0, is_failing: false, has_lost: false };
         let disk = Arc::new(tokio::sync::Mutex::new(disk));
         Ok((Self { path: path.to_owned(), queue: Mutex::default(), disk }, items))
     }
@@ -172,15 +175,22 @@ impl JournalFile {
 
 impl Disk {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut records = Vec::new();
+        if std::mem::replace(&mut self.has_lost, true) {
+            write(&mut records, &Item::ALL);
+        }
+        records.extend(bytes);
         // From where the last whole record ends, whatever a write that failed has left there.
         self.file.seek(SeekFrom::Start(self.end))?;
-        self.file.write_all(bytes)?;
+        self.file.write_all(&records)?;
         self.file.sync_data()?;
-        self.end += bytes.len() as u64;
+        self.end += records.len() as u64;
+        self.has_lost = false;
         Ok(())
     }
 
     fn empty(&mut self) -> io::Result<()> {
+        self.has_lost = false;
         self.file.set_len(self.header)?;
         self.end = self.header;
         self.file.sync_data()

@@ -138,7 +138,11 @@ async fn a_disk_that_fails_is_survived_and_used_again() {
     file.disk.lock().await.file = good;
     file.settle(file.enqueue(&items()[2..3])).await;
     assert!(!file.disk.lock().await.is_failing);
-    assert_eq!(place.left(), [items()[0].clone(), items()[2].clone()]);
+    // What could not be written is covered: the log says that the file is good again.
+    assert_eq!(place.left(), [items()[0].clone(), Item::ALL, items()[2].clone()]);
+    file.clear(|| Some(())).await;
+    file.settle(file.enqueue(&items()[3..4])).await;
+    assert_eq!(place.left(), items()[3..4], "acknowledged since");
 }
 
 /// Two processes on one file wrote over each other's records, and emptied it for each other.
