@@ -83,7 +83,8 @@ impl Item {
 /// # Cancellation
 ///
 /// If the future is dropped or `work` panics, nobody knows whether the commit went through: what was collected takes effect then,
-/// which costs misses at worst. A commit that is still on its way may overtake that; `hold` closes this gap.
+/// which costs misses at worst. A commit that is still on its way may overtake that; `hold` closes this gap. Dropped outside of a
+/// runtime, nothing can be told to Redis, and the log says so.
 pub async fn transaction<T, E>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let collected = Arc::new(Collected::default());
     let unfinished = Unfinished(Arc::clone(&collected));
@@ -141,12 +142,17 @@ struct Unfinished(Arc<Collected>);
 impl Drop for Unfinished {
     fn drop(&mut self) {
         for item in self.0.take() {
-            if matches!(item, Item::Targets(..))
-                && let Err(item) = add(item)
-                && tokio::runtime::Handle::try_current().is_ok()
-            {
-                // The task goes on by itself.
-                drop(item.start());
+            let Item::Targets(cache, _) = &item else { continue };
+            // Memory answers without waiting, and so outside of a runtime too.
+            if cache.is_in_process() || tokio::runtime::Handle::try_current().is_ok() {
+                if let Err(item) = add(item) {
+                    // The task goes on by itself.
+                    drop(item.start());
+                }
+            } else if add(item).is_err() {
+                tracing::error!(
+                    "a transaction was dropped outside of a runtime before its end: its invalidations are lost"
+                );
             }
         }
     }

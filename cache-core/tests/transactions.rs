@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    future::Future as _,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -124,4 +125,48 @@ async fn a_transaction_whose_end_nobody_saw_invalidates() {
         tokio::task::yield_now().await;
     }
     assert_eq!(shop.read().await, 2);
+}
+
+/// A guard that was released before the commit let a reader store the old value for good.
+#[tokio::test]
+async fn a_hold_that_is_released_inside_waits_for_the_commit() {
+    for longer in [None, Some(Duration::from_millis(1))] {
+        let shop = Arc::new(Shop::new());
+        let done = transaction(async {
+            let targets = [Key::new("price").into_entry()];
+            let hold = shop.cache.hold(targets, Duration::from_secs(10)).await.expect("memory is there");
+            let outcome = match longer {
+                None => hold.release().await,
+                Some(longer) => hold.linger(longer).await,
+            };
+            assert_eq!(outcome, Outcome::Journaled);
+            let outside = tokio::spawn({
+                let shop = Arc::clone(&shop);
+                async move { shop.read().await }
+            });
+            assert_eq!(outside.await.expect("it ends"), 1, "not committed yet");
+            shop.price.store(2, Ordering::SeqCst);
+            Ok::<_, Infallible>(())
+        });
+        assert!(done.await.is_ok());
+        assert_eq!(shop.read().await, 2);
+    }
+}
+
+/// Its invalidations were lost without a word.
+#[test]
+fn a_transaction_that_is_dropped_outside_of_a_runtime_invalidates_what_is_in_memory() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be made");
+    let shop = Shop::new();
+    assert_eq!(runtime.block_on(shop.read()), 1);
+    let mut unfinished = Box::pin(transaction(async {
+        let _ = shop.write(2).await;
+        std::future::pending::<Result<(), Infallible>>().await
+    }));
+    runtime.block_on(std::future::poll_fn(|context| {
+        assert!(unfinished.as_mut().poll(context).is_pending());
+        std::task::Poll::Ready(())
+    }));
+    drop(unfinished);
+    assert_eq!(runtime.block_on(shop.read()), 2);
 }

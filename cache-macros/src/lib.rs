@@ -72,9 +72,9 @@ pub fn cached(args: TokenStream, item: TokenStream) -> TokenStream {
 /// |---|---|---|
 /// | `cache = expr` | where the cache is | `self.cache`, in functions `Cache::global()` |
 /// | `on = "always"` | after an `Err`, too | `"ok"` |
-/// | `hold = "10s"` | quarantines the targets from before the body until after it, and for that long if the process dies in between: nothing is left then that is older than the write | off |
+/// | `hold = "10s"` | quarantines the targets from before the body until after it, and for that long if the process dies in between: nothing is left then that is older than the write. While the store is out of reach there is none, unless `unreachable` refuses | off |
 /// | `linger = "2s"` | keeps a `hold` up for that long after the body: readers may load from a lagging replica meanwhile, and nothing is stored | off |
-/// | `unreachable = "refuse"` | the body does not run while the store is out of reach; the method's error is made from `Unavailable` | `"journal"` |
+/// | `unreachable = "refuse"` | the body does not run while the store is out of reach; the method's error is made from `Unavailable`. The store may still be lost while the body runs: with `hold` as well, the targets are in quarantine then | `"journal"` |
 /// | `crate = path` | where the crate is | `::staleproof` |
 ///
 /// Several attributes may stand on one function. Beside [`macro@cached`] they belong to the body: a hit invalidates nothing. Inside a

@@ -214,9 +214,10 @@ impl RedisConfig {
 
     /// Also keeps in this file what is remembered while Redis is out of reach, so that a crash loses no invalidation:
     /// [`Journaled`](cache_core::Outcome::Journaled) is returned when it is on the disk, and the next process on this
-    /// file replays it before it trusts Redis. The file is for one instance at a time; it is made where there is none.
+    /// file replays it before it trusts Redis. The file is for one instance at a time, to another one it is an error; it is made where there is none.
     ///
-    /// A disk that is full, fails or hangs is logged as an error, and the journal is in memory only.
+    /// A disk that is full, fails or hangs is logged as an error, and the journal is in memory only until it
+    /// can be written again; then the file has "everything" for what is missing.
     #[must_use]
     pub fn journal_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.journal_file = Some(path.into());

@@ -85,6 +85,59 @@ async fn a_server_that_hides_who_it_is_is_used_with_a_warning() {
     assert_eq!(hit(&store, &page(7, 1)).await, None);
 }
 
+/// A server that can be told by nothing may be another one after each reconnect.
+#[tokio::test]
+async fn at_a_server_that_hides_who_it_is_invalidations_are_said_again_at_each_reconnect() {
+    let Some(server) = RedisServer::own() else { return };
+    let rules = ["ACL", "SETUSER", "default", "on", "nopass", "~*", "&*", "+@all", "-info"];
+    assert_eq!(server.cli(&rules), "+OK");
+    let (network, url) = server.behind_proxy();
+    let (namespace, key) = (unique("test"), page(7, 1));
+    let store = RedisStore::connect(config(&url, &namespace)).await.unwrap();
+    fill(&store, &key, "old").await;
+    fill(&store, &page(7, 2), "good").await;
+    let (there, copy) = (format!("{namespace}:page:7:1"), format!("{namespace}:copy"));
+    server.cli(&["COPY", &there, &copy]);
+    invalidate(&store, key.clone().into_entry()).await;
+    network.cut();
+    until(&store, false).await;
+    // What a replica has that had not heard of it.
+    assert_eq!(server.cli(&["RENAME", &copy, &there]), "+OK");
+    network.resume();
+    until(&store, true).await;
+    assert_eq!(hit(&store, &key).await, None);
+    assert_eq!(hit(&store, &page(7, 2)).await.as_deref(), Some("good"), "and nothing else is lost");
+}
+
+#[tokio::test]
+async fn a_server_that_hides_its_replication_id_is_told_by_its_run_id() {
+    let Some(mut server) = RedisServer::own() else { return };
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let rules = ["ACL", "SETUSER", "default", "on", "nopass", "~*", "&*", "+@all", "-info", "+info|server"];
+    assert_eq!(server.cli(&rules), "+OK");
+    let (network, url) = server.behind_proxy();
+    let store = RedisStore::connect(config(&url, &unique("test"))).await.unwrap();
+    assert_eq!(log.count("restarts are told by its run id"), 1, "{}", log.text());
+    fill(&store, &page(7, 1), "old").await;
+    assert!(hit(&store, &page(7, 1)).await.is_some());
+    network.cut();
+    until(&store, false).await;
+    network.resume();
+    until(&store, true).await;
+    assert!(hit(&store, &page(7, 1)).await.is_some(), "still the same server");
+    assert_eq!(server.cli(&["SAVE"]), "+OK");
+    network.cut();
+    until(&store, false).await;
+    server.kill();
+    server.restart();
+    assert_eq!(server.cli(&rules), "+OK");
+    network.resume();
+    until(&store, true).await;
+    assert_eq!(log.count("restarts are told by its run id"), 3, "{}", log.text());
+    assert_eq!(hit(&store, &page(7, 1)).await, None, "from an old file");
+}
+
 #[tokio::test]
 async fn databases_are_apart_and_one_that_is_not_there_is_an_error() {
     let Some(server) = RedisServer::own() else { return };

@@ -114,6 +114,28 @@ async fn a_promoted_replica_is_trusted_but_for_what_it_may_have_missed() {
     assert_eq!(hit(&store, &page(1, 1)).await.as_deref(), Some("new"));
 }
 
+/// Redis takes a new replication id then, and nothing tells that from a failover.
+#[tokio::test]
+async fn the_first_replica_of_a_primary_makes_the_namespace_cold_once() {
+    let (Some(primary), Some(replica)) = (RedisServer::own(), RedisServer::own()) else { return };
+    assert_eq!(primary.cli(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]), "+OK");
+    let store = RedisStore::connect(config(&primary.url(), &unique("test"))).await.unwrap();
+    fill(&store, &page(1, 1), "one").await;
+    let attach = |replica: &RedisServer| {
+        assert_eq!(replica.cli(&["REPLICAOF", "127.0.0.1", &primary.port().to_string()]), "+OK");
+    };
+    attach(&replica);
+    until(&store, false).await;
+    until(&store, true).await;
+    assert_eq!(hit(&store, &page(1, 1)).await, None);
+    fill(&store, &page(1, 1), "one").await;
+    assert!(primary.is_in_step(1, Duration::from_secs(20)));
+    let Some(second) = RedisServer::own() else { return };
+    attach(&second);
+    assert!(primary.is_in_step(2, Duration::from_secs(20)));
+    assert_eq!(hit(&store, &page(1, 1)).await.as_deref(), Some("one"), "later ones do not");
+}
+
 #[tokio::test]
 async fn a_restart_from_an_old_file_serves_nothing_of_it() {
     for policy in [OnFailover::Fence, OnFailover::Trust] {

@@ -48,6 +48,37 @@ async fn a_quarantine_is_seen_by_every_instance_and_lives_as_long_as_its_longest
     }
 }
 
+/// Holders come, lapse and go in any order, and the key says exactly who is left.
+#[tokio::test]
+async fn many_writers_are_on_one_target() {
+    let ground = Ground::shared().await;
+    let targets = [page(7, 1).into_entry()];
+    let (mut there, mut lapsing) = (Vec::new(), Vec::new());
+    for n in 0..120 {
+        let holder = HolderId::new();
+        let lapses = n % 5 == 0;
+        ground.store.hold(&targets, holder, if lapses { Duration::from_millis(1) } else { HOLD }).await.unwrap();
+        if lapses {
+            lapsing.push(holder)
+        } else {
+            there.push(holder)
+        }
+        if let Some(early) = there.get(n / 2) {
+            ground.store.hold(&targets, *early, HOLD).await.unwrap();
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    fastrand::shuffle(&mut there);
+    while let Some(holder) = there.pop() {
+        assert!(is_held(&ground.store, &page(7, 1)).await);
+        assert_eq!(ground.store.release_hold(&targets, holder).await.unwrap(), Outcome::Applied);
+        let length = ground.cli(&["STRLEN", &ground.name("page:7:1")])[1..].parse::<usize>().unwrap();
+        assert_eq!(length, if there.is_empty() { 0 } else { 1 + 46 * there.len() });
+    }
+    assert!(!is_held(&ground.store, &page(7, 1)).await);
+    assert_eq!(ground.store.release_hold(&targets, lapsing[0]).await.unwrap(), Outcome::Applied);
+}
+
 #[tokio::test]
 async fn a_quarantine_that_is_lost_costs_no_more_than_itself() {
     let ground = Ground::shared().await;

@@ -169,7 +169,7 @@ impl CacheBuilder {
 
     /// Also keeps in this file the invalidations that the store has not acknowledged, so that a crash during an outage loses none:
     /// [`Outcome::Journaled`](crate::Outcome::Journaled) is returned when it is on the disk, and the next process on this file
-    /// replays it before it trusts the store. The file is for one instance at a time; it is made where there is none. By default
+    /// replays it before it trusts the store. The file is for one instance at a time, to another one it is an error; it is made where there is none. By default
     /// they are in memory only.
     ///
     /// It needs a store by a URL: memory is gone with its process.

@@ -11,6 +11,7 @@ use super::{Cache, Health, Inner};
 use crate::{
     key::Target,
     store::{HolderId, Outcome},
+    transaction,
 };
 
 /// The store is out of reach, and what was asked for must not be done without it.
@@ -93,11 +94,13 @@ async fn keep_up(inner: std::sync::Weak<Inner>, targets: Arc<[Target]>, holder: 
 impl Hold {
     /// Ends the quarantine and invalidates the targets.
     ///
+    /// Inside a [`transaction`](crate::transaction()) that waits for its end, and the answer is [`Outcome::Journaled`].
+    ///
     /// # Cancellation
     ///
     /// Once polled, it runs to its end even if the future is dropped.
     pub async fn release(self) -> Outcome {
-        self.start_releasing(None).await
+        self.release_or_collect(None).await
     }
 
     /// Invalidates the targets, but keeps them quarantined for `longer`: readers load from a source that may lag behind, such as
@@ -107,7 +110,15 @@ impl Hold {
     ///
     /// As [`Hold::release`].
     pub async fn linger(self, longer: Duration) -> Outcome {
-        self.start_releasing(Some(longer)).await
+        self.release_or_collect(Some(longer)).await
+    }
+
+    /// Before the commit, readers would store the old value again.
+    async fn release_or_collect(self, linger: Option<Duration>) -> Outcome {
+        match transaction::collect_hold(self, linger) {
+            Ok(()) => Outcome::Journaled,
+            Err(hold) => hold.start_releasing(linger).await,
+        }
     }
 
     /// The task is there when this returns, before any await.

@@ -14,6 +14,11 @@ use crate::{
 };
 
 impl Cache {
+    /// Whether the store is this process's memory, which answers without waiting.
+    pub(crate) fn is_in_process(&self) -> bool {
+        self.inner.memory.is_some()
+    }
+
     /// Begins to invalidate at once: memory is through when this returns. What has to wait goes on in a task of its own, so
     /// that a caller that goes away does not take the invalidation with it.
     pub(crate) fn start_invalidating(&self, targets: Vec<Target>) -> impl Future<Output = Outcome> + use<> {

@@ -2,11 +2,17 @@
 //!
 //! An invalidation is in the file, and the file on the disk, before `Journaled` is returned for it. What a process left
 //! there is replayed by the next one, and the file is emptied when Redis has acknowledged all of it. Writers that come
-//! in together share one `fsync`. A disk that fails or hangs is told as an error; the journal in memory goes on.
+//! in together share one `fsync`. A disk that fails or hangs is told as an error; the journal in memory goes on, and what
+//! could not be written is "everything" in the file once that can be written again.
+//!
+//! Two processes would write over each other's records, so the file is locked for as long as one has it open.
 //!
 //! The file is a line that names format and namespace, then records: length and CRC-32 of the rest (little-endian), a
 //! letter for the kind of target, `-` or `h` and the holder, and the target's text. A record that does not fit ends the
 //! file: that is where the last writer was interrupted.
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     fs::{File, OpenOptions},
@@ -22,6 +28,10 @@ use super::Item;
 
 /// How long an invalidation waits for the disk. Tests are about what is written, not how fast.
 const PATIENCE: Duration = if cfg!(test) { Duration::from_secs(10) } else { Duration::from_millis(150) };
+
+/// How long the process before this one may take to end.
+#[cfg(unix)]
+const HANDOVER: Duration = Duration::from_secs(1);
 
 /// A file of this size becomes "everything".
 const LARGEST: usize = 16 << 20;
@@ -53,6 +63,8 @@ struct Disk {
     /// Up to which count of the queue all is written, or was given up.
     written: u64,
     is_failing: bool,
+    /// Something is not in the file that should be.
+    has_lost: bool,
 }
 
 impl JournalFile {
@@ -62,6 +74,7 @@ impl JournalFile {
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
+        lock(&file)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let header = format!("staleproof journal 1 {}\n", namespace.escape_default()).into_bytes();
@@ -82,7 +95,7 @@ impl JournalFile {
         let (header, end) = (header.len() as u64, end as u64);
         file.set_len(end)?;
         file.sync_all()?;
-        let disk = Disk { file, end, header, written: 0, is_failing: false };
+        let disk = Disk { file, end, header, written: 0, is_failing: false, has_lost: false };
         let disk = Arc::new(tokio::sync::Mutex::new(disk));
         Ok((Self { path: path.to_owned(), queue: Mutex::default(), disk }, items))
     }
@@ -162,15 +175,22 @@ impl JournalFile {
 
 impl Disk {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut records = Vec::new();
+        if std::mem::replace(&mut self.has_lost, true) {
+            write(&mut records, &Item::ALL);
+        }
+        records.extend(bytes);
         // From where the last whole record ends, whatever a write that failed has left there.
         self.file.seek(SeekFrom::Start(self.end))?;
-        self.file.write_all(bytes)?;
+        self.file.write_all(&records)?;
         self.file.sync_data()?;
-        self.end += bytes.len() as u64;
+        self.end += records.len() as u64;
+        self.has_lost = false;
         Ok(())
     }
 
     fn empty(&mut self) -> io::Result<()> {
+        self.has_lost = false;
         self.file.set_len(self.header)?;
         self.end = self.header;
         self.file.sync_data()
@@ -187,6 +207,40 @@ impl Disk {
             Err(_) => {}
         }
     }
+}
+
+/// Makes the file this process's own until it is closed, which the end of the process does, too.
+#[cfg(unix)]
+fn lock(file: &File) -> io::Result<()> {
+    use rustix::{
+        fs::{FlockOperation, flock},
+        io::Errno,
+    };
+
+    let until = std::time::Instant::now() + HANDOVER;
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if std::time::Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(10))
+            }
+            Err(Errno::WOULDBLOCK) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::ResourceBusy,
+                    "another instance is using it: each needs its own",
+                ));
+            }
+            // Some network file systems know no locks.
+            Err(Errno::NOTSUP | Errno::NOSYS | Errno::NOLCK) | Ok(()) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(not(unix))]
+#[allow(clippy::unnecessary_wraps, reason = "there are errors where there are locks")]
+fn lock(_: &File) -> io::Result<()> {
+    Ok(())
 }
 
 fn write(bytes: &mut Vec<u8>, item: &Item) {
@@ -246,152 +300,4 @@ fn read_one(bytes: &[u8]) -> Option<(Item, &[u8])> {
         _ => Target::All,
     };
     Some((Item { target, holder }, after))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn items() -> Vec<Item> {
-        let targets = [
-            Target::Entry("page:7:1".to_owned()),
-            Target::Node(String::new()),
-            Target::Tag(Tag::new("owner:7")),
-            Target::Glob("page:*".to_owned()),
-            Target::All,
-        ];
-        let item = |target: &Target, holder| Item { target: target.clone(), holder };
-        targets.iter().flat_map(|target| [item(target, None), item(target, Some(HolderId([0xff; 32])))]).collect()
-    }
-
-    fn written(items: &[Item]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for item in items {
-            write(&mut bytes, item);
-        }
-        bytes
-    }
-
-    /// A file of the test's own.
-    struct Place(PathBuf);
-
-    impl Place {
-        fn new() -> Self {
-            Self(std::env::temp_dir().join(test_support::unique("staleproof-journal")))
-        }
-
-        fn open(&self) -> (Arc<JournalFile>, Vec<Item>) {
-            let (file, items) = JournalFile::open(&self.0, "shop").expect("the file can be used");
-            (Arc::new(file), items)
-        }
-    }
-
-    impl Drop for Place {
-        fn drop(&mut self) {
-            drop(std::fs::remove_file(&self.0));
-        }
-    }
-
-    #[test]
-    fn a_torn_tail_costs_only_itself_wherever_it_is_torn() {
-        let (items, bytes) = (items(), written(&items()));
-        let mut whole = 0;
-        for cut in 0..=bytes.len() {
-            let (found, length) = read(&bytes[..cut]);
-            assert_eq!(found, items[..found.len()]);
-            assert_eq!(length, written(&found).len());
-            whole = found.len();
-        }
-        assert_eq!(whole, items.len());
-    }
-
-    #[test]
-    fn a_wrong_byte_ends_the_file_and_makes_up_nothing() {
-        let (items, bytes) = (items(), written(&items()));
-        for at in 0..bytes.len() {
-            let mut wrong = bytes.clone();
-            wrong[at] ^= 0x55;
-            let (found, _) = read(&wrong);
-            assert!(found.len() < items.len());
-            assert_eq!(found, items[..found.len()], "at {at}");
-        }
-    }
-
-    #[tokio::test]
-    async fn what_was_written_is_there_after_a_crash_and_gone_after_it_was_acknowledged() {
-        let place = Place::new();
-        let (file, left) = place.open();
-        assert_eq!(left, []);
-        for item in items() {
-            file.settle(file.enqueue(&[item])).await;
-        }
-        assert_eq!(place.open().1, items());
-        // Interrupted within a record, and then used again.
-        let mut bytes = std::fs::read(&place.0).unwrap();
-        bytes.pop();
-        std::fs::write(&place.0, &bytes).unwrap();
-        let (file, left) = place.open();
-        assert_eq!(left, items()[..9]);
-        file.settle(file.enqueue(&items()[..1])).await;
-        assert_eq!(place.open().1, [&items()[..9], &items()[..1]].concat());
-        file.clear(|| None::<()>).await;
-        assert_eq!(place.open().1.len(), 10, "not all was acknowledged");
-        file.enqueue(&items());
-        file.clear(|| Some(())).await;
-        assert_eq!(place.open().1, []);
-        file.settle(file.enqueue(&items()[..2])).await;
-        assert_eq!(place.open().1, items()[..2]);
-        assert!(JournalFile::open(&place.0, "other").is_err(), "another namespace");
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn writers_at_once_all_find_their_own_on_the_disk() {
-        let place = Place::new();
-        let (file, _) = place.open();
-        let writers: Vec<_> = (0..64)
-            .map(|n| {
-                let (file, path) = (Arc::clone(&file), place.0.clone());
-                tokio::spawn(async move {
-                    let item = Item { target: Target::Entry(format!("page:{n}")), holder: None };
-                    file.settle(file.enqueue(std::slice::from_ref(&item))).await;
-                    let bytes = std::fs::read(path).unwrap();
-                    let header = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
-                    assert!(read(&bytes[header..]).0.contains(&item));
-                })
-            })
-            .collect();
-        for writer in writers {
-            writer.await.expect("each is there");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_disk_that_fails_is_survived_and_used_again() {
-        let place = Place::new();
-        let (file, _) = place.open();
-        file.settle(file.enqueue(&items()[..1])).await;
-        let good = {
-            let mut disk = file.disk.lock().await;
-            std::mem::replace(&mut disk.file, File::open(&place.0).unwrap())
-        };
-        file.settle(file.enqueue(&items()[1..2])).await;
-        assert!(file.disk.lock().await.is_failing);
-        file.disk.lock().await.file = good;
-        file.settle(file.enqueue(&items()[2..3])).await;
-        assert!(!file.disk.lock().await.is_failing);
-        assert_eq!(place.open().1, [items()[0].clone(), items()[2].clone()]);
-    }
-
-    #[tokio::test]
-    async fn a_file_that_grows_without_end_becomes_everything() {
-        let place = Place::new();
-        let (file, _) = place.open();
-        let long = |n: usize| Item { target: Target::Entry(format!("{n}{}", "x".repeat(1 << 20))), holder: None };
-        for n in 0..20 {
-            file.enqueue(&[long(n)]);
-        }
-        file.settle(file.enqueue(&[long(20)])).await;
-        let (_, left) = place.open();
-        assert_eq!((left.len(), left.last()), (17, Some(&Item::ALL)));
-    }
 }

@@ -11,15 +11,20 @@ end
 local function others(key, holder, now)
   if redis.pcall('GETRANGE', key, 0, 0) ~= 'Q' then return nil end
   local held = redis.call('GET', key)
-  local rest, last, own = '', 0, 0
-  for at = 2, #held - 45, 46 do
+  -- In whole stretches, each up to one that goes: many writers may be here, and Redis does nothing else meanwhile.
+  local kept, from, last, own = {}, 2, 0, 0
+  local past = #held - (#held - 1) % 46
+  for at = 2, past - 45, 46 do
     local ends = tonumber(string.sub(held, at + 32, at + 45)) or 0
-    if string.sub(held, at, at + 31) == holder then
-      own = ends
-    elseif ends > now then
-      rest = rest .. string.sub(held, at, at + 45)
+    local is_own = string.sub(held, at, at + 31) == holder
+    if is_own then own = ends end
+    if is_own or ends <= now then
+      kept[#kept + 1] = string.sub(held, from, at - 1)
+      from = at + 46
+    else
       last = math.max(last, ends)
     end
   end
-  return rest, last, own
+  kept[#kept + 1] = string.sub(held, from, past)
+  return table.concat(kept), last, own
 end

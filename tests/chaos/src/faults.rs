@@ -31,6 +31,18 @@ pub(crate) fn names(topology: Topology) -> Vec<&'static str> {
     [&EVERYWHERE[..], more].concat()
 }
 
+/// What `--help` says of faults, and of how a run ends.
+pub(crate) fn all() -> String {
+    let of = |topology| names(topology).join(", ");
+    format!(
+        "Faults:\n  single    {}\n  sentinel  {}\n  cluster   {}\n\n\
+         Exit code: 0 if every promise held, 1 if one was broken, 3 if only a bound on time was, 2 if there was no run",
+        of(Topology::Single),
+        of(Topology::Sentinel),
+        of(Topology::Cluster)
+    )
+}
+
 /// What ends a fault, or is its next step.
 #[derive(Clone, Copy)]
 enum Undo {

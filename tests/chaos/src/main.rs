@@ -6,10 +6,15 @@
 //! the supervisor judges. The program ends with 1 if a promise was broken:
 //!
 //! - a read was stale after an invalidation that had returned `Applied`, or beyond the stated bound in degraded mode;
-//! - a caller saw an error of the cache;
+//! - a caller saw an error of the cache,
+//!
+//! with 3 if only a bound on time was, which a busy machine can do by itself:
+//!
 //! - a call took more than 250 ms beyond its load and the time in which its process did not run;
 //! - a journaled invalidation was not in force within 2 s of Redis being reachable from its instance: with several servers, of a
 //!   primary being there for everything.
+//!
+//! and with 2 if there was no run.
 //!
 //! A further process, the reaper, ends everything when the supervisor ends, however that happens.
 
@@ -34,6 +39,7 @@ use serde::{Deserialize, Serialize};
 
 /// Breaks a running service over staleproof in every way it can, and looks for stale reads.
 #[derive(Clone, Debug, Parser)]
+#[command(after_help = faults::all(), after_long_help = faults::all())]
 struct Options {
     /// How long to go on.
     #[arg(long, default_value_t = 60)]
@@ -52,7 +58,7 @@ struct Options {
     #[arg(long, default_value_t = 1)]
     min_replicas: usize,
     /// How many processes of the service.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     instances: usize,
     /// What carries an instance while Redis is out of its reach.
     #[arg(long, value_enum, default_value_t = Degraded::Memory)]

@@ -37,3 +37,18 @@ fn a_fault_that_a_topology_does_not_have_is_named() {
     let (held, said) = chaos(&["--topology", "cluster", "--only", "flush,cut"]);
     assert!(!held && said.contains("\"cut\"") && said.contains("migrate"), "{said}");
 }
+
+/// `docs/FAULTS.md` refers to it.
+#[test]
+fn help_names_all_faults_and_exit_codes() {
+    let (_, said) = chaos(&["--help"]);
+    for part in ["demote", "sentinel-stop", "migrate", "Exit code"] {
+        assert!(said.contains(part), "{part} in:\n{said}");
+    }
+}
+
+#[test]
+fn without_instances_there_is_no_run() {
+    let (held, said) = chaos(&["--instances", "0", "--seconds", "1"]);
+    assert!(!held && said.contains("--instances") && !said.contains("panicked"), "{said}");
+}

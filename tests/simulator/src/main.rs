@@ -15,7 +15,12 @@ usage: simulator run     [--seed N] [--seeds N] [--steps N] [--seconds N] [--sto
 /// How many lines of a failure's history are printed.
 const LAST: usize = 120;
 
+/// How many steps a run has if none are given.
+const STEPS: u64 = 100_000;
+
 struct Arguments {
+    /// A seed was given.
+    is_seeded: bool,
     seed: u64,
     seeds: u64,
     steps: u64,
@@ -30,7 +35,11 @@ struct Arguments {
 fn main() -> ExitCode {
     let mut given = std::env::args().skip(1);
     let command = given.next().unwrap_or_default();
-    let arguments = match parse(given) {
+    if matches!(command.as_str(), "help" | "-h" | "--help") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    let arguments = match parse(given).and_then(|arguments| arguments.check(&command)) {
         Ok(arguments) => arguments,
         Err(what) => {
             eprintln!("{what}\n{USAGE}");
@@ -51,6 +60,7 @@ fn main() -> ExitCode {
 
 fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
     let mut arguments = Arguments {
+        is_seeded: false,
         seed: 1,
         seeds: 1,
         steps: 0,
@@ -65,7 +75,7 @@ fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
         let mut value = || given.next().ok_or_else(|| format!("{option} needs a value"));
         let number = |text: String| text.replace('_', "").parse::<u64>().map_err(|_| format!("{text} is not a number"));
         match option.as_str() {
-            "--seed" => arguments.seed = number(value()?)?,
+            "--seed" => (arguments.is_seeded, arguments.seed) = (true, number(value()?)?),
             "--seeds" => arguments.seeds = number(value()?)?,
             "--steps" => arguments.steps = number(value()?)?,
             "--seconds" => arguments.seconds = Some(number(value()?)?),
@@ -86,6 +96,27 @@ fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
     Ok(arguments)
 }
 
+impl Arguments {
+    /// What would run nothing, or not what was meant, must not pass for a run that found nothing.
+    fn check(self, command: &str) -> Result<Self, String> {
+        if command == "replay" && !self.is_seeded {
+            return Err("replay needs the --seed of the run".to_owned());
+        }
+        if self.seeds == 0 || self.seconds == Some(0) {
+            return Err("that would run nothing".to_owned());
+        }
+        if let Some(text) = &self.mutant {
+            let is_meant =
+                |name: &str, backend| name.contains(text.as_str()) && (command == "mutants" || backend == self.backend);
+            if !MISTAKES.iter().any(|mistake| is_meant(mistake.name, mistake.backend)) {
+                let names = MISTAKES.iter().map(|mistake| mistake.name).collect::<Vec<_>>().join("\n  ");
+                return Err(format!("no mutant is called {text:?}; there are\n  {names}"));
+            }
+        }
+        Ok(self)
+    }
+}
+
 fn simulator(backend: Backend) -> Simulator {
     Simulator::new(backend).unwrap_or_else(|| {
         eprintln!("the simulator needs redis-server or valkey-server on the PATH");
@@ -101,7 +132,7 @@ fn run(arguments: &Arguments) -> bool {
         if until.is_some_and(|until| Instant::now() >= until) {
             break;
         }
-        let steps = if arguments.steps == 0 { 100_000 } else { arguments.steps };
+        let steps = if arguments.steps == 0 { STEPS } else { arguments.steps };
         let mut settings = Settings::new(arguments.backend, seed, steps);
         settings.until = until;
         settings.real_scan = arguments.real_scan;
@@ -179,7 +210,8 @@ fn replay(arguments: &Arguments) -> bool {
         MISTAKES.iter().find(|mistake| mistake.name.contains(text.as_str()) && mistake.backend == arguments.backend)
     });
     let mut simulator = simulator(arguments.backend);
-    let mut settings = Settings::new(arguments.backend, arguments.seed, arguments.steps.max(1));
+    let mut settings =
+        Settings::new(arguments.backend, arguments.seed, if arguments.steps == 0 { STEPS } else { arguments.steps });
     settings.mistake = mistake.cloned();
     let report = simulator.run(&settings);
     println!("{report}");
