@@ -66,6 +66,13 @@ impl Service {
         Ok(self.source.write())
     }
 
+    #[invalidates(Self::page(owner, ..), hold = "10s", unreachable = "refuse")]
+    async fn write_or_refuse_slowly(&self, owner: u32, committed: Steps) -> Result<u64, WriteError> {
+        let new = self.source.write();
+        pause(committed).await;
+        Ok(new)
+    }
+
     #[invalidates(Self::page(owner, ..), unreachable = "refuse")]
     async fn write_or_refuse_unheld(&self, owner: u32) -> Result<u64, WriteError> {
         Ok(self.source.write())
@@ -218,6 +225,31 @@ async fn a_method_that_must_not_write_without_the_store_refuses() {
         assert_eq!(service.write_or_refuse(7).await, Ok(2));
         assert_eq!(service.write_or_refuse_unheld(7).await, Ok(3));
     }
+}
+
+/// The write is done then: what is left is the quarantine, which keeps the old value from everybody.
+#[tokio::test]
+async fn a_refusing_method_that_loses_the_store_while_it_writes_leaves_its_targets_in_quarantine() {
+    let redis = RedisServer::start();
+    let (network, url) = redis.behind_proxy();
+    let namespace = unique("hold");
+    let connect = |url: String| Cache::builder().namespace(&namespace).redis(url).connect();
+    let writer = Service::new(connect(url).await.expect("Redis is there"), &Source::new());
+    let other = Service::new(connect(redis.url()).await.expect("Redis is there"), &writer.source);
+    assert_eq!(writer.page(7, "p").await, 1);
+    assert!(is_hit(&other).await);
+    let (committed, entered, leave) = steps();
+    let writing = tokio::spawn({
+        let writer = writer.clone();
+        async move { writer.write_or_refuse_slowly(7, committed).await }
+    });
+    entered.await.expect("the writer has committed");
+    network.cut();
+    leave.send(()).expect("the writer waits");
+    assert_eq!(writing.await.expect("it ends"), Ok(2));
+    assert_eq!(writer.cache.stats().invalidations_journaled, 1);
+    assert!(!is_hit(&other).await, "in quarantine");
+    assert_eq!(other.page(7, "p").await, 2);
 }
 
 #[tokio::test]

@@ -54,7 +54,8 @@ impl Item {
 
 /// Runs `work` as a transaction: its invalidations take effect together, once it has returned `Ok`.
 ///
-/// The commit belongs into `work`, as its last step. A transaction inside another is part of it: what it collected is kept if it
+/// The commit belongs into `work`, as its last step. If it fails, nobody knows whether it went through, as when the connection was lost
+/// before its answer came: hand its error out inside of the `Ok`, so that the invalidations are not dropped. A transaction inside another is part of it: what it collected is kept if it
 /// returns `Ok`, and waits for the outermost one. Tasks that `work` spawns are not part of it.
 ///
 /// ```
@@ -63,22 +64,22 @@ impl Item {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// let cache = Cache::memory();
-/// let done: Result<(), &str> = transaction(async {
+/// # let commit = async || Ok::<_, &str>(());
+/// let done: Result<_, &str> = transaction(async {
 ///     // Collected, not yet in force.
 ///     let outcome = cache.invalidate([Key::new("employees").arg(&7).into_entry()]).await;
 ///     assert_eq!(outcome, Outcome::Journaled);
-///     // tx.commit().await?;
-///     Ok(())
+///     Ok(commit().await)
 /// })
 /// .await;
-/// assert!(done.is_ok());
+/// assert!(done.is_ok_and(|committed| committed.is_ok()));
 /// assert_eq!(cache.stats().invalidations_applied, 1);
 /// # }
 /// ```
 ///
 /// # Errors
 ///
-/// Those of `work`, untouched. A commit whose outcome is unknown should not come back as `Err`, which drops the invalidations.
+/// Those of `work`, untouched. Each drops what was collected.
 ///
 /// # Cancellation
 ///

@@ -78,6 +78,19 @@ async fn a_rollback_drops_them() {
     assert_eq!(shop.cache.stats().total.hits, hits + 1, "the entry is still there");
 }
 
+/// As the answer of the database may be lost after it has committed.
+#[tokio::test]
+async fn a_commit_that_fails_invalidates_if_its_error_is_inside_the_ok() {
+    let shop = Shop::new();
+    assert_eq!(shop.read().await, 1);
+    let done = transaction(async {
+        let _ = shop.write(2).await;
+        Ok::<_, Infallible>(Err::<(), _>("connection lost in COMMIT"))
+    });
+    assert_eq!(done.await, Ok(Err("connection lost in COMMIT")));
+    assert_eq!(shop.read().await, 2);
+}
+
 #[tokio::test]
 async fn inner_transactions_wait_for_the_outermost() {
     let shop = Shop::new();

@@ -100,13 +100,15 @@ impl ContractService {
     /// Does `work` in one transaction of the database. What its methods invalidate takes effect after the commit, and not at
     /// all after a rollback.
     async fn atomically<T>(&self, work: impl AsyncFnOnce(&mut Transaction) -> Result<T>) -> Result<T> {
-        transaction(async {
+        let (done, committed) = transaction(async {
             let mut tx = self.db.begin().await?;
             let done = work(&mut tx).await?;
-            tx.commit().await?;
-            Ok(done)
+            // A commit that fails may have gone through, as when its answer was lost: an `Err` here would drop the invalidations.
+            Ok::<_, Error>((done, tx.commit().await))
         })
-        .await
+        .await?;
+        committed?;
+        Ok(done)
     }
 
     #[invalidates(
