@@ -59,9 +59,9 @@ async fn many_writers_are_on_one_target() {
         let lapses = n % 5 == 0;
         ground.store.hold(&targets, holder, if lapses { Duration::from_millis(1) } else { HOLD }).await.unwrap();
         if lapses {
-            lapsing.push(holder)
+            lapsing.push(holder);
         } else {
-            there.push(holder)
+            there.push(holder);
         }
         if let Some(early) = there.get(n / 2) {
             ground.store.hold(&targets, *early, HOLD).await.unwrap();

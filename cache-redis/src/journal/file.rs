@@ -220,18 +220,14 @@ fn lock(file: &File) -> io::Result<()> {
     let until = std::time::Instant::now() + HANDOVER;
     loop {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) if std::time::Instant::now() < until => {
-                std::thread::sleep(Duration::from_millis(10))
+            Err(Errno::INTR) => {}
+            Err(Errno::WOULDBLOCK) if std::time::Instant::now() >= until => {
+                let why = "another instance is using it: each needs its own";
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, why));
             }
-            Err(Errno::WOULDBLOCK) => {
-                return Err(io::Error::new(
-                    io::ErrorKind::ResourceBusy,
-                    "another instance is using it: each needs its own",
-                ));
-            }
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(Duration::from_millis(10)),
             // Some network file systems know no locks.
             Err(Errno::NOTSUP | Errno::NOSYS | Errno::NOLCK) | Ok(()) => return Ok(()),
-            Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
