@@ -11,7 +11,7 @@ async fn service(namespace: &str, source: &std::sync::Arc<Source>) -> Service {
     let cache = Cache::builder()
         .namespace(namespace)
         .redis(shared_url())
-        .call_timeout(Duration::from_secs(5))
+        .call_timeout(std::time::Duration::from_secs(5))
         .l1(L1::Off)
         .connect()
         .await
