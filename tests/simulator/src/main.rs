@@ -5,12 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cache_core::L1;
 use simulator::{Backend, MISTAKES, Report, Settings, Simulator};
 
 const USAGE: &str = "\
 usage: simulator run     [--seed N] [--seeds N] [--steps N] [--seconds N] [--store redis|memory] [--real-scan]
+                         [--l1 off|validated|leased|all]
        simulator mutants [--seeds N] [--steps N] [--mutant TEXT]
-       simulator replay  --seed N [--steps N] [--store redis|memory] [--mutant TEXT] [--trace] [--last N]";
+       simulator replay  --seed N [--steps N] [--store redis|memory] [--mutant TEXT] [--trace] [--last N]
+                         [--l1 off|validated|leased|all]
+`--l1 all`, the default: the mode of copies follows from the seed.";
 
 /// How many lines of a failure's history are printed.
 const LAST: usize = 120;
@@ -21,6 +25,8 @@ struct Arguments {
     steps: u64,
     seconds: Option<u64>,
     backend: Backend,
+    /// `None`: the seed's.
+    l1: Option<L1>,
     mutant: Option<String>,
     trace: bool,
     real_scan: bool,
@@ -56,6 +62,7 @@ fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
         steps: 0,
         seconds: None,
         backend: Backend::Redis,
+        l1: None,
         mutant: None,
         trace: false,
         real_scan: false,
@@ -75,6 +82,15 @@ fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
                     "redis" => Backend::Redis,
                     "memory" => Backend::Memory,
                     other => return Err(format!("{other} is neither `redis` nor `memory`")),
+                }
+            }
+            "--l1" => {
+                arguments.l1 = match value()?.as_str() {
+                    "off" => Some(L1::Off),
+                    "validated" => Some(L1::Validated),
+                    "leased" => Some(L1::Leased),
+                    "all" => None,
+                    other => return Err(format!("{other} is none of `off`, `validated`, `leased` and `all`")),
                 }
             }
             "--mutant" => arguments.mutant = Some(value()?),
@@ -103,6 +119,7 @@ fn run(arguments: &Arguments) -> bool {
         }
         let steps = if arguments.steps == 0 { 100_000 } else { arguments.steps };
         let mut settings = Settings::new(arguments.backend, seed, steps);
+        settings.l1 = arguments.l1.unwrap_or(settings.l1);
         settings.until = until;
         settings.real_scan = arguments.real_scan;
         let report = simulator.run(&settings);
@@ -157,6 +174,7 @@ fn mutants(arguments: &Arguments) -> bool {
         let mut survived = 0;
         let caught = (1..=seeds).find_map(|seed| {
             let mut settings = Settings::new(mistake.backend, seed, steps);
+            settings.l1 = mistake.l1.unwrap_or(settings.l1);
             settings.mistake = Some(mistake.clone());
             let report = simulator.run(&settings);
             survived += report.steps;
@@ -180,6 +198,7 @@ fn replay(arguments: &Arguments) -> bool {
     });
     let mut simulator = simulator(arguments.backend);
     let mut settings = Settings::new(arguments.backend, arguments.seed, arguments.steps.max(1));
+    settings.l1 = arguments.l1.or(mistake.and_then(|mistake| mistake.l1)).unwrap_or(settings.l1);
     settings.mistake = mistake.cloned();
     let report = simulator.run(&settings);
     println!("{report}");

@@ -3,7 +3,7 @@
 //! Each is one safety check taken out: by a switch in the product's code, by an altered script, or by a server that does
 //! less than it says.
 
-use cache_core::mutant::Mutant;
+use cache_core::{L1, mutant::Mutant};
 
 use crate::Backend;
 
@@ -14,6 +14,8 @@ pub struct Mistake {
     pub name: &'static str,
     /// Over which store it shows.
     pub backend: Backend,
+    /// The mode of copies in which it shows, if not in any.
+    pub l1: Option<L1>,
     pub(crate) switch: Option<Mutant>,
     pub(crate) scripts: &'static [Alteration],
     pub(crate) glob_spares_leases: bool,
@@ -32,6 +34,7 @@ pub(crate) struct Alteration {
 const NONE: Mistake = Mistake {
     name: "",
     backend: Backend::Redis,
+    l1: None,
     switch: None,
     scripts: &[],
     glob_spares_leases: false,

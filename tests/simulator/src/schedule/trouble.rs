@@ -32,6 +32,8 @@ impl Schedule<'_> {
             ..0.77 => self.stall(),
             ..0.785 => self.crash(),
             ..0.80 => self.forget_scripts(),
+            ..0.82 => self.freeze(),
+            ..0.90 => self.stall_feed(),
             _ => {}
         }
     }
@@ -153,6 +155,27 @@ impl Schedule<'_> {
         let connection = &mut network.connections[index];
         connection.stalled_until = self.world.lock().now + self.random.u64(20..400);
         self.note("connection stalled", format_args!("of instance {}", connection.instance));
+    }
+
+    /// Whoever hears what is published hears nothing for about as long as a lease.
+    fn stall_feed(&mut self) {
+        let network = self.network.clone();
+        let mut network = network.lock();
+        let mut feeds: Vec<_> = network.connections.iter_mut().filter(|connection| connection.has_subscribed()).collect();
+        if feeds.is_empty() {
+            return;
+        }
+        let connection = feeds.swap_remove(self.random.usize(..feeds.len()));
+        connection.stalled_until = self.world.lock().now + self.random.u64(200..1_600);
+        self.note("feed stalled", format_args!("of instance {}", connection.instance));
+    }
+
+    /// Nothing comes from or to an instance, and its actors do not go on.
+    fn freeze(&mut self) {
+        let Some(instance) = self.one_running() else { return };
+        let until = self.world.lock().now + self.random.u64(100..2_500);
+        self.network.lock().freeze(instance.id, until);
+        self.note("instance frozen", format_args!("{} until {until}", instance.id));
     }
 
     /// An instance dies with all that it was doing; another takes its place.
