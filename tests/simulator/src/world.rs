@@ -77,12 +77,12 @@ impl Scene {
 }
 
 impl World {
-    pub(crate) fn new(keys: usize, traced: bool) -> Self {
+    pub(crate) fn new(keys: usize, lapse: u64, traced: bool) -> Self {
         Self(Arc::new(Mutex::new(State {
             now: 0,
             source: vec![0; keys],
             waiting: Vec::new(),
-            checker: Checker::new(keys),
+            checker: Checker::new(keys, lapse),
             counts: BTreeMap::new(),
             trace: traced.then(Vec::new),
             longest_load: 0,
