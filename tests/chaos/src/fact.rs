@@ -123,6 +123,8 @@ pub(crate) enum Told {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Counters {
     pub(crate) hits: u64,
+    /// Of these, from copies in memory.
+    pub(crate) l1_hits: u64,
     pub(crate) misses: u64,
     pub(crate) loads: u64,
     pub(crate) joined: u64,

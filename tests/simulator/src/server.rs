@@ -102,7 +102,8 @@ impl Server {
         match arguments[0] {
             b"SCRIPT" => self.load_for(arguments[2]),
             b"EVALSHA" => {
-                let Some((digest, name)) = self.scripts.get(arguments[1]).filter(|_| self.loaded.contains(arguments[1]))
+                let Some((digest, name)) =
+                    self.scripts.get(arguments[1]).filter(|_| self.loaded.contains(arguments[1]))
                 else {
                     return b"-NOSCRIPT No matching script.\r\n".to_vec();
                 };

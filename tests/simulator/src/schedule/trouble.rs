@@ -161,7 +161,8 @@ impl Schedule<'_> {
     fn stall_feed(&mut self) {
         let network = self.network.clone();
         let mut network = network.lock();
-        let mut feeds: Vec<_> = network.connections.iter_mut().filter(|connection| connection.has_subscribed()).collect();
+        let mut feeds: Vec<_> =
+            network.connections.iter_mut().filter(|connection| connection.has_subscribed()).collect();
         if feeds.is_empty() {
             return;
         }
