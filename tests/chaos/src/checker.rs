@@ -8,7 +8,7 @@
 //!   `Degraded::Memory { max_ttl }` that the value was loaded at most `max_ttl` ago.
 //! - Against a writer killed between its commit and its invalidation: nothing without a hold (the bound is the TTL). With one, nothing stale
 //!   from the commit on, provided that the hold was there (the method refuses to write otherwise) and that Redis lost nothing between the
-//!   body's begin and the commit.
+//!   call, which takes the hold and may wait for others then, and the commit.
 //!
 //! What was replayed is in force in the replaying instance at once. Where copies are leased, that of another instance is gone 1.05 s
 //! later at most: a replay tells the others and does not wait for them.
@@ -245,8 +245,8 @@ impl Book {
         let unreturned: Vec<Commit> = unreturned.map(|(_, (_, commit))| commit.clone()).collect();
         for commit in unreturned {
             let held = commit.kind == Kind::HeldOrRefused
-                && commit.at - commit.begin < nanos(HOLD) / 2
-                && !self.losses.iter().any(|loss| loss.0 <= commit.at && loss.1 >= commit.begin);
+                && commit.at - commit.called < nanos(HOLD) * 3 / 4
+                && !self.losses.iter().any(|loss| loss.0 <= commit.at && loss.1 >= commit.called);
             if held {
                 self.killed_held += 1;
                 self.floor(commit.row).add(commit.at, commit.version);

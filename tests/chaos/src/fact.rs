@@ -80,6 +80,8 @@ pub(crate) struct Commit {
     pub(crate) row: i64,
     pub(crate) version: i64,
     pub(crate) kind: Kind,
+    /// When the method was called. Later than this it took its hold.
+    pub(crate) called: Nanos,
     /// When the body began.
     pub(crate) begin: Nanos,
     pub(crate) at: Nanos,

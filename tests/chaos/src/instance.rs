@@ -29,7 +29,7 @@ use crate::{
     Broken, Copies, Degraded, MAX_TTL,
     clock::{Nanos, now},
     fact::{Commit, Counters, Fact, Kind, Life, Method, Read, Told, Write},
-    service::{self, Error, ROWS, Service, TEAM},
+    service::{self, CALLED, Error, ROWS, Service, TEAM},
 };
 
 pub(crate) const ROLE: &str = "__instance";
@@ -261,7 +261,7 @@ impl Instance {
         loop {
             sleep(Duration::from_millis(fastrand::u64(5..60))).await;
             let begin = now();
-            let fact = match self.write_once(Self::row(), begin).await {
+            let fact = match CALLED.scope(begin, self.write_once(Self::row(), begin)).await {
                 Ok(write) => {
                     if write.outcome == Told::Journaled {
                         tokio::spawn(Arc::clone(&self).await_replay(write.commit.clone()));

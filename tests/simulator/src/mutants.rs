@@ -57,6 +57,10 @@ const FLIGHT_TEST: &str = "cache-core flight::tests::the_bugs_that_the_simulator
 
 const BATCH_TEST: &str = "cache-core cache::batch::tests::a_batch_that_took_late_leases_would_be_noticed";
 
+const fn leased(name: &'static str, mutant: Mutant) -> Mistake {
+    Mistake { l1: Some(L1::Leased), ..switched(name, Backend::Redis, mutant) }
+}
+
 /// All of them.
 pub const MISTAKES: &[Mistake] = &[
     scripted("a fill does not look at its lease", &[alter("fill", "if head ~= ARGV[1] then return 0 end", "")]),
@@ -107,6 +111,10 @@ pub const MISTAKES: &[Mistake] = &[
         "an acquire does not look for quarantines",
         &[alter("acquire", "if kind_of(head) == 'Q' or any_held(tokens) then return 'Q' end", "")],
     ),
+    leased("leased: an invalidation does not wait for the others", Mutant::EarlyBarrier),
+    leased("leased: nobody notices a missing announcement", Mutant::NoGapCheck),
+    leased("leased: a copy is kept whatever was invalidated meanwhile", Mutant::CopiesWithoutTicket),
+    leased("leased: a copy is served when the lease is over", Mutant::ServesBeyondLease),
     switched("memory: a hold does nothing", Backend::Memory, Mutant::MemoryHoldsNothing),
     switched("memory: an older load is joined", Backend::Memory, Mutant::JoinsOlderLoads),
     Mistake {

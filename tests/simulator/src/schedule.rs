@@ -24,6 +24,9 @@ use crate::{
 /// How many actors are under way at once.
 const ACTORS: usize = 20;
 
+/// How many of them may be writers.
+const MOST_WRITERS: usize = 10;
+
 /// The share of readers that read several keys by one batch.
 const BATCHES: f64 = 0.3;
 
@@ -56,6 +59,8 @@ pub(crate) struct Schedule<'a> {
     next_instance: u64,
     /// When the server, and each slot's instance, can be reached again.
     down_until: u64,
+    /// Until when nothing may be published. Zero: it may.
+    mute_until: u64,
     cut_off: Vec<(u64, u64)>,
     steps: u64,
     weather: Weather,
@@ -130,6 +135,7 @@ impl<'a> Schedule<'a> {
             echo_soon: false,
             next_instance: 1,
             down_until: 0,
+            mute_until: 0,
             cut_off: Vec::new(),
             steps: 0,
             weather: Weather::of(settings.seed),
@@ -223,6 +229,12 @@ impl<'a> Schedule<'a> {
         if self.down_until <= now {
             self.network.lock().down = false;
         }
+        if (1..=now).contains(&self.mute_until)
+            && let Some(server) = &mut self.server
+        {
+            server.mute(false);
+            self.mute_until = 0;
+        }
         self.cut_off.retain(|(instance, until)| {
             if *until <= now {
                 self.network.lock().unreachable.remove(instance);
@@ -242,8 +254,8 @@ impl<'a> Schedule<'a> {
         while self.actors.len() < ACTORS && !running.is_empty() {
             let instance = running[self.random.usize(..running.len())].clone();
             let (stage, random) = (self.stage.clone(), self.random.fork());
-            let reads =
-                (self.random.f64() >= self.weather.writes).then(|| self.random.usize(..self.stage.scene.keys.len()));
+            let writes = self.random.f64() < self.weather.writes && self.writers() < MOST_WRITERS;
+            let reads = (!writes).then(|| self.random.usize(..self.stage.scene.keys.len()));
             let more = if self.random.f64() < BATCHES { self.random.usize(1..5) } else { 0 };
             let (id, began) = (instance.id, self.world.lock().now);
             let task = match reads {
@@ -257,6 +269,11 @@ impl<'a> Schedule<'a> {
             };
             self.actors.push(Actor { instance: id, reads, began, task });
         }
+    }
+
+    /// How many write, or wait until nobody serves what they have invalidated. That takes so long that they would keep readers out.
+    fn writers(&self) -> usize {
+        self.actors.iter().filter(|actor| actor.reads.is_none()).count()
     }
 
     /// Takes one step, if there is one to take. Otherwise all wait for time to pass.
@@ -385,6 +402,7 @@ impl<'a> Schedule<'a> {
     async fn wind_down(&mut self) {
         self.echoes.clear();
         self.down_until = 0;
+        self.mute_until = self.mute_until.min(1);
         self.cut_off.iter_mut().for_each(|(_, until)| *until = 0);
         self.network.lock().thaw();
         self.finish().await;

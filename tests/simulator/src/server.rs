@@ -27,6 +27,9 @@ const OURS: &str = "app:*";
 /// Where scripts leave what they publish: channel and message in turn.
 const PUBLISHED: &str = "sim:published";
 
+/// There while scripts may not publish.
+const MUTE: &str = "sim:mute";
+
 /// The namespace that instances use.
 pub(crate) const APP: &str = "app";
 
@@ -170,6 +173,12 @@ impl Server {
     /// Knows no script any more.
     pub(crate) fn forget_scripts(&mut self) {
         self.loaded.clear();
+    }
+
+    /// Whether scripts may publish.
+    pub(crate) fn mute(&mut self, is_mute: bool) {
+        let request: &[&str] = if is_mute { &["SET", MUTE, "1"] } else { &["UNLINK", MUTE] };
+        self.ask(&resp::request(request));
     }
 
     /// Removes one key.

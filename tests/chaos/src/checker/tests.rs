@@ -4,7 +4,8 @@ use crate::fact::{Method, Snapshot};
 const S: Nanos = 1_000_000_000;
 
 fn write(version: i64, end: Nanos, outcome: Told) -> Fact {
-    let commit = Commit { row: 1, version, kind: Kind::Plain, begin: end - 3, at: end - 2, end: end - 1 };
+    let commit =
+        Commit { row: 1, version, kind: Kind::Plain, called: end - 3, begin: end - 3, at: end - 2, end: end - 1 };
     Fact::Write(Write { commit, begin: end - 4, end, outcome })
 }
 
@@ -67,7 +68,7 @@ fn in_degraded_mode_the_bound_counts_or_nothing_is_stale() {
 
 #[test]
 fn a_killed_writer_counts_only_if_it_held_and_nothing_was_lost() {
-    let commit = |kind| Commit { row: 1, version: 2, kind, begin: 9 * S, at: 10 * S, end: 10 * S };
+    let commit = |kind| Commit { row: 1, version: 2, kind, called: 9 * S, begin: 9 * S, at: 10 * S, end: 10 * S };
     for (kind, loss, expected) in [
         (Kind::HeldOrRefused, None, true),
         (Kind::HeldOrRefused, Some((9 * S + 1, 9 * S + 2)), false),
@@ -151,7 +152,7 @@ fn where_copies_are_leased_others_have_a_lease_to_hear_of_a_replay_and_writes_wa
     ] {
         let mut book = Book::new(Degraded::Memory, Topology::Single, Copies::Leased);
         let end = 11 * S + took + waits * lapse;
-        let commit = Commit { row: 1, version: 2, kind, begin: 10 * S, at: 10 * S + 1, end: 11 * S };
+        let commit = Commit { row: 1, version: 2, kind, called: 10 * S, begin: 10 * S, at: 10 * S + 1, end: 11 * S };
         book.note(1, Fact::Write(Write { commit, begin: 10 * S, end, outcome: Told::Applied }));
         assert_eq!(book.slowest_writes()[0].is_late(), is_late, "{kind:?}, {took}");
     }

@@ -33,7 +33,8 @@ impl Schedule<'_> {
             ..0.785 => self.crash(),
             ..0.80 => self.forget_scripts(),
             ..0.82 => self.freeze(),
-            ..0.90 => self.stall_feed(),
+            ..0.88 => self.stall_feed(),
+            ..0.91 => self.refuse_to_publish(),
             _ => {}
         }
     }
@@ -169,6 +170,13 @@ impl Schedule<'_> {
         let connection = feeds.swap_remove(self.random.usize(..feeds.len()));
         connection.stalled_until = self.world.lock().now + self.random.u64(200..1_600);
         self.note("feed stalled", format_args!("of instance {}", connection.instance));
+    }
+
+    /// For a while announcements are made and told to nobody.
+    fn refuse_to_publish(&mut self) {
+        self.mute_until = self.world.lock().now + self.random.u64(50..600);
+        self.server().mute(true);
+        self.note("publishing refused", format_args!("until {}", self.mute_until));
     }
 
     /// Nothing comes from or to an instance, and its actors do not go on.
