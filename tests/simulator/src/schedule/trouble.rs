@@ -1,7 +1,12 @@
 //! What breaks.
 
+use cache_core::L1;
+
 use super::{Schedule, add_stats};
 use crate::server::Server;
+
+/// The share of what breaks that concerns only those who keep leased copies.
+const FEED: f64 = 0.3;
 
 impl Schedule<'_> {
     /// Breaks something.
@@ -20,6 +25,13 @@ impl Schedule<'_> {
                 _ => self.black_out(),
             };
         }
+        if self.settings.l1 == L1::Leased && self.random.f64() < FEED {
+            return match self.random.u32(0..10) {
+                0..6 => self.stall_feed(),
+                6..9 => self.refuse_to_publish(),
+                _ => self.freeze(),
+            };
+        }
         match chance {
             ..0.45 => self.evict(),
             ..0.62 => self.server().save(),
@@ -33,8 +45,6 @@ impl Schedule<'_> {
             ..0.785 => self.crash(),
             ..0.80 => self.forget_scripts(),
             ..0.82 => self.freeze(),
-            ..0.88 => self.stall_feed(),
-            ..0.91 => self.refuse_to_publish(),
             _ => {}
         }
     }
