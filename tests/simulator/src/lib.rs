@@ -63,6 +63,12 @@ impl Settings {
         let l1 = [L1::Off, L1::Validated, L1::Leased][usize::try_from(seed % 3).unwrap_or_default()];
         Self { seed, steps, until: None, backend, l1, mistake: None, trace: false, real_scan: false }
     }
+
+    /// The same with this wrong, in the mode in which it shows.
+    #[must_use]
+    pub fn with_mistake(self, mistake: &Mistake) -> Self {
+        Self { l1: mistake.l1.unwrap_or(self.l1), mistake: Some(mistake.clone()), ..self }
+    }
 }
 
 /// What a run came to.

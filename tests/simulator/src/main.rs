@@ -171,12 +171,11 @@ fn mutants(arguments: &Arguments) -> bool {
     let is_asked_for = |name: &str| arguments.mutant.as_ref().is_none_or(|text| name.contains(text.as_str()));
     for mistake in MISTAKES.iter().filter(|mistake| is_asked_for(mistake.name)) {
         let simulator = if mistake.backend == Backend::Redis { &mut redis } else { &mut memory };
+        // What has a test of its own is searched for less long.
+        let seeds = if mistake.directed.is_some() { seeds.div_ceil(4) } else { seeds };
         let mut survived = 0;
         let caught = (1..=seeds).find_map(|seed| {
-            let mut settings = Settings::new(mistake.backend, seed, steps);
-            settings.l1 = mistake.l1.unwrap_or(settings.l1);
-            settings.mistake = Some(mistake.clone());
-            let report = simulator.run(&settings);
+            let report = simulator.run(&Settings::new(mistake.backend, seed, steps).with_mistake(mistake));
             survived += report.steps;
             report.failure.map(|failure| (seed, failure))
         });
@@ -198,8 +197,10 @@ fn replay(arguments: &Arguments) -> bool {
     });
     let mut simulator = simulator(arguments.backend);
     let mut settings = Settings::new(arguments.backend, arguments.seed, arguments.steps.max(1));
-    settings.l1 = arguments.l1.or(mistake.and_then(|mistake| mistake.l1)).unwrap_or(settings.l1);
-    settings.mistake = mistake.cloned();
+    if let Some(mistake) = mistake {
+        settings = settings.with_mistake(mistake);
+    }
+    settings.l1 = arguments.l1.unwrap_or(settings.l1);
     let report = simulator.run(&settings);
     println!("{report}");
     if arguments.trace || report.failure.is_some() {

@@ -178,7 +178,7 @@ impl Schedule<'_> {
             return;
         }
         let connection = feeds.swap_remove(self.random.usize(..feeds.len()));
-        connection.stalled_until = self.world.lock().now + self.random.u64(200..1_600);
+        connection.stalled_until = self.world.lock().now + self.random.u64(600..2_000);
         self.note("feed stalled", format_args!("of instance {}", connection.instance));
     }
 
