@@ -170,7 +170,12 @@ pub struct ManualClock {
 impl ManualClock {
     /// A clock that stands at the present moment.
     pub fn new() -> Self {
-        Self { start: Instant::now(), start_time: SystemTime::now(), passed: Arc::default() }
+        Self::starting_at(Instant::now(), SystemTime::now())
+    }
+
+    /// A clock that stands at this moment, as another clock has it that is moved by hand.
+    pub fn starting_at(start: Instant, start_time: SystemTime) -> Self {
+        Self { start, start_time, passed: Arc::default() }
     }
 
     /// Moves this clock and its clones forward. The reach of a manual clock is 584 years.

@@ -161,7 +161,8 @@ pub enum Outcome {
     /// No instance can serve the old value from now on.
     Applied,
     /// The store was out of reach: applied in this instance, queued, and replayed before this instance trusts the
-    /// store again.
+    /// store again. A replay tells those who keep copies under a [lease](crate::L1::Leased), and does not wait for them: what
+    /// they have is gone 1.05 s later at most.
     Journaled,
 }
 

@@ -320,13 +320,14 @@ impl Ear {
         self.feed.ears.send_replace(ears);
     }
 
-    /// A renewal is about to be sent. `None`: what came over this connection counts no longer.
+    /// A renewal is about to be sent. `None`: what came over this connection counts no longer. The time is that of the runtime,
+    /// as is all that the feed waits for.
     pub(crate) fn renew(&self) -> Option<Instant> {
         let mut kept = self.feed.kept();
         let hearing = kept.hearing(self.number)?;
         let before = hearing.window.len().saturating_sub(1);
         hearing.window.drain(..before);
-        Some(Instant::now())
+        Some(tokio::time::Instant::now().into_std())
     }
 
     pub(crate) fn renewed(&self, renewed: &Renewed) {

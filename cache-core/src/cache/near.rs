@@ -128,8 +128,10 @@ impl Nearby for Near {
     }
 
     fn may_serve_until(&self, until: Instant) {
+        // First: whoever is stopped between the two may not serve for longer.
+        let now = self.clock.tick();
         let left = until.saturating_duration_since(self.clock.now());
-        let until = if left.is_zero() { 0 } else { self.clock.tick().after(left).as_nanos() };
+        let until = if left.is_zero() { 0 } else { now.after(left).as_nanos() };
         self.until.fetch_max(until, Ordering::SeqCst);
     }
 }

@@ -119,6 +119,8 @@ impl Link {
             let part_now = *part.borrow_and_update();
             let began = Instant::now();
             let lost = tokio::select! {
+                // In this order, so that the same events take the same course twice.
+                biased;
                 Err(lost) = self.listen(session, part_now) => lost,
                 _ = part.changed() => Lost::Closed,
             };
@@ -172,6 +174,7 @@ impl Link {
         let mut member = Membership { link: self, ear, connection: Arc::clone(&connection), member: Member::default() };
         let (closed, connection) = (member.ear.closing(), &connection);
         tokio::select! {
+            biased;
             () = closed.notified() => Err(Lost::Closed),
             lost = self.acknowledge(connection, acks) => lost,
             lost = member.keep(part) => lost,

@@ -8,7 +8,10 @@
 //!   `Degraded::Memory { max_ttl }` that the value was loaded at most `max_ttl` ago.
 //! - Against a writer killed between its commit and its invalidation: nothing without a hold (the bound is the TTL). With one, nothing stale
 //!   from the commit on, provided that the hold was there (the method refuses to write otherwise) and that Redis lost nothing between the
-//!   body's begin and the commit.
+//!   call, which takes the hold and may wait for others then, and the commit.
+//!
+//! What was replayed is in force in the replaying instance at once. Where copies are leased, that of another instance is gone 1.05 s
+//! later at most: a replay tells the others and does not wait for them.
 //!
 //! - After a primary was demoted or replaced whose connections stay open, it still answers: nothing stale later than [`GRACE`], by when the
 //!   heartbeat has found out. Old values before that are counted. Servers that fail over by themselves may be heard of later: old values up
@@ -24,14 +27,19 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 
 use crate::{
-    Degraded, MAX_TTL, Topology,
+    Copies, Degraded, MAX_TTL, Topology,
     clock::{Nanos, nanos, overlap},
     fact::{Commit, Fact, Kind, Life, Read, Told, Write},
     service::{HOLD, ROWS},
 };
 
-/// The most that a call may take beyond its load.
+/// The most that a call may take beyond its load, or its body and what it waits for others.
 pub(crate) const SLOW: Nanos = 250_000_000;
+
+/// Invalidations that a write of this kind makes, or holds that it takes, at most.
+fn waits(kind: Kind) -> u64 {
+    if matches!(kind, Kind::Held | Kind::HeldOrRefused) { 2 } else { 1 }
+}
 
 /// A value's age in degraded mode is measured from its load's begin, and to the read's; in between lie a load and a fill.
 const SLACK: Nanos = 200_000_000;
@@ -110,6 +118,14 @@ pub(crate) struct Slow {
     pub(crate) what: String,
     pub(crate) span: (Nanos, Nanos),
     pub(crate) beyond: Nanos,
+    /// The most that it may be.
+    pub(crate) bound: Nanos,
+}
+
+impl Slow {
+    pub(crate) fn is_late(&self) -> bool {
+        self.beyond > self.bound
+    }
 }
 
 /// Everything that was told.
@@ -117,6 +133,8 @@ pub(crate) struct Book {
     degraded: Degraded,
     /// The servers do so by themselves.
     fails_over: bool,
+    /// How long an invalidation waits for others at most, and a replay is not in force everywhere.
+    lapse: Nanos,
     pub(crate) reads: Vec<(Life, Read)>,
     pub(crate) writes: Vec<(Life, Write)>,
     commits: HashMap<(i64, i64), (Life, Commit)>,
@@ -140,11 +158,12 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    pub(crate) fn new(degraded: Degraded, topology: Topology) -> Self {
+    pub(crate) fn new(degraded: Degraded, topology: Topology, l1: Copies) -> Self {
         let rows = usize::try_from(ROWS).expect("there are few rows");
         Self {
             degraded,
             fails_over: topology != Topology::Single,
+            lapse: nanos(l1.lapse()),
             reads: Vec::new(),
             writes: Vec::new(),
             commits: HashMap::new(),
@@ -195,7 +214,7 @@ impl Book {
                 self.writes.push((life, write));
             }
             Fact::InForce { row, version, at } => {
-                self.floor(row).add(at, version);
+                self.replayed(life, row, version, at);
                 self.in_force.push((life, row, version, at));
             }
             Fact::Began { place } => _ = self.places.insert(life, place),
@@ -209,6 +228,12 @@ impl Book {
         None
     }
 
+    fn replayed(&mut self, life: Life, row: i64, version: i64, at: Nanos) {
+        self.own.entry((life, row)).or_default().add(at, version);
+        let lapse = self.lapse;
+        self.floor(row).add(at + lapse, version);
+    }
+
     fn floor(&mut self, row: i64) -> &mut Floor {
         &mut self.everywhere[usize::try_from(row).expect("a row's number")]
     }
@@ -220,8 +245,8 @@ impl Book {
         let unreturned: Vec<Commit> = unreturned.map(|(_, (_, commit))| commit.clone()).collect();
         for commit in unreturned {
             let held = commit.kind == Kind::HeldOrRefused
-                && commit.at - commit.begin < nanos(HOLD) / 2
-                && !self.losses.iter().any(|loss| loss.0 <= commit.at && loss.1 >= commit.begin);
+                && commit.at - commit.called < nanos(HOLD) * 3 / 4
+                && !self.losses.iter().any(|loss| loss.0 <= commit.at && loss.1 >= commit.called);
             if held {
                 self.killed_held += 1;
                 self.floor(commit.row).add(commit.at, commit.version);
@@ -242,14 +267,14 @@ impl Book {
             let heirs = self.joined.iter().filter(|(heir, _)| heir > life && self.places.get(heir) == place);
             if !replayed.contains(&(*life, row, version))
                 && place.is_some()
-                && let Some(at) = heirs.map(|(_, at)| *at).min()
+                && let Some((heir, at)) = heirs.min_by_key(|(_, at)| *at)
             {
-                inherited.push((row, version, at));
+                inherited.push((*heir, row, version, *at));
             }
         }
-        for (row, version, at) in inherited {
+        for (heir, row, version, at) in inherited {
             self.inherited += 1;
-            self.floor(row).add(at, version);
+            self.replayed(heir, row, version, at);
         }
     }
 
@@ -326,21 +351,23 @@ impl Book {
         self.lates.iter().map(late).max().unwrap_or(0)
     }
 
-    /// The calls that took longest beyond their loads, worst first.
-    pub(crate) fn slowest(&self) -> Vec<Slow> {
-        let reads = self.reads.iter().map(|(life, read)| {
+    /// The reads that took longest beyond their loads, worst first.
+    pub(crate) fn slowest_reads(&self) -> Vec<Slow> {
+        worst_first(self.reads.iter().filter_map(|(life, read)| {
             let load = (read.snapshot.begin, read.snapshot.end);
             let what = || format!("{:?} {:?}, degraded: {}", read.method, read.snapshot.rows, read.degraded);
-            self.slow(*life, (read.begin, read.end), load, what)
-        });
-        let writes = self.writes.iter().map(|(life, write)| {
+            self.slow(*life, (read.begin, read.end), load, SLOW, what)
+        }))
+    }
+
+    /// The writes that took longest beyond their bodies, worst first.
+    pub(crate) fn slowest_writes(&self) -> Vec<Slow> {
+        worst_first(self.writes.iter().filter_map(|(life, write)| {
             let body = (write.commit.begin, write.commit.end);
             let what = || format!("write {:?} {:?}", write.commit.kind, write.outcome);
-            self.slow(*life, (write.begin, write.end), body, what)
-        });
-        let mut slow: Vec<_> = reads.chain(writes).flatten().collect();
-        slow.sort_by_key(|slow| std::cmp::Reverse(slow.beyond));
-        slow
+            let bound = SLOW + waits(write.commit.kind) * self.lapse;
+            self.slow(*life, (write.begin, write.end), body, bound, what)
+        }))
     }
 
     fn slow(
@@ -348,6 +375,7 @@ impl Book {
         life: Life,
         span: (Nanos, Nanos),
         load: (Nanos, Nanos),
+        bound: Nanos,
         what: impl FnOnce() -> String,
     ) -> Option<Slow> {
         let raw = (span.1 - span.0) - overlap(span, load);
@@ -362,6 +390,12 @@ impl Book {
         } else {
             self.stalled(life, before) + self.stalled(life, after)
         };
-        Some(Slow { life, what: what(), span, beyond: raw.saturating_sub(stalled) })
+        Some(Slow { life, what: what(), span, beyond: raw.saturating_sub(stalled), bound })
     }
+}
+
+fn worst_first(slow: impl Iterator<Item = Slow>) -> Vec<Slow> {
+    let mut slow: Vec<_> = slow.collect();
+    slow.sort_by_key(|slow| std::cmp::Reverse(slow.beyond));
+    slow
 }

@@ -80,6 +80,8 @@ pub(crate) struct Commit {
     pub(crate) row: i64,
     pub(crate) version: i64,
     pub(crate) kind: Kind,
+    /// When the method was called. Later than this it took its hold.
+    pub(crate) called: Nanos,
     /// When the body began.
     pub(crate) begin: Nanos,
     pub(crate) at: Nanos,
@@ -123,6 +125,8 @@ pub(crate) enum Told {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Counters {
     pub(crate) hits: u64,
+    /// Of these, from copies in memory.
+    pub(crate) l1_hits: u64,
     pub(crate) misses: u64,
     pub(crate) loads: u64,
     pub(crate) joined: u64,

@@ -20,16 +20,16 @@ use std::{
 use rustix::process::{Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
 use staleproof::{
-    Cache, Event, Outcome, Target,
+    Cache, Event, L1, Outcome, Target,
     redis::{RedisConfig, RedisStore},
 };
 use tokio::time::sleep;
 
 use crate::{
-    Broken, Degraded, MAX_TTL,
+    Broken, Copies, Degraded, MAX_TTL,
     clock::{Nanos, now},
     fact::{Commit, Counters, Fact, Kind, Life, Method, Read, Told, Write},
-    service::{self, Error, ROWS, Service, TEAM},
+    service::{self, CALLED, Error, ROWS, Service, TEAM},
 };
 
 pub(crate) const ROLE: &str = "__instance";
@@ -47,6 +47,7 @@ pub(crate) struct Setup {
     pub(crate) journal: PathBuf,
     pub(crate) database: String,
     pub(crate) degraded: Degraded,
+    pub(crate) l1: Copies,
     pub(crate) broken: Option<Broken>,
 }
 
@@ -191,10 +192,15 @@ async fn run(setup: Setup, teller: Teller) {
         Degraded::Memory => staleproof::Degraded::Memory { max_ttl: MAX_TTL },
         Degraded::Bypass => staleproof::Degraded::Bypass,
     };
+    let l1 = match setup.l1 {
+        Copies::Off => L1::Off,
+        Copies::Validated => L1::Validated,
+        Copies::Leased => L1::Leased,
+    };
     let db = service::open(&setup.database).await.expect("the database is there");
     let config = RedisConfig::new(setup.redis).namespace("chaos").journal_file(setup.journal);
     let store = RedisStore::connect(config).await.expect("a Redis that is away is no error");
-    let cache = Cache::builder().namespace("chaos").store(Arc::new(store)).degraded(degraded).build();
+    let cache = Cache::builder().namespace("chaos").store(Arc::new(store)).degraded(degraded).l1(l1).build();
     let cache = cache.expect("the settings are good");
     teller.tell(Fact::Began { place: setup.place });
     let service = Service { db, cache, life: setup.life, teller };
@@ -255,7 +261,7 @@ impl Instance {
         loop {
             sleep(Duration::from_millis(fastrand::u64(5..60))).await;
             let begin = now();
-            let fact = match self.write_once(Self::row(), begin).await {
+            let fact = match CALLED.scope(begin, self.write_once(Self::row(), begin)).await {
                 Ok(write) => {
                     if write.outcome == Told::Journaled {
                         tokio::spawn(Arc::clone(&self).await_replay(write.commit.clone()));
@@ -342,6 +348,7 @@ impl Instance {
             let total = stats.total;
             self.service.teller.tell(Fact::Counters(Counters {
                 hits: total.hits,
+                l1_hits: total.l1_hits,
                 misses: total.misses,
                 loads: total.loads,
                 joined: total.joined,

@@ -10,7 +10,9 @@
 //!
 //! with 3 if only a bound on time was, which a busy machine can do by itself:
 //!
-//! - a call took more than 250 ms beyond its load and the time in which its process did not run;
+//! - a read took more than 250 ms beyond its load and the time in which its process did not run, or a write so much beyond its body.
+//!   Where copies in memory are leased, each invalidation and hold of a write may take 1.05 s more: that long it waits for an instance that
+//!   does not answer;
 //! - a journaled invalidation was not in force within 2 s of Redis being reachable from its instance: with several servers, of a
 //!   primary being there for everything.
 //!
@@ -63,6 +65,9 @@ struct Options {
     /// What carries an instance while Redis is out of its reach.
     #[arg(long, value_enum, default_value_t = Degraded::Memory)]
     degraded: Degraded,
+    /// How the instances treat copies in their own memory.
+    #[arg(long, value_enum, default_value_t = Copies::Leased)]
+    l1: Copies,
     /// Only these kinds of faults, by the names in the table.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -93,6 +98,26 @@ enum Degraded {
     Memory,
     /// The source.
     Bypass,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+enum Copies {
+    /// There are none.
+    Off,
+    /// Redis is asked about each.
+    Validated,
+    /// Served unasked, while Redis tells of all invalidations.
+    Leased,
+}
+
+/// How long an invalidation waits at most until others serve nothing any more that it has removed.
+const LAPSE: Duration = Duration::from_millis(1_050);
+
+impl Copies {
+    /// How long an invalidation waits for others at most.
+    fn lapse(self) -> Duration {
+        if self == Self::Leased { LAPSE } else { Duration::ZERO }
+    }
 }
 
 /// The bound on staleness in degraded mode, as the instances set it.

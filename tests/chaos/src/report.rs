@@ -3,8 +3,8 @@
 use std::{collections::HashMap, process::ExitCode};
 
 use crate::{
-    MAX_TTL,
-    checker::{Book, Judgement, SLOW, Stale},
+    Copies, MAX_TTL,
+    checker::{Book, Judgement, Slow, Stale},
     clock::{Nanos, millis, nanos},
     fact::{Counters, Fact, Life, Told},
     faults::Faults,
@@ -64,6 +64,7 @@ impl Tally {
         let mut total = Counters::default();
         for life in self.counters.values() {
             total.hits += life.hits;
+            total.l1_hits += life.l1_hits;
             total.misses += life.misses;
             total.loads += life.loads;
             total.joined += life.joined;
@@ -87,6 +88,7 @@ pub(crate) struct Report<'a> {
     pub(crate) tally: &'a Tally,
     pub(crate) faults: &'a Faults,
     pub(crate) reach: &'a [Reach],
+    pub(crate) copies: Copies,
     pub(crate) shows_log: bool,
 }
 
@@ -95,8 +97,7 @@ impl Report<'_> {
     pub(crate) fn print(&self) -> ExitCode {
         let judgement = self.book.judge_all();
         let stale = &judgement.stale;
-        let slowest = self.book.slowest();
-        let too_slow = slowest.iter().filter(|slow| slow.beyond > SLOW).count();
+        let (slow_reads, slow_writes) = (self.book.slowest_reads(), self.book.slowest_writes());
         let (recoveries, overdue) = self.recoveries();
         if self.shows_log {
             self.print_log();
@@ -107,31 +108,24 @@ impl Report<'_> {
             println!("ERROR in life {life}: {error}");
         }
         self.faults.unexpected.iter().for_each(|what| println!("ERROR: {what}"));
-        for slow in slowest.iter().take(too_slow.min(SHOWN)) {
-            let (from, to) = slow.span;
-            println!(
-                "SLOW in life {}: {}; {:.1} ms beyond its load, from {} to {}",
-                slow.life,
-                slow.what,
-                millis(slow.beyond),
-                self.at(from),
-                self.at(to)
-            );
-            self.print_faults(from.saturating_sub(500_000_000), to);
-        }
+        let too_slow = self.print_late(&slow_reads) + self.print_late(&slow_writes);
         overdue.iter().take(SHOWN).for_each(|overdue| println!("OVERDUE: {overdue}"));
         self.print_table(&judgement);
-        for slow in slowest.iter().take(3) {
+        for slow in slow_reads.iter().take(3).chain(slow_writes.iter().take(3)) {
             row(
                 "slow",
                 format!("{:.1} ms, life {} at {}: {}", millis(slow.beyond), slow.life, self.at(slow.span.0), slow.what),
             );
         }
-        let slowest = slowest.first().map_or(0, |slow| slow.beyond);
         let errors = self.tally.errors.len() + self.faults.unexpected.len();
         row("stale reads", stale.len());
         row("errors shown to callers", errors);
-        row("slowest call beyond its load", format!("{:.1} ms ({too_slow} over 250 ms)", millis(slowest)));
+        row("slowest read beyond its load", slowest(&slow_reads, "250 ms"));
+        let bound = match millis(nanos(self.copies.lapse())) {
+            0.0 => "250 ms".to_owned(),
+            lapse => format!("250 ms and {lapse:.0} ms for each invalidation and hold"),
+        };
+        row("slowest write beyond its body", slowest(&slow_writes, &bound));
         row("runtime held up, at most", format!("{:.1} ms", millis(self.book.latest_runtime())));
         let longest = recoveries.iter().max().map_or(0, |longest| *longest);
         row(
@@ -162,7 +156,11 @@ impl Report<'_> {
             };
             book.reads.iter().filter(stored).count()
         };
-        row("stored values read", format!("{} from Redis, {} from memory in an outage", tier(false), tier(true)));
+        row(
+            "stored values read",
+            format!("{} from Redis or a copy, {} from memory in an outage", tier(false), tier(true)),
+        );
+        row("hits", format!("{}, of these {} from copies in memory", total.hits, total.l1_hits));
         row(
             "loads",
             format!("{}, {} fills refused, {} calls found a quarantine", total.loads, total.refused, total.held),
@@ -198,6 +196,23 @@ impl Report<'_> {
             "old values right after a demotion",
             format!("{demoted}, the last one {:.0} ms after; {late} late", millis(last)),
         );
+    }
+
+    /// Prints the calls that took longer than they may. Returns how many there are.
+    fn print_late(&self, slow: &[Slow]) -> usize {
+        for slow in slow.iter().filter(|slow| slow.is_late()).take(SHOWN) {
+            let (from, to) = slow.span;
+            println!(
+                "SLOW in life {}: {}; {:.1} ms beyond its load, from {} to {}",
+                slow.life,
+                slow.what,
+                millis(slow.beyond),
+                self.at(from),
+                self.at(to)
+            );
+            self.print_faults(from.saturating_sub(500_000_000), to);
+        }
+        slow.iter().filter(|slow| slow.is_late()).count()
     }
 
     /// How long journaled invalidations took once Redis was reachable, and which took too long.
@@ -278,6 +293,11 @@ impl Report<'_> {
         let seconds = (i128::from(at) - i128::from(self.began)) as f64 / 1e9;
         format!("{seconds:.6}")
     }
+}
+
+fn slowest(slow: &[Slow], bound: &str) -> String {
+    let (worst, late) = (slow.first().map_or(0, |slow| slow.beyond), slow.iter().filter(|slow| slow.is_late()).count());
+    format!("{:.1} ms ({late} over {bound})", millis(worst))
 }
 
 fn row(name: &str, value: impl std::fmt::Display) {

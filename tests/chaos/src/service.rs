@@ -8,7 +8,7 @@ use sqlx::{AnyPool, any::AnyPoolOptions};
 use staleproof::{Cache, Health, Outcome, Unavailable, cached, invalidates, keys};
 
 use crate::{
-    clock::now,
+    clock::{Nanos, now},
     fact::{Commit, Fact, Kind, Life, Snapshot},
     instance::Teller,
 };
@@ -60,6 +60,11 @@ pub(crate) async fn create(db: &AnyPool) -> Result<()> {
     }
     tx.commit().await?;
     Ok(())
+}
+
+tokio::task_local! {
+    /// When the writing method was called that runs in this task.
+    pub(crate) static CALLED: Nanos;
 }
 
 /// The service in one instance.
@@ -149,12 +154,13 @@ impl Service {
 
     async fn commit(&self, row: i64, kind: Kind) -> Result<Commit> {
         let begin = now();
+        let called = CALLED.try_with(|called| *called).unwrap_or(begin);
         let mut tx = self.db.begin().await?;
         let sql = "UPDATE chaos_rows SET version = version + 1 WHERE id = $1 RETURNING version";
         let (version,) = sqlx::query_as::<_, (i64,)>(sql).bind(row).fetch_one(&mut *tx).await?;
         tx.commit().await?;
         let at = now();
-        let commit = Commit { row, version, kind, begin, at, end: at };
+        let commit = Commit { row, version, kind, called, begin, at, end: at };
         self.teller.tell(Fact::Commit(commit.clone()));
         self.teller.die_if_due(kind);
         if fastrand::u8(..) < 60 {

@@ -24,13 +24,13 @@ const RECOVERY: Duration = Duration::from_secs(30);
 pub(crate) fn run(options: &Options) -> ExitCode {
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     println!(
-        "chaos: {:?}, {} instances, degraded: {:?}, --seed {seed}",
-        options.topology, options.instances, options.degraded
+        "chaos: {:?}, {} instances, degraded: {:?}, copies: {:?}, --seed {seed}",
+        options.topology, options.instances, options.degraded, options.l1
     );
     let Some((mut world, told)) = World::start(options) else {
         return ExitCode::from(2);
     };
-    let mut book = Book::new(options.degraded, options.topology);
+    let mut book = Book::new(options.degraded, options.topology, options.l1);
     let mut tally = Tally::default();
     if let Some((life, fact)) = wait_for_first(&told) {
         tally.note(&mut book, life, fact);
@@ -67,7 +67,17 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     }
     book.find_inherited();
     book.find_killed_writers(|life| !alive.contains(&life));
-    Report { seed, began, book: &book, tally: &tally, faults: &faults, reach: &reach, shows_log: options.log }.print()
+    Report {
+        seed,
+        began,
+        book: &book,
+        tally: &tally,
+        faults: &faults,
+        reach: &reach,
+        copies: options.l1,
+        shows_log: options.log,
+    }
+    .print()
 }
 
 fn turn(world: &mut World, told: &Receiver<(Life, Fact)>, book: &mut Book, tally: &mut Tally) {

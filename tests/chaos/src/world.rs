@@ -87,6 +87,7 @@ impl World {
             journal: PathBuf::new(),
             database,
             degraded: options.degraded,
+            l1: options.l1,
             broken: options.broken,
         };
         let places = (0..options.instances).map(|_| Place::before(&servers)).collect();

@@ -52,17 +52,17 @@ pub(crate) async fn read(stage: Stage, instance: Instance, number: usize, mut ra
     };
     let policy = policy(number);
     let loading = world.clone();
-    let name = key.as_str().to_owned();
+    let (name, id) = (key.as_str().to_owned(), instance.id);
     let loaded = instance
         .cache
         .get_or_load(&key, &policy, async move || {
             let began = loading.lock().now;
-            loading.step("load").await;
+            loading.step(id, "load").await;
             let version = loading.lock().source[number];
             loading.trace(|| format!("  the source says {version} for {name}"));
             let long = if random.f64() < 0.1 { 24 } else { 4 };
             for _ in 0..random.u32(0..long) {
-                loading.step("think").await;
+                loading.step(id, "think").await;
             }
             let mut shared = loading.lock();
             shared.longest_load = shared.longest_load.max(shared.now - began);
@@ -97,12 +97,13 @@ pub(crate) async fn read_many(stage: Stage, instance: Instance, numbers: Vec<usi
         numbers.iter().map(|number| shared.checker.begin(instance.id, *number, now)).collect()
     };
     let policy = policy(numbers[random.usize(..numbers.len())]);
+    let id = instance.id;
     let load = |missing: Vec<usize>| {
         let (loading, mut random) = (world.clone(), random.fork());
         let asked: Vec<usize> = missing.into_iter().map(|place| numbers[place]).collect();
         async move {
             let began = loading.lock().now;
-            loading.step("load of a batch").await;
+            loading.step(id, "load of a batch").await;
             let values: Vec<_> = {
                 let shared = loading.lock();
                 asked.iter().map(|number| Some((*number, shared.source[*number]))).collect()
@@ -110,7 +111,7 @@ pub(crate) async fn read_many(stage: Stage, instance: Instance, numbers: Vec<usi
             loading.trace(|| format!("  the source says {values:?} for {asked:?}"));
             let long = if random.f64() < 0.1 { 24 } else { 4 };
             for _ in 0..random.u32(0..long) {
-                loading.step("think").await;
+                loading.step(id, "think").await;
             }
             let mut shared = loading.lock();
             shared.longest_load = shared.longest_load.max(shared.now - began);
@@ -200,11 +201,11 @@ impl Write {
         keys.dedup();
         let wait = if random.f64() < 0.3 { 12 } else { 3 };
         for _ in 0..random.u32(1..=wait) {
-            world.step("before commit").await;
+            world.step(self.instance.id, "before commit").await;
         }
         self.commit(&keys);
         for _ in 0..random.u32(0..4) {
-            world.step("after commit").await;
+            world.step(self.instance.id, "after commit").await;
         }
         if random.f64() < if self.hold.is_some() { 0.3 } else { 0.02 } {
             let how = if self.hold.is_some() { "crash inside a hold" } else { "crash before invalidating" };

@@ -5,7 +5,8 @@
 //!
 //! - An invalidation that returned `Applied` raises the floor of all instances.
 //! - One that returned `Journaled` raises that of its own instance at once, and that of all when this instance is seen
-//!   with its store in reach again.
+//!   with its store in reach again. Where copies are leased that of the others follows when no lease from before can last: a replay
+//!   tells them, and does not wait for them.
 //! - A commit under a quarantine that stands raises the floor of all, whatever becomes of its invalidation.
 //! - An instance whose store was out of reach at any time during a read is held to the floor of others only as it was
 //!   before the degraded lifetime and the longest load; to its own floor as ever.
@@ -18,6 +19,10 @@ pub(crate) struct Checker {
     own: HashMap<u64, Vec<u64>>,
     /// What each instance has in its journal.
     journaled: HashMap<u64, Vec<(usize, u64)>>,
+    /// How long it takes until what was replayed is in force everywhere.
+    lapse: u64,
+    /// What was replayed, and when that is in force.
+    replayed: Vec<(u64, usize, u64)>,
     last_down: HashMap<u64, u64>,
     pub(crate) failure: Option<Failure>,
 }
@@ -64,11 +69,13 @@ impl Floor {
 }
 
 impl Checker {
-    pub(crate) fn new(keys: usize) -> Self {
+    pub(crate) fn new(keys: usize, lapse: u64) -> Self {
         Self {
             everywhere: vec![Floor::default(); keys],
             own: HashMap::new(),
             journaled: HashMap::new(),
+            lapse,
+            replayed: Vec::new(),
             last_down: HashMap::new(),
             failure: None,
         }
@@ -131,10 +138,16 @@ impl Checker {
         if !up {
             self.last_down.insert(instance, now);
         } else if let Some(replayed) = self.journaled.remove(&instance) {
-            for (key, version) in replayed {
-                self.everywhere[key].raise(now, version);
-            }
+            let due = now + self.lapse;
+            self.replayed.extend(replayed.into_iter().map(|(key, version)| (due, key, version)));
         }
+        let everywhere = &mut self.everywhere;
+        self.replayed.retain(|&(due, key, version)| {
+            if due <= now {
+                everywhere[key].raise(now, version);
+            }
+            due > now
+        });
     }
 
     /// The instance is gone, and its journal with it.
@@ -159,7 +172,7 @@ mod tests {
 
     #[test]
     fn what_was_applied_before_a_read_began_is_out_for_all() {
-        let mut checker = Checker::new(1);
+        let mut checker = Checker::new(1, 0);
         let before = checker.begin(1, 0, 5);
         checker.applied(2, &[(0, 3)], 10);
         let after = checker.begin(1, 0, 10);
@@ -170,7 +183,7 @@ mod tests {
 
     #[test]
     fn what_was_journaled_is_out_in_its_own_instance_then_for_all() {
-        let mut checker = Checker::new(1);
+        let mut checker = Checker::new(1, 0);
         checker.link(2, false, 9);
         checker.journaled(2, &[(0, 3)]);
         let (own, other) = (checker.begin(2, 0, 10), checker.begin(1, 0, 10));
@@ -182,8 +195,22 @@ mod tests {
     }
 
     #[test]
+    fn what_was_replayed_is_in_force_elsewhere_when_no_older_lease_can_last() {
+        let mut checker = Checker::new(1, 1_000);
+        checker.journaled(2, &[(0, 3)]);
+        checker.link(2, true, 10);
+        checker.link(1, true, 1_009);
+        let (soon, own) = (checker.begin(1, 0, 1_009), checker.begin(2, 0, 11));
+        assert!(!fails(&mut checker, &soon, 2, false));
+        assert!(fails(&mut checker, &own, 2, false));
+        checker.link(1, true, 1_010);
+        let late = checker.begin(1, 0, 1_010);
+        assert!(fails(&mut checker, &late, 2, false));
+    }
+
+    #[test]
     fn a_degraded_instance_may_lag_but_not_for_long() {
-        let mut checker = Checker::new(1);
+        let mut checker = Checker::new(1, 0);
         checker.applied(2, &[(0, 3)], 10);
         let (soon, late) = (checker.begin(1, 0, 50), checker.begin(1, 0, 110));
         checker.link(1, false, 112);

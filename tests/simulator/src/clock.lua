@@ -32,6 +32,11 @@ local redis = (function()
       if real.call('EXISTS', key) == 0 then return -2 end
       local due = real.call('ZSCORE', 'sim:due', key)
       return due and tonumber(due) - now() or -1
+    elseif command == 'PUBLISH' then
+      -- Who hears it, and when, is up to the simulation. What is refused is heard by nobody.
+      if real.call('EXISTS', 'sim:mute') == 1 then return call('NOSUCHCOMMAND') end
+      real.call('RPUSH', 'sim:published', key, (...))
+      return 0
     elseif string.find(command, 'EXPIRE') or command == 'TTL' or command == 'GETEX' or command == 'SETEX' then
       error('the simulation does not know ' .. command)
     end

@@ -21,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cache_core::L1;
 pub use check::Failure;
 pub use mutants::{MISTAKES, Mistake};
 use schedule::Schedule;
@@ -46,6 +47,8 @@ pub struct Settings {
     pub until: Option<Instant>,
     /// Over which store.
     pub backend: Backend,
+    /// How copies in the instances' memory are treated, over Redis.
+    pub l1: L1,
     /// What is wrong on purpose.
     pub mistake: Option<Mistake>,
     /// Keeps a line for everything that happens.
@@ -55,9 +58,16 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// A run of this seed, with nothing wrong.
+    /// A run of this seed, with nothing wrong. The mode of copies follows from the seed.
     pub fn new(backend: Backend, seed: u64, steps: u64) -> Self {
-        Self { seed, steps, until: None, backend, mistake: None, trace: false, real_scan: false }
+        let l1 = [L1::Off, L1::Validated, L1::Leased][usize::try_from(seed % 3).unwrap_or_default()];
+        Self { seed, steps, until: None, backend, l1, mistake: None, trace: false, real_scan: false }
+    }
+
+    /// The same with this wrong, in the mode in which it shows.
+    #[must_use]
+    pub fn with_mistake(self, mistake: &Mistake) -> Self {
+        Self { l1: mistake.l1.unwrap_or(self.l1), mistake: Some(mistake.clone()), ..self }
     }
 }
 
@@ -66,6 +76,8 @@ impl Settings {
 pub struct Report {
     /// The seed.
     pub seed: u64,
+    /// How copies were treated, if there were any.
+    pub l1: Option<L1>,
     /// How many steps were taken.
     pub steps: u64,
     /// How long that took.
@@ -90,7 +102,11 @@ impl fmt::Display for Report {
         let seconds = self.took.as_secs_f64();
         #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
         let rate = self.steps as f64 / seconds;
-        write!(f, "seed {}: {} steps in {seconds:.1} s ({rate:.0}/s), ", self.seed, self.steps)?;
+        write!(f, "seed {}", self.seed)?;
+        if let Some(l1) = self.l1 {
+            write!(f, " --l1 {}", format!("{l1:?}").to_lowercase())?;
+        }
+        write!(f, ": {} steps in {seconds:.1} s ({rate:.0}/s), ", self.steps)?;
         match &self.failure {
             None => write!(f, "nothing stale"),
             Some(failure) => write!(f, "FAILED: {}", failure.what),

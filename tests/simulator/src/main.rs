@@ -5,12 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cache_core::L1;
 use simulator::{Backend, MISTAKES, Report, Settings, Simulator};
 
 const USAGE: &str = "\
 usage: simulator run     [--seed N] [--seeds N] [--steps N] [--seconds N] [--store redis|memory] [--real-scan]
+                         [--l1 off|validated|leased|all]
        simulator mutants [--seeds N] [--steps N] [--mutant TEXT]
-       simulator replay  --seed N [--steps N] [--store redis|memory] [--mutant TEXT] [--trace] [--last N]";
+       simulator replay  --seed N [--steps N] [--store redis|memory] [--mutant TEXT] [--trace] [--last N]
+                         [--l1 off|validated|leased|all]
+`--l1 all`, the default: the mode of copies follows from the seed.";
 
 /// How many lines of a failure's history are printed.
 const LAST: usize = 120;
@@ -26,6 +30,8 @@ struct Arguments {
     steps: u64,
     seconds: Option<u64>,
     backend: Backend,
+    /// `None`: the seed's.
+    l1: Option<L1>,
     mutant: Option<String>,
     trace: bool,
     real_scan: bool,
@@ -66,6 +72,7 @@ fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
         steps: 0,
         seconds: None,
         backend: Backend::Redis,
+        l1: None,
         mutant: None,
         trace: false,
         real_scan: false,
@@ -85,6 +92,15 @@ fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
                     "redis" => Backend::Redis,
                     "memory" => Backend::Memory,
                     other => return Err(format!("{other} is neither `redis` nor `memory`")),
+                }
+            }
+            "--l1" => {
+                arguments.l1 = match value()?.as_str() {
+                    "off" => Some(L1::Off),
+                    "validated" => Some(L1::Validated),
+                    "leased" => Some(L1::Leased),
+                    "all" => None,
+                    other => return Err(format!("{other} is none of `off`, `validated`, `leased` and `all`")),
                 }
             }
             "--mutant" => arguments.mutant = Some(value()?),
@@ -134,6 +150,7 @@ fn run(arguments: &Arguments) -> bool {
         }
         let steps = if arguments.steps == 0 { STEPS } else { arguments.steps };
         let mut settings = Settings::new(arguments.backend, seed, steps);
+        settings.l1 = arguments.l1.unwrap_or(settings.l1);
         settings.until = until;
         settings.real_scan = arguments.real_scan;
         let report = simulator.run(&settings);
@@ -185,11 +202,11 @@ fn mutants(arguments: &Arguments) -> bool {
     let is_asked_for = |name: &str| arguments.mutant.as_ref().is_none_or(|text| name.contains(text.as_str()));
     for mistake in MISTAKES.iter().filter(|mistake| is_asked_for(mistake.name)) {
         let simulator = if mistake.backend == Backend::Redis { &mut redis } else { &mut memory };
+        // What has a test of its own is searched for less long.
+        let seeds = if mistake.directed.is_some() { seeds.div_ceil(4) } else { seeds };
         let mut survived = 0;
         let caught = (1..=seeds).find_map(|seed| {
-            let mut settings = Settings::new(mistake.backend, seed, steps);
-            settings.mistake = Some(mistake.clone());
-            let report = simulator.run(&settings);
+            let report = simulator.run(&Settings::new(mistake.backend, seed, steps).with_mistake(mistake));
             survived += report.steps;
             report.failure.map(|failure| (seed, failure))
         });
@@ -212,7 +229,10 @@ fn replay(arguments: &Arguments) -> bool {
     let mut simulator = simulator(arguments.backend);
     let mut settings =
         Settings::new(arguments.backend, arguments.seed, if arguments.steps == 0 { STEPS } else { arguments.steps });
-    settings.mistake = mistake.cloned();
+    if let Some(mistake) = mistake {
+        settings = settings.with_mistake(mistake);
+    }
+    settings.l1 = arguments.l1.unwrap_or(settings.l1);
     let report = simulator.run(&settings);
     println!("{report}");
     if arguments.trace || report.failure.is_some() {

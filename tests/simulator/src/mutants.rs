@@ -3,7 +3,7 @@
 //! Each is one safety check taken out: by a switch in the product's code, by an altered script, or by a server that does
 //! less than it says.
 
-use cache_core::mutant::Mutant;
+use cache_core::{L1, mutant::Mutant};
 
 use crate::Backend;
 
@@ -14,6 +14,8 @@ pub struct Mistake {
     pub name: &'static str,
     /// Over which store it shows.
     pub backend: Backend,
+    /// The mode of copies in which it shows, if not in any.
+    pub l1: Option<L1>,
     pub(crate) switch: Option<Mutant>,
     pub(crate) scripts: &'static [Alteration],
     pub(crate) glob_spares_leases: bool,
@@ -32,6 +34,7 @@ pub(crate) struct Alteration {
 const NONE: Mistake = Mistake {
     name: "",
     backend: Backend::Redis,
+    l1: None,
     switch: None,
     scripts: &[],
     glob_spares_leases: false,
@@ -53,6 +56,10 @@ const fn alter(script: &'static str, from: &'static str, to: &'static str) -> Al
 const FLIGHT_TEST: &str = "cache-core flight::tests::the_bugs_that_the_simulator_found_would_be_noticed_again";
 
 const BATCH_TEST: &str = "cache-core cache::batch::tests::a_batch_that_took_late_leases_would_be_noticed";
+
+const fn leased(name: &'static str, mutant: Mutant) -> Mistake {
+    Mistake { l1: Some(L1::Leased), ..switched(name, Backend::Redis, mutant) }
+}
 
 /// All of them.
 pub const MISTAKES: &[Mistake] = &[
@@ -104,6 +111,10 @@ pub const MISTAKES: &[Mistake] = &[
         "an acquire does not look for quarantines",
         &[alter("acquire", "if kind_of(head) == 'Q' or any_held(tokens) then return 'Q' end", "")],
     ),
+    leased("leased: an invalidation does not wait for the others", Mutant::EarlyBarrier),
+    leased("leased: nobody notices a missing announcement", Mutant::NoGapCheck),
+    leased("leased: a copy is kept whatever was invalidated meanwhile", Mutant::CopiesWithoutTicket),
+    leased("leased: a copy is served when the lease is over", Mutant::ServesBeyondLease),
     switched("memory: a hold does nothing", Backend::Memory, Mutant::MemoryHoldsNothing),
     switched("memory: an older load is joined", Backend::Memory, Mutant::JoinsOlderLoads),
     Mistake {

@@ -5,7 +5,7 @@
 //! connection in its own order. What a client had sent before it gave a connection up still lies in front of the server.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -29,6 +29,8 @@ pub(crate) struct State {
     pub(crate) down: bool,
     /// These instances do not get through.
     pub(crate) unreachable: HashSet<u64>,
+    /// Until when these do not run.
+    frozen: HashMap<u64, u64>,
 }
 
 pub(crate) struct Connection {
@@ -45,6 +47,8 @@ pub(crate) struct Connection {
     waker: Option<Waker>,
     /// Until when nothing moves.
     pub(crate) stalled_until: u64,
+    /// What it has subscribed to.
+    channels: Vec<Vec<u8>>,
 }
 
 impl Network {
@@ -62,7 +66,8 @@ impl Network {
             }
             let id = state.next;
             state.next += 1;
-            state.connections.push(Connection::new(id, instance));
+            let stalled_until = state.frozen.get(&instance).copied().unwrap_or(0);
+            state.connections.push(Connection { stalled_until, ..Connection::new(id, instance) });
             Ok(Box::new(End { id, network: network.clone() }))
         })
     }
@@ -72,6 +77,30 @@ impl State {
     /// Forgets connections that nothing moves on any more.
     pub(crate) fn tidy(&mut self) {
         self.connections.retain(|connection| !connection.client_left || !connection.requests.is_empty());
+    }
+
+    /// Puts what was published behind the replies of all who have subscribed. Returns who they are.
+    pub(crate) fn publish(&mut self, channel: &[u8], message: &[u8]) -> Vec<usize> {
+        let connections = self.connections.iter_mut().enumerate();
+        connections.filter_map(|(index, connection)| connection.hear(channel, message).then_some(index)).collect()
+    }
+
+    /// From now on nothing comes from or to an instance, over new connections either.
+    pub(crate) fn freeze(&mut self, instance: u64, until: u64) {
+        self.frozen.insert(instance, until);
+        for connection in self.connections.iter_mut().filter(|connection| connection.instance == instance) {
+            connection.stalled_until = connection.stalled_until.max(until);
+        }
+    }
+
+    pub(crate) fn is_frozen(&self, instance: u64, now: u64) -> bool {
+        self.frozen.get(&instance).is_some_and(|until| *until > now)
+    }
+
+    /// Everything moves again.
+    pub(crate) fn thaw(&mut self) {
+        self.frozen.clear();
+        self.connections.iter_mut().for_each(|connection| connection.stalled_until = 0);
     }
 
     fn find(&mut self, id: u64) -> Option<&mut Connection> {
@@ -92,7 +121,34 @@ impl Connection {
             client_left: false,
             waker: None,
             stalled_until: 0,
+            channels: Vec::new(),
         }
+    }
+
+    pub(crate) fn has_subscribed(&self) -> bool {
+        !self.channels.is_empty()
+    }
+
+    /// The server has executed a `SUBSCRIBE`. Returns its answer, a frame for each channel.
+    pub(crate) fn subscribe(&mut self, channels: &[&[u8]]) -> Vec<u8> {
+        let mut answer = Vec::new();
+        for channel in channels {
+            self.channels.push(channel.to_vec());
+            answer.extend(resp::push("subscribe", channel));
+            answer.extend_from_slice(format!(":{}\r\n", self.channels.len()).as_bytes());
+        }
+        answer
+    }
+
+    /// The server has executed what publishes this.
+    fn hear(&mut self, channel: &[u8], message: &[u8]) -> bool {
+        let hears = self.is_open && self.channels.iter().any(|own| own == channel);
+        if hears {
+            let mut frame = resp::push("message", channel);
+            resp::push_string(&mut frame, message);
+            self.replies.push_back(frame);
+        }
+        hears
     }
 
     /// Hands the client the oldest reply.

@@ -50,6 +50,14 @@ pub(crate) fn request<B: AsRef<[u8]>>(arguments: &[B]) -> Vec<u8> {
     frame
 }
 
+/// What the server says unasked when something is published, or in answer to a subscription.
+pub(crate) fn push(kind: &str, channel: &[u8]) -> Vec<u8> {
+    let mut frame = b">3\r\n".to_vec();
+    push_string(&mut frame, kind.as_bytes());
+    push_string(&mut frame, channel);
+    frame
+}
+
 pub(crate) fn push_string(frame: &mut Vec<u8>, text: &[u8]) {
     frame.extend_from_slice(format!("${}\r\n", text.len()).as_bytes());
     frame.extend_from_slice(text);

@@ -4,12 +4,12 @@ mod trouble;
 
 use std::{
     sync::Arc,
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use cache_core::{Cache, Clock, Degraded, ManualClock, MemoryStore};
+use cache_core::{Cache, Degraded, L1, ManualClock, MemoryStore};
 use cache_redis::{RedisConfig, RedisStore};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
     Backend, Report, Settings,
@@ -18,11 +18,14 @@ use crate::{
     resp,
     server::{APP, Server},
     stepped::Stepped,
-    world::{Scene, World},
+    world::{Scene, Waiting, World},
 };
 
 /// How many actors are under way at once.
 const ACTORS: usize = 20;
+
+/// How many of them may be writers.
+const MOST_WRITERS: usize = 10;
 
 /// The share of readers that read several keys by one batch.
 const BATCHES: f64 = 0.3;
@@ -32,6 +35,9 @@ const INSTANCES: usize = 4;
 
 /// How many scripts may be on their way a second time.
 const MOST_ECHOES: usize = 12;
+
+/// By when no lease lasts that was there before, in milliseconds.
+const LAPSE: u64 = 1_050;
 
 /// A read that takes longer, in milliseconds, hangs.
 const LONGEST_READ: u64 = 60_000;
@@ -53,6 +59,8 @@ pub(crate) struct Schedule<'a> {
     next_instance: u64,
     /// When the server, and each slot's instance, can be reached again.
     down_until: u64,
+    /// Until when nothing may be published. Zero: it may.
+    mute_until: u64,
     cut_off: Vec<(u64, u64)>,
     steps: u64,
     weather: Weather,
@@ -106,7 +114,7 @@ enum Step {
 impl<'a> Schedule<'a> {
     pub(crate) fn new(settings: &'a Settings, mut server: Option<&'a mut Server>) -> Self {
         let scene = Arc::new(Scene::new());
-        let world = World::new(scene.keys.len(), settings.trace);
+        let world = World::new(scene.keys.len(), if settings.l1 == L1::Leased { LAPSE } else { 0 }, settings.trace);
         if let Some(server) = &mut server {
             let mistake = settings.mistake.as_ref();
             let alterations = mistake.map_or(Vec::new(), |mistake| mistake.scripts.to_vec());
@@ -127,6 +135,7 @@ impl<'a> Schedule<'a> {
             echo_soon: false,
             next_instance: 1,
             down_until: 0,
+            mute_until: 0,
             cut_off: Vec::new(),
             steps: 0,
             weather: Weather::of(settings.seed),
@@ -166,7 +175,7 @@ impl<'a> Schedule<'a> {
     async fn settle(&mut self) {
         loop {
             tokio::time::sleep(Duration::from_millis(1)).await;
-            self.clock.advance(Duration::from_millis(1));
+            self.clock.advance(Instant::now().into_std() - self.clock.now());
             self.world.lock().now += 1;
             if !self.shake_hands() {
                 break;
@@ -182,7 +191,8 @@ impl<'a> Schedule<'a> {
         let now = self.world.lock().now;
         let mut moved = false;
         for connection in &mut network.connections {
-            while connection.replies.is_empty()
+            while connection.stalled_until <= now
+                && connection.replies.is_empty()
                 && connection.requests.front().is_some_and(|request| is_handshake(request))
             {
                 let request = connection.requests.pop_front().expect("it is there");
@@ -219,6 +229,12 @@ impl<'a> Schedule<'a> {
         if self.down_until <= now {
             self.network.lock().down = false;
         }
+        if (1..=now).contains(&self.mute_until)
+            && let Some(server) = &mut self.server
+        {
+            server.mute(false);
+            self.mute_until = 0;
+        }
         self.cut_off.retain(|(instance, until)| {
             if *until <= now {
                 self.network.lock().unreachable.remove(instance);
@@ -230,12 +246,16 @@ impl<'a> Schedule<'a> {
 
     /// Brings in actors for those who have left.
     fn populate(&mut self) {
-        let running: Vec<Instance> = self.slots.iter().filter_map(|slot| slot.running().cloned()).collect();
+        let running: Vec<Instance> = {
+            let (network, now) = (self.network.lock(), self.world.lock().now);
+            let running = self.slots.iter().filter_map(|slot| slot.running());
+            running.filter(|instance| !network.is_frozen(instance.id, now)).cloned().collect()
+        };
         while self.actors.len() < ACTORS && !running.is_empty() {
             let instance = running[self.random.usize(..running.len())].clone();
             let (stage, random) = (self.stage.clone(), self.random.fork());
-            let reads =
-                (self.random.f64() >= self.weather.writes).then(|| self.random.usize(..self.stage.scene.keys.len()));
+            let writes = self.random.f64() < self.weather.writes && self.writers() < MOST_WRITERS;
+            let reads = (!writes).then(|| self.random.usize(..self.stage.scene.keys.len()));
             let more = if self.random.f64() < BATCHES { self.random.usize(1..5) } else { 0 };
             let (id, began) = (instance.id, self.world.lock().now);
             let task = match reads {
@@ -251,12 +271,24 @@ impl<'a> Schedule<'a> {
         }
     }
 
+    /// How many write, or wait until nobody serves what they have invalidated. That takes so long that they would keep readers out.
+    fn writers(&self) -> usize {
+        self.actors.iter().filter(|actor| actor.reads.is_none()).count()
+    }
+
     /// Takes one step, if there is one to take. Otherwise all wait for time to pass.
     fn step(&mut self) -> bool {
         let now = self.world.lock().now;
-        self.world.lock().waiting.retain(|(_, go)| !go.is_closed());
-        let mut possible: Vec<Step> = (0..self.world.lock().waiting.len()).map(Step::Wake).collect();
-        for (index, connection) in self.network.lock().connections.iter().enumerate() {
+        self.world.lock().waiting.retain(|waiting| !waiting.go.is_closed());
+        let network = self.network.clone();
+        let network = network.lock();
+        let mut possible: Vec<Step> = {
+            let state = self.world.lock();
+            let waiting = state.waiting.iter().enumerate();
+            let runs = waiting.filter(|(_, waiting)| !network.is_frozen(waiting.instance, now));
+            runs.map(|(index, _)| Step::Wake(index)).collect()
+        };
+        for (index, connection) in network.connections.iter().enumerate() {
             if connection.stalled_until > now {
                 continue;
             }
@@ -268,6 +300,7 @@ impl<'a> Schedule<'a> {
                 possible.extend((0..weight).map(|_| Step::Execute(index)));
             }
         }
+        drop(network);
         if !self.echoes.is_empty() && (self.echo_soon || self.random.f64() < 0.2) {
             if std::mem::take(&mut self.echo_soon) {
                 possible.clear();
@@ -281,7 +314,7 @@ impl<'a> Schedule<'a> {
         match possible[self.random.usize(..possible.len())] {
             Step::Wake(index) => {
                 let mut state = self.world.lock();
-                let (what, go) = state.waiting.swap_remove(index);
+                let Waiting { what, go, .. } = state.waiting.swap_remove(index);
                 state.count(what, 1);
                 // An error means that the actor has gone away meanwhile.
                 let _ = go.send(());
@@ -305,7 +338,14 @@ impl<'a> Schedule<'a> {
             let connection = &mut network.lock().connections[index];
             (connection.instance, connection.requests.pop_front().expect("a request waits"))
         };
-        let reply = self.ask("", instance, &request);
+        let arguments = resp::strings(&request);
+        let reply = match arguments.first() {
+            Some(&b"SUBSCRIBE") => {
+                self.world.lock().count("SUBSCRIBE", 1);
+                network.lock().connections[index].subscribe(&arguments[1..])
+            }
+            _ => self.ask("", instance, &request),
+        };
         let name = self.server.as_ref().map_or(String::new(), |server| server.name_of(&request));
         // Soon after a removal is when a script that comes again could do harm.
         self.echo_soon = matches!(name.as_str(), "invalidate" | "unhold") && self.random.f64() < 0.3;
@@ -336,14 +376,35 @@ impl<'a> Schedule<'a> {
             let reply = String::from_utf8_lossy(&reply).escape_debug().to_string();
             format!("  server: {name} for instance {instance}: {} -> {reply}", keys.join(" "))
         });
+        let published = server.take_published();
+        drop(state);
+        self.publish(&published);
         reply
+    }
+
+    /// Takes what was published to those who have subscribed, behind what they are still to hear.
+    fn publish(&mut self, published: &[(Vec<u8>, Vec<u8>)]) {
+        let now = self.world.lock().now;
+        for (channel, message) in published {
+            let hearers = self.network.lock().publish(channel, message);
+            for index in hearers {
+                self.world.lock().count("message published", 1);
+                let is_soon = self.random.f64() < 0.5;
+                let connection = &mut self.network.lock().connections[index];
+                if is_soon && connection.replies.len() == 1 && connection.stalled_until <= now {
+                    connection.deliver();
+                }
+            }
+        }
     }
 
     /// Ends all trouble, lets everything finish, and reads everything once more.
     async fn wind_down(&mut self) {
         self.echoes.clear();
         self.down_until = 0;
+        self.mute_until = self.mute_until.min(1);
         self.cut_off.iter_mut().for_each(|(_, until)| *until = 0);
+        self.network.lock().thaw();
         self.finish().await;
         let running: Vec<Instance> = self.slots.iter().filter_map(|slot| slot.running().cloned()).collect();
         for instance in running {
@@ -382,6 +443,7 @@ impl<'a> Schedule<'a> {
         let trace = state.trace.take().unwrap_or_default();
         Report {
             seed: self.settings.seed,
+            l1: (self.settings.backend == Backend::Redis).then_some(self.settings.l1),
             steps: self.steps,
             took: Duration::ZERO,
             counts: std::mem::take(&mut state.counts),
@@ -403,6 +465,7 @@ impl Schedule<'_> {
         self.next_instance += 1;
         let builder = Cache::builder()
             .clock(&self.clock)
+            .l1(self.settings.l1)
             .load_timeout(Duration::from_secs(2))
             .degraded(Degraded::Memory { max_ttl: Duration::from_millis(DEGRADED_TTL) })
             .memory_limit(1 << 20);
@@ -439,6 +502,7 @@ impl Slot {
 fn add_stats(cache: &Cache, mut add: impl FnMut(&str, u64)) {
     let total = cache.stats().total;
     add("cache: hits", total.hits);
+    add("cache: hits from copies", total.l1_hits);
     add("cache: misses", total.misses);
     add("cache: fills", total.fills);
     add("cache: fills refused", total.refused);
@@ -448,12 +512,11 @@ fn add_stats(cache: &Cache, mut add: impl FnMut(&str, u64)) {
     add("cache: degraded calls", total.degraded);
 }
 
-/// A clock that begins with a second: stored times are rounded, and must be so in the same way in each run.
+/// A clock that goes with the runtime's and begins with a second: stored times are rounded, and must be so in the same way in
+/// each run.
 fn whole_second() -> ManualClock {
-    let clock = ManualClock::new();
-    let begun = Clock::from(&clock).system_time().duration_since(UNIX_EPOCH).unwrap_or_default();
-    clock.advance(Duration::from_secs(1).saturating_sub(Duration::from_nanos(begun.subsec_nanos().into())));
-    clock
+    let today = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    ManualClock::starting_at(Instant::now().into_std(), UNIX_EPOCH + Duration::from_secs(today.as_secs()))
 }
 
 fn is_handshake(request: &[u8]) -> bool {

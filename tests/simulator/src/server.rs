@@ -1,8 +1,9 @@
 //! The server: a real Redis of its own, with the simulation's clock.
 //!
-//! Requests reach it as the instances sent them. Three things are changed on the way, each so that a run can be repeated:
+//! Requests reach it as the instances sent them. Some things are changed on the way, each so that a run can be repeated:
 //! scripts see the simulation's time (`clock.lua`), `SCAN` walks the keys in an order that follows from the seed rather than
-//! from this server's random hash, in pages of a few keys, and a script that is to be a mutant is altered as it is loaded.
+//! from this server's random hash, in pages of a few keys, and a script that is to be a mutant is altered as it is loaded. What is published does not go
+//! through this server: it is handed to the network, which takes it to those who have subscribed.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,6 +23,12 @@ const TICK: &str = include_str!("tick.lua");
 
 /// The keys of the instances, and not those of the simulation.
 const OURS: &str = "app:*";
+
+/// Where scripts leave what they publish: channel and message in turn.
+const PUBLISHED: &str = "sim:published";
+
+/// There while scripts may not publish.
+const MUTE: &str = "sim:mute";
 
 /// The namespace that instances use.
 pub(crate) const APP: &str = "app";
@@ -43,6 +50,7 @@ pub(crate) struct Server {
     real_scan: bool,
     seed: u64,
     dump: Vec<(Vec<u8>, Vec<u8>)>,
+    published: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Server {
@@ -73,6 +81,7 @@ impl Server {
             real_scan: false,
             seed: 0,
             dump: Vec::new(),
+            published: Vec::new(),
         };
         server.tick = server.load(TICK);
         Some(server)
@@ -96,14 +105,23 @@ impl Server {
         match arguments[0] {
             b"SCRIPT" => self.load_for(arguments[2]),
             b"EVALSHA" => {
-                let Some((digest, _)) = self.scripts.get(arguments[1]).filter(|_| self.loaded.contains(arguments[1]))
+                let Some((digest, name)) =
+                    self.scripts.get(arguments[1]).filter(|_| self.loaded.contains(arguments[1]))
                 else {
                     return b"-NOSCRIPT No matching script.\r\n".to_vec();
                 };
-                let digest = digest.clone();
+                let (digest, publishes) = (digest.clone(), name == "announce");
                 let mut arguments = arguments;
                 arguments[1] = digest.as_bytes();
-                self.ask_at(now, &resp::request(&arguments))
+                let reply = self.ask_at(now, &resp::request(&arguments));
+                if publishes {
+                    self.note_published();
+                }
+                reply
+            }
+            b"PUBLISH" => {
+                self.published.push((arguments[1].to_vec(), arguments[2].to_vec()));
+                b":0\r\n".to_vec()
             }
             b"SCAN" if self.real_scan => {
                 let mut arguments = arguments;
@@ -116,6 +134,18 @@ impl Server {
             b"HELLO" | b"CLIENT" => self.ask(request),
             _ => self.ask_at(now, request),
         }
+    }
+
+    /// What was published since this was last asked, by channel.
+    pub(crate) fn take_published(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        std::mem::take(&mut self.published)
+    }
+
+    fn note_published(&mut self) {
+        let reply = self.ask(&resp::request(&["LRANGE", PUBLISHED, "0", "-1"]));
+        let texts: Vec<Vec<u8>> = resp::strings(&reply).into_iter().map(<[u8]>::to_vec).collect();
+        self.published.extend(texts.chunks_exact(2).map(|two| (two[0].clone(), two[1].clone())));
+        self.ask(&resp::request(&["UNLINK", PUBLISHED]));
     }
 
     /// What a request does, in a word.
@@ -143,6 +173,12 @@ impl Server {
     /// Knows no script any more.
     pub(crate) fn forget_scripts(&mut self) {
         self.loaded.clear();
+    }
+
+    /// Whether scripts may publish.
+    pub(crate) fn mute(&mut self, is_mute: bool) {
+        let request: &[&str] = if is_mute { &["SET", MUTE, "1"] } else { &["UNLINK", MUTE] };
+        self.ask(&resp::request(request));
     }
 
     /// Removes one key.

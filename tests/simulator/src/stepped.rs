@@ -13,6 +13,9 @@ use cache_core::{
 
 use crate::world::World;
 
+/// The number of the instance: over memory there is one.
+const ONLY: u64 = 1;
+
 /// A store whose calls are steps.
 pub(crate) struct Stepped<S> {
     store: Arc<S>,
@@ -26,14 +29,14 @@ impl<S: Store> Stepped<S> {
     }
 
     async fn step(&self, what: &'static str, key: impl std::fmt::Display) {
-        self.world.step(what).await;
+        self.world.step(ONLY, what).await;
         self.world.trace(|| format!("{what} {key}"));
     }
 
     async fn answer<T: std::fmt::Debug>(&self, answer: T) -> T {
         self.world.trace(|| format!("  answers {answer:?}"));
         if self.chance(0.3) {
-            self.world.step("answer").await;
+            self.world.step(ONLY, "answer").await;
         }
         answer
     }
@@ -76,7 +79,7 @@ impl<S: Store> Store for Stepped<S> {
             let (store, world) = (Arc::clone(&self.store), self.world.clone());
             let (key, lease) = (key.clone(), lease.clone());
             tokio::spawn(async move {
-                world.step("fill again").await;
+                world.step(ONLY, "fill again").await;
                 let _ = store.fill(&key, &lease, payload, ttl).await;
             });
         }

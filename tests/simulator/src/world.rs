@@ -25,7 +25,7 @@ pub(crate) struct State {
     pub(crate) now: u64,
     /// The committed version of each key.
     pub(crate) source: Vec<u64>,
-    pub(crate) waiting: Vec<(&'static str, oneshot::Sender<()>)>,
+    pub(crate) waiting: Vec<Waiting>,
     pub(crate) checker: Checker,
     pub(crate) counts: BTreeMap<String, u64>,
     pub(crate) trace: Option<Vec<Line>>,
@@ -33,6 +33,13 @@ pub(crate) struct State {
     pub(crate) longest_load: u64,
     /// How often the server lost or changed anything by itself.
     pub(crate) losses: u64,
+}
+
+/// What waits for its step.
+pub(crate) struct Waiting {
+    pub(crate) instance: u64,
+    pub(crate) what: &'static str,
+    pub(crate) go: oneshot::Sender<()>,
 }
 
 /// One line of a trace.
@@ -70,12 +77,12 @@ impl Scene {
 }
 
 impl World {
-    pub(crate) fn new(keys: usize, traced: bool) -> Self {
+    pub(crate) fn new(keys: usize, lapse: u64, traced: bool) -> Self {
         Self(Arc::new(Mutex::new(State {
             now: 0,
             source: vec![0; keys],
             waiting: Vec::new(),
-            checker: Checker::new(keys),
+            checker: Checker::new(keys, lapse),
             counts: BTreeMap::new(),
             trace: traced.then(Vec::new),
             longest_load: 0,
@@ -88,9 +95,9 @@ impl World {
     }
 
     /// Waits until the schedule picks this very step.
-    pub(crate) async fn step(&self, what: &'static str) {
+    pub(crate) async fn step(&self, instance: u64, what: &'static str) {
         let (go, gone) = oneshot::channel();
-        self.lock().waiting.push((what, go));
+        self.lock().waiting.push(Waiting { instance, what, go });
         // An error means that the run is over: nothing polls this any more.
         let _ = gone.await;
     }

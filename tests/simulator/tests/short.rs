@@ -1,5 +1,6 @@
 //! Short runs: nothing is stale, mistakes are noticed, and a seed gives the same run twice.
 
+use cache_core::L1;
 use simulator::{Backend, MISTAKES, Report, Settings, Simulator};
 
 fn run(backend: Backend, seed: u64, steps: u64) -> Option<Report> {
@@ -25,6 +26,8 @@ fn nothing_is_stale_over_redis() {
     assert_busy(&reports, &busy);
     assert_busy(&reports, &["invalidation applied", "invalidation journaled", "crash inside a hold", "again acquire"]);
     assert_busy(&reports, &["key evicted", "commit under a hold that stands", "cache: degraded calls"]);
+    let leased: Vec<_> = reports.into_iter().filter(|report| report.l1 == Some(L1::Leased)).collect();
+    assert_busy(&leased, &["cache: hits from copies", "renew_member", "announce", "message published"]);
 }
 
 #[test]
@@ -55,13 +58,13 @@ fn mistakes_are_noticed() {
         ("a read does not compare stamps", 30_000),
         ("an older load is joined", 30_000),
         ("a hold does nothing", 30_000),
+        ("leased: an invalidation does not wait for the others", 30_000),
         ("memory: a fill does not look at its lease", 30_000),
         ("memory: nobody looks at tokens", 30_000),
     ] {
         let mistake = MISTAKES.iter().find(|mistake| mistake.name == name).expect("it is listed");
         let Some(mut simulator) = Simulator::new(mistake.backend) else { return };
-        let mut settings = Settings::new(mistake.backend, 1, steps);
-        settings.mistake = Some(mistake.clone());
+        let settings = Settings::new(mistake.backend, 1, steps).with_mistake(mistake);
         let report = simulator.run(&settings);
         assert!(report.failure.is_some(), "{name} has not been noticed in {steps} steps");
         // The same again: what was found can be looked at.

@@ -4,7 +4,8 @@ use crate::fact::{Method, Snapshot};
 const S: Nanos = 1_000_000_000;
 
 fn write(version: i64, end: Nanos, outcome: Told) -> Fact {
-    let commit = Commit { row: 1, version, kind: Kind::Plain, begin: end - 3, at: end - 2, end: end - 1 };
+    let commit =
+        Commit { row: 1, version, kind: Kind::Plain, called: end - 3, begin: end - 3, at: end - 2, end: end - 1 };
     Fact::Write(Write { commit, begin: end - 4, end, outcome })
 }
 
@@ -26,7 +27,7 @@ fn is_stale(book: &Book, life: Life, read: &Read) -> bool {
 
 #[test]
 fn a_read_is_stale_only_if_the_invalidation_had_returned_before_it_began() {
-    let mut book = Book::new(Degraded::Memory, Topology::Single);
+    let mut book = Book::new(Degraded::Memory, Topology::Single, Copies::Off);
     book.note(1, write(2, 10 * S, Told::Applied));
     assert!(is_stale(&book, 2, &read(1, 10 * S + 1, 9 * S, false)));
     assert!(!is_stale(&book, 2, &read(1, 10 * S, 9 * S, false)), "it had begun before");
@@ -35,7 +36,7 @@ fn a_read_is_stale_only_if_the_invalidation_had_returned_before_it_began() {
 
 #[test]
 fn facts_may_come_in_any_order() {
-    let mut book = Book::new(Degraded::Memory, Topology::Single);
+    let mut book = Book::new(Degraded::Memory, Topology::Single, Copies::Off);
     book.note(1, write(4, 20 * S, Told::Applied));
     book.note(1, write(3, 30 * S, Told::Applied));
     book.note(1, write(2, 10 * S, Told::Applied));
@@ -46,7 +47,7 @@ fn facts_may_come_in_any_order() {
 
 #[test]
 fn what_is_journaled_counts_in_its_own_instance_at_once_and_elsewhere_after_the_replay() {
-    let mut book = Book::new(Degraded::Memory, Topology::Single);
+    let mut book = Book::new(Degraded::Memory, Topology::Single, Copies::Off);
     book.note(1, write(2, 10 * S, Told::Journaled));
     assert!(is_stale(&book, 1, &read(1, 11 * S, 9 * S, true)));
     assert!(!is_stale(&book, 2, &read(1, 11 * S, 9 * S, false)));
@@ -57,7 +58,7 @@ fn what_is_journaled_counts_in_its_own_instance_at_once_and_elsewhere_after_the_
 #[test]
 fn in_degraded_mode_the_bound_counts_or_nothing_is_stale() {
     for (mode, is_bounded) in [(Degraded::Memory, true), (Degraded::Bypass, false)] {
-        let mut book = Book::new(mode, Topology::Single);
+        let mut book = Book::new(mode, Topology::Single, Copies::Off);
         book.note(1, write(2, 10 * S, Told::Applied));
         assert_eq!(is_stale(&book, 9, &read(1, 11 * S, 10 * S - 1, true)), !is_bounded);
         assert!(is_stale(&book, 2, &read(1, 11 * S, 10 * S - 1, true)), "loaded by another process");
@@ -67,7 +68,7 @@ fn in_degraded_mode_the_bound_counts_or_nothing_is_stale() {
 
 #[test]
 fn a_killed_writer_counts_only_if_it_held_and_nothing_was_lost() {
-    let commit = |kind| Commit { row: 1, version: 2, kind, begin: 9 * S, at: 10 * S, end: 10 * S };
+    let commit = |kind| Commit { row: 1, version: 2, kind, called: 9 * S, begin: 9 * S, at: 10 * S, end: 10 * S };
     for (kind, loss, expected) in [
         (Kind::HeldOrRefused, None, true),
         (Kind::HeldOrRefused, Some((9 * S + 1, 9 * S + 2)), false),
@@ -75,7 +76,7 @@ fn a_killed_writer_counts_only_if_it_held_and_nothing_was_lost() {
         (Kind::Held, None, false),
         (Kind::Plain, None, false),
     ] {
-        let mut book = Book::new(Degraded::Memory, Topology::Single);
+        let mut book = Book::new(Degraded::Memory, Topology::Single, Copies::Off);
         if let Some((from, to)) = loss {
             book.lost(from, to);
         }
@@ -87,19 +88,19 @@ fn a_killed_writer_counts_only_if_it_held_and_nothing_was_lost() {
 
 #[test]
 fn a_slow_call_is_slow_beyond_its_load_and_its_stops() {
-    let mut book = Book::new(Degraded::Memory, Topology::Single);
+    let mut book = Book::new(Degraded::Memory, Topology::Single, Copies::Off);
     let mut slow = read(1, 10 * S, 10 * S + S / 10, false);
     slow.end = 12 * S;
     slow.snapshot.end = 11 * S;
     book.note(1, Fact::Read(slow));
     book.note(1, Fact::Stall(10 * S + S / 2, 11 * S + S / 2));
     // Two seconds, of which 0.9 were the load, and half a second after it the process was stopped.
-    assert_eq!(book.slowest()[0].beyond, S * 6 / 10);
+    assert_eq!(book.slowest_reads()[0].beyond, S * 6 / 10);
 }
 
 #[test]
 fn after_a_demotion_an_instance_has_a_second_to_notice() {
-    let mut book = Book::new(Degraded::Bypass, Topology::Single);
+    let mut book = Book::new(Degraded::Bypass, Topology::Single, Copies::Off);
     book.note(1, write(2, 10 * S, Told::Applied));
     book.demoted(11 * S, 11 * S);
     assert!(is_stale(&book, 2, &read(1, 11 * S - 1, 9 * S, false)));
@@ -110,7 +111,7 @@ fn after_a_demotion_an_instance_has_a_second_to_notice() {
 #[test]
 fn servers_that_fail_over_may_be_heard_of_late_but_not_for_ever() {
     for topology in [Topology::Sentinel, Topology::Cluster] {
-        let mut book = Book::new(Degraded::Bypass, topology);
+        let mut book = Book::new(Degraded::Bypass, topology, Copies::Off);
         book.note(1, write(2, 10 * S, Told::Applied));
         // Some may have been sent to another server from 10.5 s on, and everybody from 11 s on.
         book.demoted(10 * S + S / 2, 11 * S);
@@ -123,7 +124,7 @@ fn servers_that_fail_over_may_be_heard_of_late_but_not_for_ever() {
 
 #[test]
 fn what_a_killed_instance_had_journaled_counts_once_its_heir_has_joined() {
-    let mut book = Book::new(Degraded::Memory, Topology::Single);
+    let mut book = Book::new(Degraded::Memory, Topology::Single, Copies::Off);
     book.note(1, Fact::Began { place: 0 });
     book.note(1, write(2, 10 * S, Told::Journaled));
     book.note(2, Fact::Began { place: 1 });
@@ -133,4 +134,28 @@ fn what_a_killed_instance_had_journaled_counts_once_its_heir_has_joined() {
     book.find_inherited();
     assert!(!is_stale(&book, 2, &read(1, 12 * S, 9 * S, false)), "the file is that of the place");
     assert!(is_stale(&book, 2, &read(1, 14 * S, 9 * S, false)));
+}
+
+#[test]
+fn where_copies_are_leased_others_have_a_lease_to_hear_of_a_replay_and_writes_wait_for_them() {
+    let lapse = nanos(crate::LAPSE);
+    let mut book = Book::new(Degraded::Memory, Topology::Single, Copies::Leased);
+    book.note(1, write(2, 10 * S, Told::Journaled));
+    book.note(1, Fact::InForce { row: 1, version: 2, at: 12 * S });
+    assert!(!is_stale(&book, 2, &read(1, 12 * S + lapse, 9 * S, false)));
+    assert!(is_stale(&book, 2, &read(1, 12 * S + lapse + 1, 9 * S, false)));
+    for (kind, waits, took, is_late) in [
+        (Kind::Plain, 1, SLOW, false),
+        (Kind::Plain, 1, SLOW + 5, true),
+        (Kind::Held, 2, SLOW, false),
+        (Kind::HeldOrRefused, 2, SLOW + 5, true),
+    ] {
+        let mut book = Book::new(Degraded::Memory, Topology::Single, Copies::Leased);
+        let end = 11 * S + took + waits * lapse;
+        let commit = Commit { row: 1, version: 2, kind, called: 10 * S, begin: 10 * S, at: 10 * S + 1, end: 11 * S };
+        book.note(1, Fact::Write(Write { commit, begin: 10 * S, end, outcome: Told::Applied }));
+        assert_eq!(book.slowest_writes()[0].is_late(), is_late, "{kind:?}, {took}");
+    }
+    book.note(2, write(3, 13 * S, Told::Applied));
+    assert!(is_stale(&book, 3, &read(2, 13 * S + 1, 9 * S, false)), "who has returned has waited");
 }

@@ -1,7 +1,12 @@
 //! What breaks.
 
+use cache_core::L1;
+
 use super::{Schedule, add_stats};
 use crate::server::Server;
+
+/// The share of what breaks that concerns only those who keep leased copies.
+const FEED: f64 = 0.3;
 
 impl Schedule<'_> {
     /// Breaks something.
@@ -20,6 +25,13 @@ impl Schedule<'_> {
                 _ => self.black_out(),
             };
         }
+        if self.settings.l1 == L1::Leased && self.random.f64() < FEED {
+            return match self.random.u32(0..10) {
+                0..6 => self.stall_feed(),
+                6..9 => self.refuse_to_publish(),
+                _ => self.freeze(),
+            };
+        }
         match chance {
             ..0.45 => self.evict(),
             ..0.62 => self.server().save(),
@@ -32,6 +44,7 @@ impl Schedule<'_> {
             ..0.77 => self.stall(),
             ..0.785 => self.crash(),
             ..0.80 => self.forget_scripts(),
+            ..0.82 => self.freeze(),
             _ => {}
         }
     }
@@ -153,6 +166,35 @@ impl Schedule<'_> {
         let connection = &mut network.connections[index];
         connection.stalled_until = self.world.lock().now + self.random.u64(20..400);
         self.note("connection stalled", format_args!("of instance {}", connection.instance));
+    }
+
+    /// Whoever hears what is published hears nothing for about as long as a lease.
+    fn stall_feed(&mut self) {
+        let network = self.network.clone();
+        let mut network = network.lock();
+        let mut feeds: Vec<_> =
+            network.connections.iter_mut().filter(|connection| connection.has_subscribed()).collect();
+        if feeds.is_empty() {
+            return;
+        }
+        let connection = feeds.swap_remove(self.random.usize(..feeds.len()));
+        connection.stalled_until = self.world.lock().now + self.random.u64(600..2_000);
+        self.note("feed stalled", format_args!("of instance {}", connection.instance));
+    }
+
+    /// For a while announcements are made and told to nobody.
+    fn refuse_to_publish(&mut self) {
+        self.mute_until = self.world.lock().now + self.random.u64(50..600);
+        self.server().mute(true);
+        self.note("publishing refused", format_args!("until {}", self.mute_until));
+    }
+
+    /// Nothing comes from or to an instance, and its actors do not go on.
+    fn freeze(&mut self) {
+        let Some(instance) = self.one_running() else { return };
+        let until = self.world.lock().now + self.random.u64(100..2_500);
+        self.network.lock().freeze(instance.id, until);
+        self.note("instance frozen", format_args!("{} until {until}", instance.id));
     }
 
     /// An instance dies with all that it was doing; another takes its place.
