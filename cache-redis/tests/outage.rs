@@ -187,18 +187,22 @@ async fn invalidations_that_come_in_while_redis_comes_back_are_not_lost() {
     }
     ours.cut();
     until(&ground.store, false).await;
-    let mut journaled = 0;
-    for (n, key) in keys.iter().enumerate() {
+    let (mut journaled, began) = (0, Instant::now());
+    for (n, key) in keys.iter().cycle().enumerate() {
         if n == 20 {
             // Slow enough for the replay to take several of these.
             ours.resume();
             ours.delay(Duration::from_millis(5));
         }
-        let outcome = ground.store.invalidate(&[key.clone().into_entry()]).await.unwrap();
-        journaled += u32::from(outcome == Outcome::Journaled);
+        match ground.store.invalidate(&[key.clone().into_entry()]).await.unwrap() {
+            Outcome::Journaled => journaled += 1,
+            Outcome::Applied if n >= keys.len() => break,
+            Outcome::Applied => {}
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "the link does not come up");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert!((20..100).contains(&journaled), "{journaled} before the link was up");
+    assert!(journaled >= 20, "{journaled} before the link was up");
     ours.delay(Duration::ZERO);
     until(&ground.store, true).await;
     for key in &keys {
