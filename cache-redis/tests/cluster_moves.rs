@@ -24,11 +24,17 @@ enum Seen {
     Held,
 }
 
+/// On a busy machine the store may have to connect again in between, and serves nothing until it has.
 async fn look(store: &RedisStore, key: &Key) -> Seen {
-    match store.read(key).await.expect("Redis answers") {
-        Read::Hit(_) => Seen::Value,
-        Read::Miss { .. } => Seen::Nothing,
-        Read::Held => Seen::Held,
+    let began = Instant::now();
+    loop {
+        match store.read(key).await {
+            Ok(Read::Hit(_)) => return Seen::Value,
+            Ok(Read::Miss { .. }) => return Seen::Nothing,
+            Ok(Read::Held) => return Seen::Held,
+            Err(error) => assert!(began.elapsed() < Duration::from_secs(10), "Redis does not answer: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
