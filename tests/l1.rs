@@ -93,7 +93,7 @@ async fn a_leased_hit_asks_nothing_and_an_invalidation_elsewhere_ends_it() {
 }
 
 #[tokio::test]
-async fn a_leased_copy_is_not_served_once_redis_is_gone_and_nothing_old_after_it_is_back() {
+async fn what_was_invalidated_while_redis_was_away_is_served_by_nobody_when_it_is_back() {
     let mut two = Two::new(L1::Leased).await;
     leased(&two.other, || two.commands("getrange") + two.commands("mget")).await;
     two.redis.kill();

@@ -176,8 +176,7 @@ impl Inner {
 }
 
 impl Call<'_> {
-    /// The copy to serve, if there is one, or the id of one that has turned out to be no longer good. What is read or loaded next may
-    /// be kept.
+    /// The copy to serve, if there is one. Otherwise what is read or loaded next may be kept.
     pub(super) async fn look_nearby(&mut self) -> Result<Option<Stored>, StoreError> {
         // The one from the turn before goes first.
         self.ticket = None;
