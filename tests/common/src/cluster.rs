@@ -3,7 +3,10 @@
 mod migration;
 mod view;
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 pub use migration::Migration;
 use view::View;
@@ -17,6 +20,8 @@ use crate::{
 
 /// How many slots there are.
 const SLOTS: u16 = 16_384;
+/// After this time nodes have given a commanded failover up.
+const GIVEN_UP: Duration = Duration::from_secs(6);
 
 /// What kind of cluster to start.
 #[derive(Clone, Debug)]
@@ -119,13 +124,27 @@ impl ClusterServers {
         running.filter(|&index| self.view(index).is_some_and(|view| view.me().primary == self.ids[primary])).collect()
     }
 
-    /// Lets a replica take its primary's place. That takes some time, and may fail: see
-    /// [`wait_until_primary`](ClusterServers::wait_until_primary).
+    /// Lets a replica take its primary's place, and waits until it owns slots and takes writes.
+    ///
+    /// Nodes give a failover up after 5 s and say nothing: when too few of them voted for the replica, or it fell behind. So the
+    /// command is repeated.
     pub fn promote(&self, replica: usize, how: Promotion) {
         self.try_promote(replica, how).expect("the replica may be promoted");
+        let mut asked = Instant::now();
+        wait_for("a node to become a primary", || {
+            let view = self.view(replica)?;
+            if view.is_ok && view.me().is_primary && !view.me().slots.is_empty() {
+                return Some(());
+            }
+            if asked.elapsed() > GIVEN_UP && !view.me().is_primary {
+                self.try_promote(replica, how).ok();
+                asked = Instant::now();
+            }
+            None
+        });
     }
 
-    /// The same where the replica may refuse.
+    /// Begins what [`promote`](ClusterServers::promote) does, where the replica may refuse. It takes some time, and may fail.
     ///
     /// # Errors
     ///
@@ -138,14 +157,6 @@ impl ClusterServers {
         };
         let reply = self.ask(replica, &[&["CLUSTER", "FAILOVER"], how].concat())?;
         if reply == "+OK" { Ok(()) } else { Err(reply) }
-    }
-
-    /// Waits until a node is a primary that owns slots and takes writes.
-    pub fn wait_until_primary(&self, node: usize) {
-        wait_for("a node to become a primary", || {
-            let view = self.view(node)?;
-            (view.is_ok && view.me().is_primary && !view.me().slots.is_empty()).then_some(())
-        });
     }
 
     /// Waits until a slot belongs to another node than this one, which takes writes, and returns it.

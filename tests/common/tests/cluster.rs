@@ -65,7 +65,6 @@ fn a_replica_can_be_promoted_in_every_way() {
     let ways = [Promotion::Agreed, Promotion::Forced, Promotion::Takeover];
     for (way, (from, to)) in ways.into_iter().zip([(owner, owner + 3), (owner + 3, owner), (owner, owner + 3)]) {
         cluster.promote(to, way);
-        cluster.wait_until_primary(to);
         cluster.settle();
         assert_eq!((cluster.owner(slot), cluster.replicas_of(to)), (Some(to), vec![from]), "{way:?}");
         assert_eq!(get(&cluster, to), "value");
@@ -103,9 +102,8 @@ fn a_slot_that_is_half_moved_when_its_owner_is_replaced_can_be_moved_on() {
     let migration = cluster.begin_migration(slot, to).unwrap();
     assert_eq!(cluster.move_keys(migration, 10), Ok(1));
     let heir = owner + 3;
+    // Without `settle`: the node that is to receive the slot takes nobody else's word for who owns it.
     cluster.promote(heir, Promotion::Takeover);
-    // Not `settle`: the node that is to receive the slot takes nobody else's word for who owns it.
-    cluster.wait_until_primary(heir);
     assert_eq!(cluster.nodes[heir].cli(&["SET", KEY, "newer"]), "+OK", "it does not know that the slot is on its way");
     cluster.finish_migration(migration).unwrap();
     cluster.settle();
