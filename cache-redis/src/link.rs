@@ -44,7 +44,7 @@ use crate::{
     journal::{Item, Journal, JournalFile},
     name::Names,
     partition::Partition,
-    reads::{Found, Wanted},
+    reads::{Findings, Wanted},
     ring::Ring,
     script::SCRIPTS,
     sentinel::Sentinels,
@@ -174,7 +174,7 @@ impl Link {
         session: &'s Arc<Session>,
         at: Partition,
         want: impl Fn() -> Wanted,
-    ) -> Result<Answer<'s, Vec<Found>>, StoreError> {
+    ) -> Result<Answer<'s, Findings>, StoreError> {
         let result = session.read(at, self.call_timeout, want).await;
         result.map_err(|error| self.settle(session, error))
     }

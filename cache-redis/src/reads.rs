@@ -14,6 +14,7 @@
 //! A caller that goes away leaves its keys in the queue; nobody waits for the answer.
 
 mod batch;
+mod keys;
 
 use std::{
     collections::VecDeque,
@@ -21,17 +22,17 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use redis::{Cmd, Pipeline, Value};
+use redis::{Pipeline, Value};
 use tokio::{runtime::Handle, sync::oneshot};
 
-use self::batch::Batch;
+pub(crate) use self::keys::{Findings, Found, Part, Wanted, found};
+use self::{
+    batch::{Batch, head, mget},
+    keys::{found_head, read_out},
+};
 use crate::{
     call_error::CallError,
     connection::{Connection, checked},
-    entry::HEAD,
-    error::UnexpectedReply,
-    partition::Partition,
     session::Session,
 };
 
@@ -42,61 +43,7 @@ const AT_ONCE: usize = 4;
 /// How many reads leave together at most: none waits for long behind the others' values.
 const MOST: usize = 64;
 
-/// What a key holds.
-pub(crate) type Found = Option<Bytes>;
-
-type Answer = Result<Vec<Found>, CallError>;
-
-/// How much of an entry is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Part {
-    Whole,
-    /// What says which value it is.
-    Head,
-}
-
-/// The names of the keys of one read, one behind the other. All are in one partition.
-#[derive(Debug)]
-pub(crate) struct Wanted {
-    at: Partition,
-    /// How much of the first.
-    first: Part,
-    names: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Wanted {
-    pub(crate) fn with_capacity(at: Partition, keys: usize, bytes: usize) -> Self {
-        Self { at, first: Part::Whole, names: Vec::with_capacity(bytes), ends: Vec::with_capacity(keys) }
-    }
-
-    /// Of the first key only this part.
-    pub(crate) fn first(self, part: Part) -> Self {
-        Self { first: part, ..self }
-    }
-
-    /// Adds a name, put together from its parts.
-    pub(crate) fn push<'a>(&mut self, parts: impl Iterator<Item = &'a str>) {
-        for part in parts {
-            self.names.extend_from_slice(part.as_bytes());
-        }
-        self.ends.push(self.names.len());
-    }
-
-    fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let mut from = 0;
-        self.ends.iter().map(move |&end| &self.names[std::mem::replace(&mut from, end)..end])
-    }
-
-    fn parts(&self) -> impl Iterator<Item = (&[u8], Part)> {
-        let of = move |number| if number == 0 { self.first } else { Part::Whole };
-        self.iter().enumerate().map(move |(number, name)| (name, of(number)))
-    }
-}
+type Answer = Result<Findings, CallError>;
 
 /// The reads of one connection.
 #[derive(Debug, Default)]
@@ -199,81 +146,49 @@ impl Drop for Slot {
 
 /// Reads for all of these at once, each key once.
 async fn answer(connection: &Connection, waiting: Vec<Waiting>, bound: Duration) {
-    let mut batches = Vec::new();
-    let (mut batch_of_each, mut places_of_all) = (Vec::with_capacity(waiting.len()), Vec::new());
+    let keys = waiting.iter().map(|Waiting { wanted, .. }| wanted.len()).sum();
+    let (mut batches, mut batch_of_each) = (Vec::with_capacity(1), Vec::with_capacity(waiting.len()));
+    let mut places_of_all = Vec::with_capacity(keys);
     for Waiting { wanted, .. } in &waiting {
-        let batch = Batch::of(wanted.at, &mut batches);
+        let batch = Batch::of(wanted.at, keys, &mut batches);
         batch_of_each.push(batch);
         places_of_all.extend(wanted.parts().map(|(name, part)| batches[batch].place(name, part)));
     }
     let found = batch::read(connection, &batches, bound).await;
     let mut places = places_of_all.into_iter();
-    for (Waiting { wanted, answer }, batch) in waiting.into_iter().zip(batch_of_each) {
-        let own = places.by_ref().take(wanted.len());
-        // An error: the caller has gone away.
-        let _ = answer.send(match &found[batch] {
-            Ok(found) => Ok(own.map(|place| found.at(place)).collect()),
-            Err(error) => {
-                own.for_each(drop);
-                Err(error.again())
+    let answers: Vec<Answer> = std::iter::zip(&waiting, &batch_of_each)
+        .map(|(Waiting { wanted, .. }, &batch)| {
+            let own = places.by_ref().take(wanted.len()).map(|place| batches[batch].at(place));
+            match &found[batch] {
+                Ok(found) => Ok(Findings::shared(found, own)),
+                Err(error) => {
+                    own.for_each(drop);
+                    Err(error.again())
+                }
             }
-        });
+        })
+        .collect();
+    for (Waiting { answer, .. }, found) in waiting.into_iter().zip(answers) {
+        // An error: the caller has gone away.
+        let _ = answer.send(found);
     }
 }
 
 /// Sends what one read wants.
 async fn send(connection: &Connection, wanted: &Wanted, bound: Duration) -> Answer {
     let (count, mut names) = (wanted.len(), wanted.iter());
+    let mut found = Vec::with_capacity(count);
     match wanted.first {
-        Part::Whole => read_out(connection.send(&mget(names, count), bound).await?, count),
+        Part::Whole => read_out(connection.send(&mget(names, count), bound).await?, count, &mut found)?,
         Part::Head => {
             let head = head(names.next().unwrap_or_default());
             let mut commands = Pipeline::with_capacity(2);
             commands.add_command(head).add_command(mget(names, count - 1));
             let mut replies = connection.send_all(&commands, bound).await?.into_iter();
             let (head, tokens) = (replies.next().unwrap_or(Value::Nil), replies.next().unwrap_or(Value::Nil));
-            let mut found = Vec::with_capacity(count);
             found.push(found_head(head)?);
-            found.extend(read_out(checked(tokens)?, count - 1)?);
-            Ok(found)
+            read_out(checked(tokens)?, count - 1, &mut found)?;
         }
     }
-}
-
-fn mget<'a>(names: impl Iterator<Item = &'a [u8]>, count: usize) -> Cmd {
-    let mut command = Cmd::with_capacity(1 + count, 48 * count);
-    command.arg("MGET");
-    for name in names {
-        command.arg(name);
-    }
-    command
-}
-
-/// One byte more, so that a lease with something behind it shows.
-fn head(name: &[u8]) -> Cmd {
-    let mut command = Cmd::with_capacity(4, 24 + name.len());
-    command.arg("GETRANGE").arg(name).arg(0).arg(HEAD);
-    command
-}
-
-fn read_out(reply: Value, count: usize) -> Answer {
-    match reply {
-        Value::Array(values) if values.len() == count => Ok(values.into_iter().map(found).collect()),
-        _ => Err(CallError::Failed(Box::new(UnexpectedReply))),
-    }
-}
-
-fn found_head(reply: Value) -> Result<Found, CallError> {
-    match reply {
-        Value::ServerError(error) if error.code() == "WRONGTYPE" => Ok(None),
-        reply => Ok(found(checked(reply)?)),
-    }
-}
-
-/// A key of another type counts as absent, as `MGET` has it.
-pub(crate) fn found(value: Value) -> Found {
-    match value {
-        Value::BulkString(bytes) => Some(Bytes::from(bytes)),
-        _ => None,
-    }
+    Ok(Findings::alone(found))
 }

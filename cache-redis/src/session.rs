@@ -28,7 +28,7 @@ use crate::{
     connection::{Connection, Incarnation, checked},
     name::Names,
     partition::Partition,
-    reads::{self, Found, Wanted},
+    reads::{self, Findings, Wanted},
 };
 
 /// How often a call is sent before those who say that its keys are elsewhere are taken to be at odds.
@@ -178,7 +178,7 @@ impl Session {
         at: Partition,
         bound: Duration,
         want: impl Fn() -> Wanted,
-    ) -> Result<Answer<'_, Vec<Found>>, CallError> {
+    ) -> Result<Answer<'_, Findings>, CallError> {
         let Some(cluster) = &self.cluster else {
             let found = reads::read(self, 0, want(), bound).await?;
             return Ok(Answer::From(&self.first, found));

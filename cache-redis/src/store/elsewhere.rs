@@ -19,7 +19,7 @@ use crate::{
     entry::{self, Half},
     name::Elsewhere,
     partition::Partition,
-    reads::{self, found},
+    reads::{Findings, found},
     script::SCRIPTS,
     session::{Answer, Session},
 };
@@ -110,18 +110,18 @@ impl RedisStore {
 /// What was found in one partition, and where.
 pub(super) struct Found<'a> {
     pub(super) connection: &'a Connection,
-    pub(super) values: Vec<reads::Found>,
+    pub(super) values: Findings,
 }
 
 impl<'a> Found<'a> {
     fn new(connection: &'a Connection, values: Vec<Value>) -> Self {
-        Self { connection, values: values.into_iter().map(found).collect() }
+        Self { connection, values: Findings::alone(values.into_iter().map(found).collect()) }
     }
 }
 
 /// What stands in a stamp for the tokens that were found, if all are there and each root is of the server that has it.
 pub(super) fn half(parts: &[Found<'_>]) -> Option<Half> {
     let live: Option<Vec<_>> =
-        parts.iter().map(|part| live_tokens(&part.values, part.connection.incarnation())).collect();
+        parts.iter().map(|part| live_tokens(part.values.iter(), part.connection.incarnation())).collect();
     Some(entry::half(live?.into_iter().flatten()))
 }

@@ -11,20 +11,21 @@ use super::unexpected;
 use crate::{
     connection::Incarnation,
     entry::{self, Entry, HEAD, Half},
-    reads::Found,
+    reads::{Findings, Found},
 };
 
 /// What an entry and its tokens, read from one server of this incarnation, come to. `elsewhere`: what stands for the
 /// tokens of other partitions.
-pub(super) fn judge(values: &[Found], incarnation: &Incarnation, elsewhere: Option<Half>) -> Read {
-    let Some((found, tokens)) = values.split_first() else { return Read::Miss { loading: None } };
-    if is_held(found) || any_held(tokens) {
+pub(super) fn judge(values: &Findings, incarnation: &Incarnation, elsewhere: Option<Half>) -> Read {
+    let tokens = || values.iter().skip(1);
+    let Some(found) = values.iter().next() else { return Read::Miss { loading: None } };
+    if is_held(found) || any_held(tokens()) {
         return Read::Held;
     }
     let Some(found) = found else {
         return Read::Miss { loading: None };
     };
-    let live = live_tokens(tokens, incarnation).map(|tokens| entry::stamp(tokens, elsewhere));
+    let live = live_tokens(tokens(), incarnation).map(|tokens| entry::stamp(tokens, elsewhere));
     match (Entry::parse(found), live) {
         (Entry::Value { stamp, id }, Some(live)) if stamp == live || mutant::is(Mutant::NoStampComparison) => {
             Read::Hit(entry::stored(id, found))
@@ -35,8 +36,8 @@ pub(super) fn judge(values: &[Found], incarnation: &Incarnation, elsewhere: Opti
 }
 
 /// Whether any of these is in quarantine, of which the first is a root.
-pub(super) fn any_held(tokens: &[Found]) -> bool {
-    tokens.iter().skip(1).any(is_held)
+pub(super) fn any_held<'a>(tokens: impl Iterator<Item = &'a Found>) -> bool {
+    tokens.skip(1).any(is_held)
 }
 
 fn is_held(value: &Found) -> bool {
@@ -46,19 +47,18 @@ fn is_held(value: &Found) -> bool {
 /// What goes into a stamp for these tokens, of which the first is a root, if all are there and the root is of this
 /// incarnation: the root's own name, and the others as they are.
 pub(super) fn live_tokens<'a>(
-    tokens: &'a [Found],
+    mut tokens: impl Iterator<Item = &'a Found> + Clone,
     incarnation: &Incarnation,
-) -> Option<impl Iterator<Item = &'a [u8]> + use<'a>> {
-    let (root, tokens) = tokens.split_first()?;
-    let root: &[u8] = root.as_ref()?;
+) -> Option<impl Iterator<Item = &'a [u8]>> {
+    let root: &[u8] = tokens.next()?.as_ref()?;
     let root = match root.strip_prefix(incarnation) {
         None if mutant::is(Mutant::NoIncarnationCheck) => root.get(incarnation.len()..)?,
         own => own?,
     };
-    if tokens.iter().any(Option::is_none) {
+    if tokens.clone().any(Option::is_none) {
         return None;
     }
-    Some(std::iter::once(root).chain(tokens.iter().flatten().map(|token| &**token)))
+    Some(std::iter::once(root).chain(tokens.flatten().map(|token| &**token)))
 }
 
 /// What a script's answer to the question for a lease says.

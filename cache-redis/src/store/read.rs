@@ -59,7 +59,7 @@ impl RedisStore {
             }
         }
         let own = parts.remove(0);
-        if parts.iter().any(|part| any_held(&part.values)) {
+        if parts.iter().any(|part| any_held(part.values.iter())) {
             return Ok(Read::Held);
         }
         Ok(match half(&parts) {
