@@ -3,6 +3,8 @@
 //! A connection belongs to one server at one time of its life: what it answers is compared with a root of that
 //! incarnation only. It is never repaired; when it fails it is given up and another is opened.
 
+mod large;
+
 use std::{
     sync::{
         Arc,
@@ -20,6 +22,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+pub(crate) use self::large::Large;
 use crate::{
     call_error::CallError,
     config::{Address, Topology, place},
@@ -67,6 +70,15 @@ pub(crate) struct Connection {
     /// For how long the server had been running then, at least. Zero where it does not tell.
     uptime: Duration,
     reads: Reads,
+    large: Large,
+}
+
+/// Which way to the server a command takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    First,
+    /// That of large values, if it is open.
+    Large,
 }
 
 impl Connection {
@@ -84,14 +96,19 @@ impl Connection {
         if field(&replication, "role") == Some("slave") {
             return Err(ConnectError::unreachable(at, "a replica answered"));
         }
-        let incarnation =
-            incarnation(&replication, "master_replid").unwrap_or_else(|| fallback_incarnation(&about, at));
+        let incarnation = incarnation_by(&replication, &about).unwrap_or_else(|| {
+            tracing::warn!(at, "Redis hides its replication id and its run id; restarts and failovers cannot be told");
+            UNKNOWN
+        });
+        if field(&replication, "master_replid").is_none() && incarnation != UNKNOWN {
+            tracing::info!(at, "Redis hides its replication id; restarts are told by its run id");
+        }
         let uptime = field(&about, "uptime_in_seconds").map(str::parse);
         // The server counts in whole seconds.
         let uptime = Duration::from_secs(uptime.and_then(Result::ok).unwrap_or(0_u64).saturating_sub(1));
         let (strikes, opened) = (AtomicU32::new(0), Instant::now());
-        let (at, server, reads) = (place(server), server.clone(), Reads::default());
-        Ok(Self { at, server, multiplexed, incarnation, strikes, opened, uptime, reads })
+        let (at, server, reads, large) = (place(server), server.clone(), Reads::default(), Large::new());
+        Ok(Self { at, server, multiplexed, incarnation, strikes, opened, uptime, reads, large })
     }
 
     /// Where its server is, for logs and to tell it from others.
@@ -104,9 +121,17 @@ impl Connection {
         &self.server
     }
 
-    /// What is being read over it.
-    pub(crate) fn reads(&self) -> &Reads {
-        &self.reads
+    /// What is being read that way.
+    pub(crate) fn reads(&self, way: Way) -> &Reads {
+        match way {
+            Way::First => &self.reads,
+            Way::Large => self.large.reads(),
+        }
+    }
+
+    /// What is known of large values.
+    pub(crate) fn large(&self) -> &Large {
+        &self.large
     }
 
     /// Whether the server's process was there already at that time.
@@ -171,8 +196,40 @@ impl Connection {
     }
 
     async fn send_once(&self, command: &Cmd, bound: Duration) -> Result<Value, CallError> {
+        match self.large.to_carry(command) {
+            Some(large) => self.send_apart(&large, command, bound).await,
+            None => self.send_first(command, bound).await,
+        }
+    }
+
+    async fn send_first(&self, command: &Cmd, bound: Duration) -> Result<Value, CallError> {
         let mut connection = self.multiplexed.clone();
         self.bounded(bound, connection.send_packed_command(command)).await
+    }
+
+    /// Sends a command that may be executed twice over the connection for large values, and if that is lost over the first one.
+    async fn send_apart(
+        &self,
+        large: &MultiplexedConnection,
+        command: &Cmd,
+        bound: Duration,
+    ) -> Result<Value, CallError> {
+        let mut connection = large.clone();
+        match self.bounded(bound, connection.send_packed_command(command)).await {
+            Err(error @ CallError::OutOfReach(_)) => {
+                self.large.lose(&error);
+                self.send_first(command, bound).await
+            }
+            result => result,
+        }
+    }
+
+    /// Sends a command that only reads.
+    pub(crate) async fn ask(&self, way: Way, command: &Cmd, bound: Duration) -> Result<Value, CallError> {
+        match self.large.open().filter(|_| way == Way::Large) {
+            Some(large) => checked(self.send_apart(&large, command, bound).await?),
+            None => self.send(command, bound).await,
+        }
     }
 
     async fn send_all_once(&self, commands: &Pipeline, bound: Duration) -> Result<Vec<Value>, CallError> {
@@ -286,13 +343,13 @@ async fn info(connection: &mut MultiplexedConnection, section: &str) -> Result<S
     }
 }
 
-fn fallback_incarnation(server: &str, at: &str) -> Incarnation {
-    if let Some(incarnation) = incarnation(server, "run_id") {
-        tracing::info!(at, "Redis hides its replication id; restarts are told by its run id");
-        return incarnation;
-    }
-    tracing::warn!(at, "Redis hides its replication id and its run id; restarts and failovers cannot be told");
-    UNKNOWN
+/// The incarnation of the server at the other end, if it tells.
+async fn incarnation_of(connection: &mut MultiplexedConnection, about: &str) -> Option<Incarnation> {
+    incarnation_by(&info(connection, "replication").await.ok()?, about)
+}
+
+fn incarnation_by(replication: &str, about: &str) -> Option<Incarnation> {
+    incarnation(replication, "master_replid").or_else(|| incarnation(about, "run_id"))
 }
 
 fn incarnation(info: &str, name: &str) -> Option<Incarnation> {

@@ -129,6 +129,10 @@ impl Names {
         if self.is_partitioned { partition::TAG + 2 } else { 0 }
     }
 
+    pub(crate) fn entry(&self, home: Partition, key: &Key) -> String {
+        self.name(home, &[key.as_str()])
+    }
+
     pub(crate) fn write_entry(&self, command: &mut Cmd, home: Partition, key: &Key) {
         self.write(command, home, &[key.as_str()]);
     }

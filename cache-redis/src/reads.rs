@@ -11,6 +11,8 @@
 //! Of an entry a read may ask for the head only. That is a command of its own beside the `MGET`, one for all that ask for
 //! the head of this entry.
 //!
+//! What is known to be large has [a way of its own](crate::connection::Large), and a queue of its own.
+//!
 //! A caller that goes away leaves its keys in the queue; nobody waits for the answer.
 
 mod batch;
@@ -32,7 +34,7 @@ use self::{
 };
 use crate::{
     call_error::CallError,
-    connection::{Connection, checked},
+    connection::{Connection, Way, checked},
     session::Session,
 };
 
@@ -42,6 +44,9 @@ const AT_ONCE: usize = 4;
 
 /// How many reads leave together at most: none waits for long behind the others' values.
 const MOST: usize = 64;
+
+/// The same of large values: the server answers nobody else while it puts the answer together.
+const MOST_LARGE: usize = 4;
 
 type Answer = Result<Findings, CallError>;
 
@@ -63,11 +68,18 @@ struct Waiting {
 
 /// The right to have one command under way. Whoever gives it up while others wait hands it to a task that serves them.
 struct Slot {
+    line: LineOf,
+    bound: Duration,
+    is_free: bool,
+}
+
+/// Where a read queues.
+#[derive(Clone)]
+struct LineOf {
     session: Arc<Session>,
     /// The connection's number in it.
     number: usize,
-    bound: Duration,
-    is_free: bool,
+    way: Way,
 }
 
 enum Entered {
@@ -77,26 +89,48 @@ enum Entered {
 
 /// Reads keys over the session's connection of this number within the bound, which also covers the time in the queue.
 pub(crate) async fn read(session: &Arc<Session>, number: usize, wanted: Wanted, bound: Duration) -> Answer {
-    let connection = session.nth(number);
-    match enter(session, number, wanted, bound) {
+    let large = session.nth(number).large();
+    let mark = wanted.entry().map(|name| large.mark(name));
+    let way = if mark.is_some_and(|mark| large.is_for(mark)) { Way::Large } else { Way::First };
+    let answer = match enter(LineOf { session: Arc::clone(session), number, way }, wanted, bound) {
         Entered::Send(slot, wanted) => {
-            let found = send(connection, &wanted, bound).await;
+            let found = send(&slot.line, &wanted, bound).await;
             drop(slot);
             found
         }
-        Entered::Wait(answered) => connection.wait(bound, answered).await,
+        Entered::Wait(answered) => session.nth(number).wait(bound, answered).await,
+    };
+    if let (Some(mark), Ok(found)) = (mark, &answer) {
+        large.note(mark, found.first_len());
     }
+    answer
 }
 
-fn enter(session: &Arc<Session>, number: usize, wanted: Wanted, bound: Duration) -> Entered {
-    let mut line = session.nth(number).reads().line();
-    if line.under_way < AT_ONCE {
-        line.under_way += 1;
-        return Entered::Send(Slot { session: Arc::clone(session), number, bound, is_free: false }, wanted);
+fn enter(line: LineOf, wanted: Wanted, bound: Duration) -> Entered {
+    let mut waiting = line.lock();
+    if waiting.under_way < AT_ONCE {
+        waiting.under_way += 1;
+        drop(waiting);
+        return Entered::Send(Slot { line, bound, is_free: false }, wanted);
     }
     let (answer, answered) = oneshot::channel();
-    line.queue.push_back(Waiting { wanted, answer });
+    waiting.queue.push_back(Waiting { wanted, answer });
     Entered::Wait(answered)
+}
+
+impl LineOf {
+    fn connection(&self) -> &Connection {
+        self.session.nth(self.number)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Line> {
+        self.connection().reads(self.way).line()
+    }
+
+    /// How many reads leave together at most.
+    fn most(&self) -> usize {
+        if self.way == Way::Large { MOST_LARGE } else { MOST }
+    }
 }
 
 impl Reads {
@@ -108,19 +142,19 @@ impl Reads {
 impl Slot {
     /// The reads to serve next. Without any the slot is free.
     fn next(&mut self) -> Option<Vec<Waiting>> {
-        let mut line = self.session.nth(self.number).reads().line();
+        let mut line = self.line.lock();
         if line.queue.is_empty() {
             line.under_way -= 1;
             self.is_free = true;
             return None;
         }
-        let now = line.queue.len().min(MOST);
+        let now = line.queue.len().min(self.line.most());
         Some(line.queue.drain(..now).collect())
     }
 
     async fn serve(mut self, mut waiting: Vec<Waiting>) {
         loop {
-            answer(self.session.nth(self.number), waiting, self.bound).await;
+            answer(&self.line, waiting, self.bound).await;
             match self.next() {
                 Some(next) => waiting = next,
                 None => return,
@@ -136,8 +170,7 @@ impl Drop for Slot {
             // Without a runtime there is nobody to serve: who waits is told by the dropped channel.
             if let Ok(runtime) = Handle::try_current() {
                 self.is_free = true;
-                let session = Arc::clone(&self.session);
-                let successor = Self { session, number: self.number, bound: self.bound, is_free: false };
+                let successor = Self { line: self.line.clone(), bound: self.bound, is_free: false };
                 runtime.spawn(successor.serve(waiting));
             }
         }
@@ -145,7 +178,7 @@ impl Drop for Slot {
 }
 
 /// Reads for all of these at once, each key once.
-async fn answer(connection: &Connection, waiting: Vec<Waiting>, bound: Duration) {
+async fn answer(line: &LineOf, waiting: Vec<Waiting>, bound: Duration) {
     let keys = waiting.iter().map(|Waiting { wanted, .. }| wanted.len()).sum();
     let (mut batches, mut batch_of_each) = (Vec::with_capacity(1), Vec::with_capacity(waiting.len()));
     let mut places_of_all = Vec::with_capacity(keys);
@@ -154,7 +187,7 @@ async fn answer(connection: &Connection, waiting: Vec<Waiting>, bound: Duration)
         batch_of_each.push(batch);
         places_of_all.extend(wanted.parts().map(|(name, part)| batches[batch].place(name, part)));
     }
-    let found = batch::read(connection, &batches, bound).await;
+    let found = batch::read(line.connection(), line.way, &batches, bound).await;
     let mut places = places_of_all.into_iter();
     let answers: Vec<Answer> = std::iter::zip(&waiting, &batch_of_each)
         .map(|(Waiting { wanted, .. }, &batch)| {
@@ -175,11 +208,12 @@ async fn answer(connection: &Connection, waiting: Vec<Waiting>, bound: Duration)
 }
 
 /// Sends what one read wants.
-async fn send(connection: &Connection, wanted: &Wanted, bound: Duration) -> Answer {
+async fn send(line: &LineOf, wanted: &Wanted, bound: Duration) -> Answer {
+    let connection = line.connection();
     let (count, mut names) = (wanted.len(), wanted.iter());
     let mut found = Vec::with_capacity(count);
     match wanted.first {
-        Part::Whole => read_out(connection.send(&mget(names, count), bound).await?, count, &mut found)?,
+        Part::Whole => read_out(connection.ask(line.way, &mget(names, count), bound).await?, count, &mut found)?,
         Part::Head => {
             let head = head(names.next().unwrap_or_default());
             let mut commands = Pipeline::with_capacity(2);

@@ -25,6 +25,7 @@ use self::cluster::Cluster;
 pub(crate) use self::opening::Seen;
 use crate::{
     call_error::CallError,
+    config::Address,
     connection::{Connection, Incarnation, checked},
     name::Names,
     partition::Partition,
@@ -124,6 +125,11 @@ impl Session {
             Some(successor) => Err(CallError::Moved(successor.to_owned())),
             None => Ok(true),
         }
+    }
+
+    /// Opens connections for large values where there are any, and keeps those that are open.
+    pub(crate) async fn tend_large(&self, address: &Address, bound: Duration) {
+        join_all(self.connections().map(|connection| connection.tend_large(address, bound))).await;
     }
 
     async fn prove_one(

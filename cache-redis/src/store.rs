@@ -288,7 +288,11 @@ impl Store for RedisStore {
             self.release(key, lease).await?;
             return Ok(Filled::Refused);
         }
-        let filled = self.link.call(&session, home, |_| self.fill_command(of, lease, &payload, ttl)).await;
+        let build = |connection: &Connection| {
+            connection.large().note(connection.large().mark(self.names.entry(home, key).as_bytes()), payload.len());
+            self.fill_command(of, lease, &payload, ttl)
+        };
+        let filled = self.link.call(&session, home, build).await;
         match self.tell_refusal(filled)? {
             Answer::From(_, Value::Int(1)) => {
                 self.writes.work(self.link.at());

@@ -2,7 +2,10 @@
 
 mod common;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use cache_core::{
     Key, Store as _, Tag, Target,
@@ -201,4 +204,53 @@ async fn what_is_no_string_holds_nothing() {
     ground.cli(&["DEL", &ground.name("page:7:1")]);
     ground.cli(&["LPUSH", &ground.name("page:7:1"), "x"]);
     assert!(!ground.store.still_holds(&key, stored.id).await.unwrap());
+}
+
+const LARGE: usize = 64 << 10;
+
+/// The connections of the store, by their age, and the last command of each.
+fn connections(server: &RedisServer) -> Vec<(String, String)> {
+    let clients = server.cli(&["CLIENT", "LIST", "TYPE", "NORMAL"]);
+    let field = |line: &str, name: &str| {
+        let mut fields = line.split_whitespace();
+        fields.find_map(|field| field.strip_prefix(name)).unwrap_or_default().to_owned()
+    };
+    let own = clients.lines().filter(|line| line.contains("cmd=") && !line.contains("cmd=client|list"));
+    own.map(|line| (field(line, "id="), field(line, "cmd="))).collect()
+}
+
+async fn has_connections(server: &RedisServer, count: usize) -> Vec<(String, String)> {
+    let began = Instant::now();
+    loop {
+        let now = connections(server);
+        if now.len() == count {
+            return now;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "waited in vain for {count} connections: {now:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn large_values_have_a_connection_of_their_own() {
+    let Some(server) = RedisServer::own() else { return };
+    let store = store_with_values(server.url()).await;
+    let large = "x".repeat(LARGE);
+    let first = has_connections(&server, 1).await.remove(0).0;
+    fill(&store, &page(8, 0), &large).await;
+    has_connections(&server, 2).await;
+
+    for _ in 0..3 {
+        assert_eq!(read(&store, &page(8, 0)).await.unwrap().as_deref(), Some(&*large));
+    }
+    let second = connections(&server).into_iter().find(|(id, _)| *id != first).expect("there are two");
+    assert_eq!(second.1, "mget", "large values are read over the second connection");
+    assert_eq!(server.cli(&["CLIENT", "KILL", "ID", &second.0]), ":1");
+    assert_eq!(read(&store, &page(8, 0)).await.unwrap().as_deref(), Some(&*large), "the first one serves");
+    let again = has_connections(&server, 2).await;
+    assert!(again.iter().all(|(id, _)| *id != second.0), "another has been opened");
+
+    invalidate(&store, Target::All).await;
+    assert_eq!(read(&store, &page(8, 0)).await.unwrap(), None);
+    assert_eq!(read(&store, &page(7, 0)).await.unwrap(), None);
 }

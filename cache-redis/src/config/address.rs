@@ -36,6 +36,16 @@ pub(crate) struct Address {
     pub(crate) wire: Option<crate::wire::Wire>,
 }
 
+impl Address {
+    /// Whether a test is the network.
+    pub(crate) fn is_by_hand(&self) -> bool {
+        #[cfg(feature = "__wire")]
+        return self.wire.is_some();
+        #[cfg(not(feature = "__wire"))]
+        false
+    }
+}
+
 impl Topology {
     /// What its servers are connected to with.
     pub(crate) fn server(&self) -> Option<&ConnectionInfo> {

@@ -73,6 +73,7 @@ impl Link {
                 Ok(true) => {
                     self.gate().last = Some(Last::of(session));
                     self.look_for_members(session).await;
+                    session.tend_large(&self.address, self.call_timeout).await;
                     pause = BEAT;
                 }
                 Ok(false) => return self.drop_session(session, &mut self.gate(), &CHANGED),

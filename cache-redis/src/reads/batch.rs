@@ -8,7 +8,7 @@ use redis::{Cmd, Pipeline, Value};
 use super::keys::{Found, Part, found_head, read_out};
 use crate::{
     call_error::CallError,
-    connection::{Connection, checked},
+    connection::{Connection, Way, checked},
     entry::HEAD,
     partition::Partition,
 };
@@ -84,11 +84,11 @@ impl<'a> Batch<'a> {
 }
 
 /// Reads all batches at once. Each has its own answer.
-pub(super) async fn read(connection: &Connection, batches: &[Batch<'_>], bound: Duration) -> Vec<Batched> {
+pub(super) async fn read(connection: &Connection, way: Way, batches: &[Batch<'_>], bound: Duration) -> Vec<Batched> {
     if let [batch] = batches
         && batch.heads.is_empty()
     {
-        let reply = connection.send(&batch.mget(), bound).await;
+        let reply = connection.ask(way, &batch.mget(), bound).await;
         return vec![reply.and_then(|reply| batch.read_out(&mut std::iter::once(reply)))];
     }
     let mut commands = Pipeline::new();

@@ -50,6 +50,11 @@ impl Wanted {
         self.ends.push(self.names.len());
     }
 
+    /// The entry, where it is wanted whole.
+    pub(super) fn entry(&self) -> Option<&[u8]> {
+        self.iter().next().filter(|_| self.first == Part::Whole)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
@@ -81,6 +86,11 @@ impl Findings {
 
     pub(super) fn shared(all: &Arc<Vec<Found>>, places: impl Iterator<Item = usize>) -> Self {
         Self { all: Arc::clone(all), places: places.collect() }
+    }
+
+    /// How long the first is.
+    pub(super) fn first_len(&self) -> usize {
+        self.iter().next().and_then(Option::as_ref).map_or(0, Bytes::len)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Found> + Clone {
