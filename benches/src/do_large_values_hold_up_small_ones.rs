@@ -121,12 +121,7 @@ async fn main() {
                 values.sort_by(f64::total_cmp);
                 values[values.len() / 2]
             };
-            println!(
-                "{name:<22} {large:>14}  {:>6.0} µs  {:>6.0} µs  {:>14.0}",
-                median(0),
-                median(1),
-                median(2)
-            );
+            println!("{name:<22} {large:>14}  {:>6.0} µs  {:>6.0} µs  {:>14.0}", median(0), median(1), median(2));
         }
     }
 }

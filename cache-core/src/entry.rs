@@ -141,7 +141,7 @@ fn meta(flags: u8, end: u64, load_time: u32) -> Result<Meta, DecodeError> {
         (EXPIRY, _) => (None, Some(at()?)),
         _ => return Err(DecodeError::Header),
     };
-    Ok(Meta { fresh_until, expires, load_time: Duration::from_micros(load_time.into()), version: 0 })
+    Ok(Meta { fresh_until, expires, load_time: Duration::from_micros(load_time.into()), ..Meta::default() })
 }
 
 fn millis(at: SystemTime) -> u64 {

@@ -42,6 +42,7 @@ mod entries;
 mod entry;
 mod hold;
 mod mint;
+mod pin;
 mod store;
 mod sweep;
 #[cfg(test)]
@@ -90,7 +91,7 @@ pub struct MemoryStore {
     tags: Arc<Table>,
     holds: Holds,
     /// Counts how often the whole namespace was invalidated.
-    epoch: AtomicU64,
+    epoch: Arc<AtomicU64>,
     clock: Clock,
 }
 
@@ -112,7 +113,8 @@ impl MemoryStore {
     /// A store of at most `limit` bytes that takes the time from `clock`.
     pub fn with_clock(limit: usize, clock: Clock) -> Self {
         let (nodes, tags, holds) = (Table::new(), Table::new(), Holds::default());
-        Self { entries: Entries::new(limit), nodes, tags, holds, epoch: AtomicU64::new(0), clock }
+        let epoch = Arc::new(AtomicU64::new(0));
+        Self { entries: Entries::new(limit, &epoch, &clock), nodes, tags, holds, epoch, clock }
     }
 
     /// How many keys have a value or a lease, those included that are over and have not been touched since.
@@ -300,7 +302,7 @@ impl MemoryStore {
     }
 
     fn put(&self, key: &Key, lease: &Lease, stored: Stored, ttl: Duration) -> bool {
-        self.step(key, lease, |entry| entry.with(State::Valid { stored, expires: self.after(ttl), refresh: None }))
+        self.step(key, lease, |entry| entry.with_value(stored, self.after(ttl), self.entries.pins(key)))
     }
 
     fn release_now(&self, key: &Key, lease: &Lease) {

@@ -26,6 +26,7 @@ pub struct Policy {
     pub(crate) version: u32,
     pub(crate) verify: Option<f64>,
     pub(crate) l1: Option<L1>,
+    pub(crate) pin: bool,
 }
 
 /// What an instance does with copies of values in its own memory, in front of a store that it shares with others.
@@ -64,6 +65,7 @@ impl Policy {
             version: 1,
             verify: None,
             l1: None,
+            pin: false,
         }
     }
 
@@ -118,6 +120,15 @@ impl Policy {
     #[must_use]
     pub const fn l1(mut self, mode: L1) -> Self {
         self.l1 = Some(mode);
+        self
+    }
+
+    /// Keeps values in the memory of this process until they expire or are invalidated, whatever else comes: for the few that every
+    /// request needs. At most half of the [memory limit](crate::CacheBuilder::memory_limit) can be pinned; what goes beyond that is
+    /// evicted like all the rest. It does not load anything: see [`Cache::warm`](crate::Cache::warm).
+    #[must_use]
+    pub const fn pin(mut self) -> Self {
+        self.pin = true;
         self
     }
 

@@ -160,3 +160,56 @@ async fn a_glob_over_many_entries_gives_others_a_turn() {
     assert!(seen_half_way);
     assert_eq!(store.entries(), 0);
 }
+
+fn object(weight: usize, pinned: bool) -> Payload {
+    Payload::Object { value: Arc::new(()), meta: Meta { pinned, ..Meta::default() }, weight }
+}
+
+#[tokio::test]
+async fn what_is_pinned_stays_whatever_comes_and_goes_when_it_is_over() {
+    let limit = 1 << 20;
+    let clock = ManualClock::new();
+    let store = MemoryStore::with_clock(limit, Clock::Manual(clock.clone()));
+    let pinned = |number: i32| Key::new("pinned").arg(&number);
+    let value = Arc::new(());
+    let meta = Meta { pinned: true, ..Meta::default() };
+    let payload = || Payload::Object { value: Arc::clone(&value) as _, meta, weight: 1_000 };
+    for number in 0..100 {
+        put(&store, &pinned(number), payload(), HOUR).await;
+    }
+    let flood = async |round: i32| {
+        for number in 0..2_000 {
+            put(&store, &Key::new("flood").arg(&round).arg(&number), object(2_000, false), 10 * HOUR).await;
+            assert!(store.bytes() <= limit as u64, "{} bytes", store.bytes());
+        }
+    };
+    flood(1).await;
+    assert!((0..100).all(|number| is_hit(&store, &pinned(number))), "what is pinned was evicted");
+
+    store.invalidate_now(&[Target::Entry(pinned(0).as_str().to_owned())]);
+    assert!(!is_hit(&store, &pinned(0)));
+    put(&store, &pinned(0), payload(), HOUR).await;
+    flood(2).await;
+    assert!(is_hit(&store, &pinned(0)), "it is pinned again");
+
+    clock.advance(2 * HOUR);
+    flood(3).await;
+    assert_eq!(Arc::strong_count(&value), 1, "what has expired makes room");
+}
+
+#[tokio::test]
+async fn no_more_than_half_of_the_memory_can_be_pinned() {
+    let limit = 1 << 20;
+    let store = MemoryStore::new(limit);
+    for number in 0..2_000 {
+        put(&store, &Key::new("pinned").arg(&number), object(2_000, true), HOUR).await;
+        assert!(store.bytes() <= limit as u64, "{} bytes", store.bytes());
+    }
+    let kept = (0..2_000).filter(|number| is_hit(&store, &Key::new("pinned").arg(number))).count();
+    assert!(kept > 150, "{kept} are kept: the first ones as pinned, of the others the latest");
+    assert!((0..100).all(|number| is_hit(&store, &Key::new("pinned").arg(&number))), "the first ones are pinned");
+    let (late, large) = (Key::new("late"), Key::new("large"));
+    put(&store, &late, object(1_000, false), HOUR).await;
+    assert!(is_hit(&store, &late), "there is room for others");
+    assert_eq!(put(&store, &large, object(1 << 20, true), HOUR).await, Filled::Refused);
+}

@@ -154,6 +154,19 @@ impl Setting {
         }
     }
 
+    /// A name by itself.
+    pub(crate) fn flag(&mut self, errors: &mut Errors) -> Option<()> {
+        match &self.value {
+            Value::Flag => Some(()),
+            Value::Broken => None,
+            Value::Expr(_) | Value::List(_) => {
+                let name = &self.name;
+                errors.push(syn::Error::new(name.span(), format!("`{name}` takes no value; write `{name}`")));
+                None
+            }
+        }
+    }
+
     /// The items of `name(items)`.
     pub(crate) fn list(&mut self, example: &str, errors: &mut Errors) -> Option<Vec<Expr>> {
         match std::mem::replace(&mut self.value, Value::Broken) {

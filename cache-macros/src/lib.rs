@@ -35,6 +35,7 @@ use proc_macro::TokenStream;
 /// | `refresh_ahead`, `refresh_ahead = 1.5` | one caller refreshes early while the others keep the value | off |
 /// | `stale_if_error = "1h"` | serves a value that expired no longer ago, when the load fails; never an invalidated one | off |
 /// | `l1 = "off"`, `"validated"`, `"leased"`, `"1s"` | copies in the memory of each instance: none; each hit asks whether it still holds; no round trip, and just as strict; no round trip, and what others invalidate is served for so long at most | the cache's |
+/// | `pin` | keeps values in the memory of each instance until they expire or are invalidated, whatever else comes; up to half of the memory limit | off |
 /// | `version = 2` | bump to drop the function's old entries | 1 |
 /// | `verify = 0.001` | that share of the hits is loaded as well and compared: finds writes that forget an invalidation | the cache's |
 /// | `batch`, `batch = Self::user` | the function takes a slice of ids and answers a map or a list: what is stored is read at once, and the body gets the ids that are missing; with a name the entries are those of that function | |

@@ -124,7 +124,7 @@ impl Call<'_> {
         // The end of what is in memory is known there.
         let end = (needs_end || !self.store.holds_objects()).then(|| self.inner.clock.system_time() + fresh);
         let (fresh_until, expires) = if needs_end { (end, None) } else { (None, end) };
-        let meta = Meta { fresh_until, expires, load_time: took, version: 0 };
+        let meta = Meta { fresh_until, expires, load_time: took, ..Meta::default() };
         let Some(payload) = self.payload(value, meta) else {
             return self.give_back(lease).await;
         };
@@ -152,7 +152,7 @@ impl Call<'_> {
     {
         if self.store.holds_objects() {
             let weight = value.map_or(0, |value| crate::codec::Values::weigh::<T>(value));
-            let meta = Meta { version: self.policy.version, ..meta };
+            let meta = Meta { version: self.policy.version, pinned: self.policy.pin, ..meta };
             return Some(Payload::Object { value: object::of(value), meta, weight });
         }
         match self.inner.values.encode(value.map(|value| &**value), meta, self.policy.version) {

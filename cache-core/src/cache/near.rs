@@ -215,7 +215,7 @@ impl Call<'_> {
             None => return,
         };
         let weight = value.map_or(0, |value| Values::weigh::<T>(value));
-        let meta = Meta { expires: None, version: self.policy.version, ..meta };
+        let meta = Meta { expires: None, version: self.policy.version, pinned: self.policy.pin, ..meta };
         let payload = Payload::Object { value: object::of(value), meta, weight };
         ticket.keep(Stored { id, payload }, left);
     }

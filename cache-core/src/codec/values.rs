@@ -25,6 +25,8 @@ pub struct Meta {
     pub load_time: Duration,
     /// Of an object, the user's part of its fingerprint. Zero beside encoded values, which have all of the fingerprint.
     pub version: u32,
+    /// Of an object: not to be evicted, if there is room.
+    pub pinned: bool,
 }
 
 /// How values become bytes and come back. Cheap to clone.

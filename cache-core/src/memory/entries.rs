@@ -20,12 +20,18 @@ use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteG
 use parking_lot::{Mutex, MutexGuard};
 use quick_cache::{Equivalent, Lifecycle, OptionsBuilder, Weighter, unsync};
 
-use super::entry::Entry;
-use crate::key::{Key, Known, hash_of};
+use super::{entry::Entry, pin::Pins};
+use crate::{
+    clock::Clock,
+    key::{Key, Known, hash_of},
+};
 
 /// The share of the limit that one shard keeps for entries that were asked for again. It is also the largest share of a
 /// shard that one entry may take.
 const HOT: f64 = 0.97;
+
+/// One part in so many of a shard can be pinned.
+const PINNED: usize = 2;
 
 /// A guess, for the shards' bookkeeping of what was evicted lately.
 const TYPICAL_WEIGHT: usize = 1024;
@@ -33,7 +39,7 @@ const TYPICAL_WEIGHT: usize = 1024;
 /// No shard is smaller than this, so that an entry of a megabyte has a place on machines with many cores.
 const SMALLEST_SHARD: usize = 2 << 20;
 
-type Map = unsync::Cache<Place, Arc<Entry>, ByWeight, Known, Notice>;
+type Map = unsync::Cache<Place, Arc<Entry>, ByWeight, Known, Keeping>;
 
 pub(super) struct Entries {
     shards: Box<[Shard]>,
@@ -42,6 +48,7 @@ pub(super) struct Entries {
 
 struct Shard {
     map: ShardedLock<Map>,
+    pins: Arc<Pins>,
     /// Taken to put something in a key's place.
     put: Mutex<()>,
 }
@@ -88,7 +95,8 @@ impl Iterator for Walk<'_> {
 }
 
 impl Entries {
-    pub(super) fn new(limit: usize) -> Self {
+    /// `epoch` counts how often all entries were invalidated.
+    pub(super) fn new(limit: usize, epoch: &Arc<AtomicU64>, clock: &Clock) -> Self {
         let cores = std::thread::available_parallelism().map_or(4, usize::from);
         let count = (limit / SMALLEST_SHARD).clamp(1, cores * 4).next_power_of_two();
         let options = OptionsBuilder::new()
@@ -97,8 +105,10 @@ impl Entries {
             .hot_allocation(HOT)
             .build()
             .expect("both capacities are set");
+        let keeping = || Keeping { epoch: Arc::clone(epoch), clock: clock.clone() };
         let shards = (0..count).map(|_| Shard {
-            map: ShardedLock::new(Map::with_options(options.clone(), ByWeight, Known::default(), Notice)),
+            map: ShardedLock::new(Map::with_options(options.clone(), ByWeight, Known::default(), keeping())),
+            pins: Pins::new((limit / count / PINNED) as u64),
             put: Mutex::new(()),
         });
         Self { shards: shards.collect(), evictions: AtomicU64::new(0) }
@@ -107,6 +117,11 @@ impl Entries {
     /// The lock of a key (and of others): taken to put something in the key's place.
     pub(super) fn lock(&self, key: &Key) -> MutexGuard<'_, ()> {
         self.shard(key.path().hash()).put.lock()
+    }
+
+    /// The room for what is pinned beside a key.
+    pub(super) fn pins(&self, key: &Key) -> &Arc<Pins> {
+        &self.shard(key.path().hash()).pins
     }
 
     /// Shows the entry at a key to `look`, under the lock of a shard: `look` neither waits nor drops anything. The entry
@@ -263,11 +278,19 @@ impl Weighter<Place, Arc<Entry>> for ByWeight {
     }
 }
 
+/// What is kept, and what becomes of what is not.
 #[derive(Clone)]
-struct Notice;
+struct Keeping {
+    epoch: Arc<AtomicU64>,
+    clock: Clock,
+}
 
-impl Lifecycle<Place, Arc<Entry>> for Notice {
+impl Lifecycle<Place, Arc<Entry>> for Keeping {
     type RequestState = Displaced;
+
+    fn is_pinned(&self, _place: &Place, entry: &Arc<Entry>) -> bool {
+        entry.is_pinned(self.epoch.load(Ordering::SeqCst), &self.clock)
+    }
 
     fn on_evict(&self, displaced: &mut Displaced, _place: Place, entry: Arc<Entry>) {
         displaced.0.push(entry);

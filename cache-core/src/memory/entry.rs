@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::token::{self, Token};
+use super::{
+    pin::{Pin, Pins},
+    token::{self, Token},
+};
 use crate::{
     Key,
     clock::{Clock, Tick},
@@ -36,7 +39,7 @@ pub(super) enum State {
     /// Somebody loads.
     Loading(Grant),
     /// A value, and perhaps somebody who loads its replacement.
-    Valid { stored: Stored, expires: Tick, refresh: Option<Grant> },
+    Valid { stored: Stored, expires: Tick, refresh: Option<Grant>, pin: Option<Arc<Pin>> },
 }
 
 /// A lease as the store keeps it.
@@ -87,10 +90,7 @@ impl Entry {
     pub(super) fn new(key: Arc<str>, hash: u64, stamp: Stamp, state: State) -> Arc<Self> {
         let payload = match &state {
             State::Loading(_) => 0,
-            State::Valid { stored, .. } => match &stored.payload {
-                Payload::Bytes(bytes) => bytes.len(),
-                Payload::Object { weight, .. } => *weight,
-            },
+            State::Valid { stored, .. } => weight(&stored.payload),
         };
         let tokens: usize = stamp.tokens.iter().map(|token| token::WEIGHT + token.name().len()).sum();
         let weight = payload.saturating_add(key.len() + tokens + OVERHEAD) as u64;
@@ -102,11 +102,26 @@ impl Entry {
         Self::new(self.key.clone(), self.hash, self.stamp.clone(), state)
     }
 
+    /// The same key under the same tokens with a value, pinned if it is to be and there is room for that.
+    pub(super) fn with_value(&self, stored: Stored, expires: Tick, pins: &Arc<Pins>) -> Arc<Self> {
+        let is_pinned = matches!(&stored.payload, Payload::Object { meta, .. } if meta.pinned);
+        let weight = || weight(&stored.payload).saturating_add(self.key.len() + OVERHEAD);
+        let pin = if is_pinned { pins.take(weight()) } else { None };
+        self.with(State::Valid { stored, expires, refresh: None, pin })
+    }
+
+    /// Whether the entry must stay.
+    pub(super) fn is_pinned(&self, epoch: u64, clock: &Clock) -> bool {
+        matches!(self.state, State::Valid { pin: Some(_), .. }) && self.is_good(epoch, clock)
+    }
+
     /// A value with another refresh lease beside it, or none. A lease has nothing beside it and stays what it is.
     pub(super) fn with_refresh(&self, refresh: Option<Grant>) -> Arc<Self> {
         self.with(match &self.state {
             State::Loading(grant) => State::Loading(*grant),
-            State::Valid { stored, expires, .. } => State::Valid { stored: stored.clone(), expires: *expires, refresh },
+            State::Valid { stored, expires, pin, .. } => {
+                State::Valid { stored: stored.clone(), expires: *expires, refresh, pin: pin.clone() }
+            }
         })
     }
 
@@ -142,5 +157,12 @@ impl Entry {
     #[inline]
     pub(super) fn weight(&self) -> u64 {
         self.weight
+    }
+}
+
+fn weight(payload: &Payload) -> usize {
+    match payload {
+        Payload::Bytes(bytes) => bytes.len(),
+        Payload::Object { weight, .. } => *weight,
     }
 }

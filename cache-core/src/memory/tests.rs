@@ -42,7 +42,7 @@ fn a_removal_between_the_look_at_a_lease_and_the_fill_refuses_the_fill() {
         store.step(&key, &lease, |entry| {
             store.invalidate_now(std::slice::from_ref(&target));
             let stored = Stored { id: lease.id, payload: bytes() };
-            entry.with(State::Valid { stored, expires: store.after(TERM), refresh: None })
+            entry.with(State::Valid { stored, expires: store.after(TERM), refresh: None, pin: None })
         });
         assert!(matches!(store.get(&key), Read::Miss { loading: None }), "{target}");
     }

@@ -405,6 +405,7 @@ fn absence_and_meta_are_kept() {
         expires: None,
         load_time: Duration::from_micros(4567),
         version: 0,
+        pinned: false,
     };
     let bytes = Values::new().encode::<Row>(None, meta, 1).unwrap();
     assert_eq!(bytes.len(), 32);

@@ -310,6 +310,9 @@ impl Settings {
             };
             call.extend(setting("l1", &quote!(#private::L1::#mode)));
         }
+        if options.pin.is_some() {
+            call.extend(quote!(.pin()));
+        }
         let numbers = [
             ("jitter", &options.jitter),
             ("refresh_ahead", &options.refresh_ahead),

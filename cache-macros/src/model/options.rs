@@ -25,6 +25,7 @@ const NAMES: &[&str] = &[
     "refresh_ahead",
     "stale_if_error",
     "l1",
+    "pin",
     "version",
     "verify",
     "crate",
@@ -66,6 +67,7 @@ pub(super) struct Options {
     pub(super) refresh_ahead: Option<Expr>,
     pub(super) stale_if_error: Option<Lifetime>,
     pub(super) l1: Option<L1>,
+    pub(super) pin: Option<()>,
     pub(super) version: Option<Expr>,
     pub(super) verify: Option<Expr>,
 }
@@ -83,7 +85,14 @@ impl Options {
             if !["batch", "key", "skip", "cache", "crate"].iter().any(|name| setting.name == name) {
                 options.of_entries.push(setting.name.clone());
             }
+            let name = setting.name.clone();
             options.set(setting, errors);
+            if options.pin.is_some() && matches!(options.l1, Some(L1::Off)) && (name == "pin" || name == "l1") {
+                errors.on(
+                    name,
+                    "`pin` keeps copies in memory, and with `l1 = \"off\"` there are none; leave one of the two out",
+                );
+            }
         }
         if options.ttl.is_none() && !ttl_is_broken && !names_entries {
             errors.push(syn::Error::new(
@@ -143,6 +152,10 @@ impl Options {
                 set_once(&mut self.stale_if_error, n, lifetime(n, value, errors), errors);
             }
             "l1" => set_once(&mut self.l1, n, l1(setting, errors), errors),
+            "pin" => {
+                let flag = setting.flag(errors);
+                set_once(&mut self.pin, n, flag, errors);
+            }
             "version" => set_once(&mut self.version, n, version(setting, errors), errors),
             "verify" => {
                 let meaning = "the share of the hits that is loaded as well and compared";

@@ -61,7 +61,8 @@ impl Ground {
 
 /// Patient with a busy machine.
 pub(crate) fn config(url: &str, namespace: &str) -> RedisConfig {
-    RedisConfig::new(url).namespace(namespace).call_timeout(Duration::from_millis(500)).require()
+    let config = RedisConfig::new(url).namespace(namespace).require();
+    config.call_timeout(Duration::from_secs(2)).connect_timeout(Duration::from_secs(3))
 }
 
 pub(crate) fn page(owner: i32, page: i32) -> Key {
