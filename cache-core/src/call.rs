@@ -31,11 +31,11 @@ pub use shape::{
 pub use share::{Apart, Entries, Returns, Shareable, TagTemplate, Terms, entries_of};
 
 pub use crate::{
-    __Function as Function, __again as again, __batch as batch, __ok as ok, __return_ok as return_ok,
-    __returns as returns, __shape as shape, __shape_of as shape_of, __site as site, Cache, Key, KeyPart, L1, Policy,
-    Tag, Target,
+    __Function as Function, __again as again, __batch as batch, __invalidator as invalidator, __ok as ok,
+    __return_ok as return_ok, __returns as returns, __shape as shape, __shape_of as shape_of, __site as site, Cache,
+    Key, KeyPart, L1, Policy, Tag, Target,
     key::{Segment, Sequence},
-    registry::{Registered, Site},
+    registry::{Invalidator, Registered, RegisteredInvalidator, Site},
 };
 pub use std::time::Duration;
 

@@ -17,6 +17,7 @@ pub mod events;
 mod flight;
 pub mod glob;
 pub mod key;
+pub mod map;
 pub mod memory;
 #[doc(hidden)]
 pub mod mutant;
@@ -35,6 +36,7 @@ pub use degraded::Degraded;
 pub use error::BuildError;
 pub use events::{Event, Events};
 pub use key::{Key, KeyPart, Tag, Target};
+pub use map::map;
 pub use memory::MemoryStore;
 pub use policy::{L1, Policy};
 pub use stats::{FunctionStats, Stats};

@@ -28,6 +28,81 @@ struct Place {
     generic: bool,
 }
 
+/// One function that invalidates.
+pub struct Invalidator {
+    aims: &'static [Aim],
+    file: &'static str,
+    line: u32,
+    here: fn() -> &'static str,
+    function: OnceLock<String>,
+}
+
+/// One target of `#[invalidates]`, as it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// One entry of the function at this path.
+    Entry {
+        /// Without types and arguments.
+        path: &'static str,
+        /// In full.
+        text: &'static str,
+    },
+    /// The entries of the function at this path that begin with some arguments.
+    Node {
+        /// Without types and arguments.
+        path: &'static str,
+        /// In full.
+        text: &'static str,
+    },
+    /// All entries with a tag.
+    Tag(&'static str),
+    /// All entries whose key matches.
+    Glob(&'static str),
+}
+
+/// An invalidator in the program's list.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct RegisteredInvalidator(pub &'static Invalidator);
+
+inventory::collect!(RegisteredInvalidator);
+
+impl Invalidator {
+    #[doc(hidden)]
+    pub const fn new(aims: &'static [Aim], (file, line): (&'static str, u32), here: fn() -> &'static str) -> Self {
+        Self { aims, file, line, here, function: OnceLock::new() }
+    }
+
+    /// What it drops, in the order in which it is written.
+    pub fn aims(&self) -> &'static [Aim] {
+        self.aims
+    }
+
+    /// Module path, type and name, joined by dots.
+    pub fn function(&self) -> &str {
+        self.function.get_or_init(|| call::place::prefix((self.here)()))
+    }
+
+    /// The source file of the attribute.
+    pub fn file(&self) -> &'static str {
+        self.file
+    }
+
+    /// The line of the attribute.
+    pub fn line(&self) -> u32 {
+        self.line
+    }
+}
+
+impl fmt::Debug for Invalidator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Invalidator")
+            .field("function", &self.function())
+            .field("aims", &self.aims)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A site in the program's list.
 #[doc(hidden)]
 #[derive(Debug)]
@@ -169,6 +244,14 @@ pub fn sites() -> Vec<&'static Site> {
     sites
 }
 
+/// All functions with `#[invalidates]` of the program, by file and line.
+pub fn writers() -> Vec<&'static Invalidator> {
+    let mut writers: Vec<_> =
+        inventory::iter::<RegisteredInvalidator>.into_iter().map(|registered| registered.0).collect();
+    writers.sort_by_key(|writer| (writer.file, writer.line));
+    writers
+}
+
 /// Makes sure that no two cached functions have one key prefix.
 ///
 /// # Errors
@@ -188,6 +271,27 @@ fn clash(sites: &[&'static Site]) -> Option<PrefixClash> {
         same.push(second);
     }
     None
+}
+
+/// Declares the function around it as one that invalidates.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __invalidator {
+    (@aim Entry $path:literal $text:literal) => { $crate::registry::Aim::Entry { path: $path, text: $text } };
+    (@aim Node $path:literal $text:literal) => { $crate::registry::Aim::Node { path: $path, text: $text } };
+    (@aim Tag $text:literal) => { $crate::registry::Aim::Tag($text) };
+    (@aim Glob $text:literal) => { $crate::registry::Aim::Glob($text) };
+    ($($kind:ident $($text:literal)+;)*) => {
+        {
+            fn here() {}
+            static INVALIDATOR: $crate::call::Invalidator = $crate::call::Invalidator::new(
+                &[$($crate::__invalidator!(@aim $kind $($text)+)),*],
+                (::core::file!(), ::core::line!()),
+                || ::core::any::type_name_of_val(&here),
+            );
+            $crate::call::inventory::submit! { $crate::call::RegisteredInvalidator(&INVALIDATOR) }
+        }
+    };
 }
 
 /// Declares the function around it as a cached one and answers its address, [`Function`](call::Function).

@@ -377,9 +377,10 @@ async fn a_primary_that_is_deposed_while_it_is_joined_is_not_used() {
     let namespace = unique("test");
     in_step(&group);
     group.servers[0].stop();
-    let config = RedisConfig::new(group.url()).namespace(&namespace).connect_timeout(Duration::from_secs(60));
+    let patient = RedisConfig::new(group.url()).namespace(&namespace).connect_timeout(Duration::from_secs(60));
+    let patient = patient.call_timeout(Duration::from_secs(2));
     // It waits for the one that is stopped.
-    let connecting = tokio::spawn(RedisStore::connect(config));
+    let connecting = tokio::spawn(RedisStore::connect(patient));
     let (group, next) = blocking(group, |group| group.wait_for_failover(0)).await;
     group.servers[0].cont();
     let store = connecting.await.unwrap().expect("that it is not there is no error");

@@ -62,7 +62,12 @@ pub(super) fn function(attributes: &[Invalidates], function: &Function) -> Token
         syn::ReturnType::Type(_, ty) if !mentions_word(&quote!(#ty), "impl") => Some(quote!(#private::returns!(#ty);)),
         _ => None,
     };
+    let aims = attributes.iter().flat_map(|attribute| {
+        let after = attribute.after.iter().flat_map(|after| &after.targets);
+        attribute.before.iter().chain(after).map(crate::model::target::Target::to_aim)
+    });
     function.with_body(quote! {
+        #private::invalidator!(#(#aims)*);
         let #mutability #invalidations = [#(#prepared),*];
         #(#guards)*
         let #body = async move { #typed #statements };

@@ -12,12 +12,34 @@ pub(crate) const EXAMPLES: &str = "`Self::page(owner_id, 1)` for one entry, `Sel
 
 /// One target.
 pub(crate) enum Target {
-    Call { companion: ExprPath, arguments: Vec<Expr>, rest: Option<Span>, span: Span },
+    Call { companion: ExprPath, arguments: Vec<Expr>, rest: Option<Span>, span: Span, written: Written },
     Tag(Template),
     Glob(LitStr),
 }
 
+/// A target as it stands in the source, for the map.
+pub(crate) struct Written {
+    /// The path, without types.
+    path: String,
+    text: String,
+}
+
 impl Target {
+    /// What the program's list says of it.
+    pub(crate) fn to_aim(&self) -> TokenStream {
+        match self {
+            Self::Glob(glob) => quote!(Glob #glob;),
+            Self::Tag(template) => {
+                let source = template.source();
+                quote!(Tag #source;)
+            }
+            Self::Call { rest, written: Written { path, text }, .. } => {
+                let kind = if rest.is_some() { quote!(Node) } else { quote!(Entry) };
+                quote!(#kind #path #text;)
+            }
+        }
+    }
+
     /// Understands `expr`, or says what is wrong with it.
     pub(crate) fn new(expr: Expr, errors: &mut Errors) -> Option<Self> {
         match expr {
@@ -89,9 +111,11 @@ impl Target {
 
     fn call(call: ExprCall, errors: &mut Errors) -> Option<Self> {
         let span = call.func.span();
+        let text = as_written(&quote!(#call));
         let Expr::Path(path) = *call.func else {
             return None;
         };
+        let written = Written { path: plain_path(&path), text };
         let path = companion_path(path)?;
         let mut arguments = Vec::new();
         let mut rest = None;
@@ -118,7 +142,7 @@ impl Target {
                 argument => arguments.push(argument),
             }
         }
-        Some(Self::Call { companion: path, arguments, rest, span })
+        Some(Self::Call { companion: path, arguments, rest, span, written })
     }
 
     /// The expression of type `Target`. Each part has the span of what the user wrote for it.
@@ -131,7 +155,7 @@ impl Target {
                 let tag = template.to_expr(private);
                 quote!(#private::Target::Tag(#tag))
             }
-            Self::Call { companion, arguments, rest, span } => {
+            Self::Call { companion, arguments, rest, span, .. } => {
                 let arguments = arguments.iter().map(|argument| {
                     let span = argument.span();
                     let value = if is_place(argument) { borrowed(argument) } else { quote!(#argument) };
@@ -146,6 +170,45 @@ impl Target {
             }
         }
     }
+}
+
+/// The names of a path; of `<Service as Directory>::find`, those of the type and the function.
+fn plain_path(path: &ExprPath) -> String {
+    let names = |path: &syn::Path| path.segments.iter().map(|name| name.ident.unraw().to_string()).collect::<Vec<_>>();
+    let all = match &path.qself {
+        Some(syn::QSelf { ty, position, .. }) => {
+            let mut all = if let syn::Type::Path(ty) = &**ty { names(&ty.path) } else { Vec::new() };
+            all.extend(names(&path.path).split_off(*position));
+            all
+        }
+        None => names(&path.path),
+    };
+    all.join("::")
+}
+
+/// Tokens with the spaces that people write.
+fn as_written(tokens: &TokenStream) -> String {
+    let mut text = tokens.to_string();
+    for (from, to) in [
+        (" :: ", "::"),
+        (":: ", "::"),
+        (" ::", "::"),
+        (" . ", "."),
+        (" (", "("),
+        ("( ", "("),
+        (" )", ")"),
+        (" ,", ","),
+        ("& ", "&"),
+        ("* ", "*"),
+        (" [", "["),
+        (" ?", "?"),
+        ("::< ", "::<"),
+        (" >::", ">::"),
+        (" >(", ">("),
+    ] {
+        text = text.replace(from, to);
+    }
+    if let Some(qualified) = text.strip_prefix("< ") { format!("<{qualified}") } else { text }
 }
 
 fn is_text(argument: Option<&Expr>) -> bool {

@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use staffing::{Db, Staffing, args, db::without_password, schema, seed::Scale};
 use staleproof::{Cache, Health};
 
@@ -52,12 +52,26 @@ enum Command {
         #[arg(long, default_value = "cook")]
         trade: String,
     },
+    /// Print which write drops what of the cache. Nothing is opened or connected to.
+    Map {
+        /// As text, as a drawing for Mermaid or Graphviz, or as data.
+        #[arg(long, value_enum, default_value_t = Form::Text)]
+        form: Form,
+    },
     /// End a contract.
     Terminate {
         /// The contract's id.
         #[arg(long)]
         contract: i64,
     },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Form {
+    Text,
+    Mermaid,
+    Dot,
+    Json,
 }
 
 #[tokio::main]
@@ -77,6 +91,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
+    let command = cli.command.unwrap_or(Command::Scenario);
+    if let Command::Map { form } = command {
+        return print_map(form);
+    }
     let redis = std::env::var("STALEPROOF_URL").ok().or(cli.redis).filter(|url| !url.is_empty());
     let database = cli.database.filter(|url| !url.is_empty()).or_else(|| redis.as_deref().map(shared_file));
     let begun = Instant::now();
@@ -85,7 +103,8 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let cache = open_cache(&db, redis.as_deref()).await?;
     let service = Staffing::new(db, &cache);
 
-    match cli.command.unwrap_or(Command::Scenario) {
+    match command {
+        Command::Map { .. } => {}
         Command::Scenario => {
             let sizes = sizes(&service.db).await?;
             report::print_line!("database  {}: {sizes}; ready after {} ms", service.db, opened_in.as_millis());
@@ -96,6 +115,20 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
         Command::Hire { owner, name, trade } => watch::hire(&service, owner, name, trade).await?,
         Command::Terminate { contract } => watch::terminate(&service, contract).await?,
     }
+    Ok(())
+}
+
+fn print_map(form: Form) -> Result<(), Box<dyn Error>> {
+    let map = staleproof::map();
+    report::print_line!(
+        "{}",
+        match form {
+            Form::Text => map.to_string(),
+            Form::Mermaid => map.to_mermaid(),
+            Form::Dot => map.to_dot(),
+            Form::Json => serde_json::to_string_pretty(&map)?,
+        }
+    );
     Ok(())
 }
 
