@@ -38,10 +38,14 @@ pub(crate) struct Address {
 
 impl Address {
     /// Whether a test is the network.
+    #[cfg(feature = "__wire")]
     pub(crate) fn is_by_hand(&self) -> bool {
-        #[cfg(feature = "__wire")]
-        return self.wire.is_some();
-        #[cfg(not(feature = "__wire"))]
+        self.wire.is_some()
+    }
+
+    #[cfg(not(feature = "__wire"))]
+    #[allow(clippy::unused_self, reason = "it would know")]
+    pub(crate) fn is_by_hand(&self) -> bool {
         false
     }
 }
