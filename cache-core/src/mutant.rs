@@ -38,6 +38,8 @@ pub enum Mutant {
     EarlyBarrier,
     /// Who keeps values in its own memory does not notice that it has missed an announcement.
     NoGapCheck,
+    /// What was kept before the first renewal over a feed's connection is kept.
+    FirstLeaseKeeps,
 }
 
 #[cfg(feature = "__mutants")]

@@ -14,6 +14,7 @@ mod name;
 mod observe;
 mod probe;
 mod walk;
+mod weigh;
 
 use std::{
     any::TypeId,
@@ -28,8 +29,9 @@ use std::{
 use arc_swap::ArcSwap;
 use serde::de::DeserializeOwned;
 
-pub(crate) use observe::{conforms, trace, weigh};
+pub(crate) use observe::{conforms, trace};
 pub(crate) use walk::Stop;
+pub(crate) use weigh::weigh;
 
 /// What serde calls a thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +83,8 @@ pub(crate) struct Node {
     pub(crate) name: &'static str,
     /// The type that comes of it, without module paths.
     pub(crate) value: String,
+    /// How many bytes such a value has in its place. No part of the fingerprint.
+    pub(crate) size: usize,
     /// Fields or variants.
     pub(crate) names: &'static [&'static str],
     /// How many parts, where that is fixed.
@@ -94,6 +98,8 @@ pub(crate) struct Node {
 pub(crate) struct Edge {
     /// The part's own type, without module paths. It differs from the node's where the type stays unseen by serde.
     pub(crate) value: String,
+    /// How many bytes the part has in its place, where that is known. No part of the fingerprint.
+    pub(crate) size: usize,
     /// Its node; `None` if it could not be reached.
     pub(crate) target: Option<u32>,
 }
@@ -115,6 +121,7 @@ impl Schema {
                 kind: Kind::Ignored,
                 name: "",
                 value: String::new(),
+                size: 0,
                 names: &[],
                 len: 0,
                 edges: Vec::new(),

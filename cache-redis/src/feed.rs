@@ -123,6 +123,8 @@ struct Hearing {
     number: u64,
     /// The announcements since the last renewal was sent, and the one before.
     window: Vec<u64>,
+    /// A renewal has been answered: what is heard goes on from there. What came before the subscription nobody has counted.
+    has_begun: bool,
     acks: mpsc::UnboundedSender<Ack>,
 }
 
@@ -262,12 +264,13 @@ impl Kept {
 
     fn renewed(&mut self, connection: u64, renewed: &Renewed) {
         let Some(hearing) = self.hearing(connection) else { return };
+        let has_begun = std::mem::replace(&mut hearing.has_begun, true) || mutant::is(Mutant::FirstLeaseKeeps);
         let is_gapless = hearing.window.contains(&renewed.last) || mutant::is(Mutant::NoGapCheck);
         // What came in between the answer and now goes on from there.
         if !is_gapless && hearing.window.first() != Some(&(renewed.last + 1)) {
             hearing.window = vec![renewed.last];
         }
-        if renewed.was_missing || !is_gapless {
+        if renewed.was_missing || !is_gapless || !has_begun {
             self.empty();
         }
         let until = renewed.sent + LEASE;
@@ -290,7 +293,7 @@ impl Ear {
         let mut kept = feed.kept();
         kept.connections += 1;
         let number = kept.connections;
-        kept.hearing = Some(Hearing { number, window: Vec::new(), acks });
+        kept.hearing = Some(Hearing { number, window: Vec::new(), has_begun: false, acks });
         drop(kept);
         (Self { feed: Arc::clone(feed), number, closed: Arc::default() }, to_send)
     }

@@ -204,7 +204,7 @@ impl Call<'_> {
     /// Keeps a copy of what was read.
     pub(super) fn keep_copy<T>(&self, id: LeaseId, value: Option<&Arc<T>>, meta: Meta)
     where
-        T: serde::Serialize + Send + Sync + 'static,
+        T: serde::Serialize + serde::de::DeserializeOwned + Send + Sync + 'static,
     {
         let Some(ticket) = &self.ticket else { return };
         let left = match meta.fresh_until.or(meta.expires) {
@@ -223,7 +223,7 @@ impl Call<'_> {
     /// Keeps a copy of what was stored; what it has replaced is not served any more.
     pub(super) fn keep_filled<T>(&self, lease: &Lease, value: Option<&Arc<T>>, meta: Meta)
     where
-        T: serde::Serialize + Send + Sync + 'static,
+        T: serde::Serialize + serde::de::DeserializeOwned + Send + Sync + 'static,
     {
         if self.ticket.is_some() {
             return self.keep_copy(lease.id, value, meta);

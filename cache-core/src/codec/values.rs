@@ -158,10 +158,12 @@ impl Values {
         decoded.unwrap_or(Err(DecodeError::Panicked)).map(|value| (Some(value), header.meta))
     }
 
-    /// About how many bytes `value` takes in memory, for stores that hold objects. Nothing is encoded.
-    pub fn weigh<T: Serialize>(value: &T) -> usize {
-        let weight = catch_unwind(AssertUnwindSafe(|| schema::weigh(value).ok())).ok().flatten();
-        weight.unwrap_or(0).max(size_of::<T>())
+    /// About how many bytes `value` takes in memory, for stores that hold objects: the sizes of the types in it, and what is behind
+    /// pointers. Spare capacity is not seen, nor what serde skips. Nothing is encoded.
+    pub fn weigh<T: Serialize + DeserializeOwned + 'static>(value: &T) -> usize {
+        let behind = || schema::weigh(value, &schema::of::<T>().schema).ok();
+        let behind = catch_unwind(AssertUnwindSafe(behind)).ok().flatten();
+        size_of::<T>().saturating_add(behind.unwrap_or(0))
     }
 
     /// Whether two values are the same, as far as their `Serialize` shows; in maps and sets whatever the order. `None` if that

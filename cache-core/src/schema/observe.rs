@@ -1,4 +1,4 @@
-//! What is learnt from a value on its way through [`walk`]: a trace, a weight, whether it fits its schema.
+//! What is learnt from a value on its way through [`walk`]: a trace, whether it fits its schema.
 
 use serde::Serialize;
 
@@ -13,11 +13,6 @@ use super::{
 /// the same in every build and on every machine.
 pub(crate) fn trace<T: Serialize + ?Sized>(value: &T, human_readable: bool) -> Result<u64, Stop> {
     walk(value, &mut Trace { human_readable }, ())
-}
-
-/// About how many bytes `value` takes in memory.
-pub(crate) fn weigh<T: Serialize + ?Sized>(value: &T) -> Result<usize, Stop> {
-    walk(value, &mut Weigh, ()).map(|weight| usize::try_from(weight).unwrap_or(usize::MAX))
 }
 
 /// Whether `value` serializes exactly as `schema` says that its type deserializes, part by part. Then a format without
@@ -92,67 +87,6 @@ impl Observer for Trace {
 
     fn close(&mut self, (): (), kind: Kind, sum: u64, count: usize) -> Result<u64, Stop> {
         Ok(mix(mix(sum, kind as u64), count as u64))
-    }
-}
-
-struct Weigh;
-
-impl Weigh {
-    /// A pointer, a length and a capacity.
-    const OWNER: u64 = 24;
-}
-
-impl Observer for Weigh {
-    type At = ();
-
-    fn is_human_readable(&self) -> bool {
-        false
-    }
-
-    fn scalar(&mut self, (): (), kind: Kind, _: u64) -> Result<u64, Stop> {
-        Ok(match kind {
-            Kind::Bool | Kind::I8 | Kind::U8 => 1,
-            Kind::I16 | Kind::U16 => 2,
-            Kind::I32 | Kind::U32 | Kind::F32 | Kind::Char => 4,
-            Kind::Unit | Kind::UnitStruct => 0,
-            _ => 8,
-        })
-    }
-
-    fn bytes(&mut self, (): (), kind: Kind, bytes: &[u8]) -> Result<u64, Stop> {
-        Ok(match kind {
-            Kind::I128 | Kind::U128 => 16,
-            _ => Self::OWNER + bytes.len() as u64,
-        })
-    }
-
-    fn open(&mut self, (): (), kind: Kind, _: Option<usize>) -> Result<((), u64), Stop> {
-        Ok(((), if matches!(kind, Kind::Seq | Kind::Map) { Self::OWNER } else { 0 }))
-    }
-
-    fn variant(&mut self, (): (), _: u32, _: &'static str, _: Kind, _: usize) -> Result<((), u64), Stop> {
-        Ok(((), 8))
-    }
-
-    fn step(&mut self, (): (), _: Step) -> Result<(), Stop> {
-        Ok(())
-    }
-
-    fn fold(&mut self, sum: u64, kind: Kind, _: Step, part: u64) -> u64 {
-        // A map keeps about one word of its own beside each entry.
-        sum.saturating_add(part).saturating_add(if kind == Kind::Map { 8 } else { 0 })
-    }
-
-    fn entry(&mut self, key: u64, value: u64) -> u64 {
-        key.saturating_add(value)
-    }
-
-    fn skip(&mut self, (): (), _: &'static str) -> Result<(), Stop> {
-        Ok(())
-    }
-
-    fn close(&mut self, (): (), _: Kind, sum: u64, _: usize) -> Result<u64, Stop> {
-        Ok(sum)
     }
 }
 

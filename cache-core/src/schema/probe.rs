@@ -92,6 +92,21 @@ impl Call {
     }
 }
 
+/// A type.
+#[derive(Clone, Copy)]
+struct Seen {
+    name: &'static str,
+    size: usize,
+}
+
+impl Seen {
+    const NOTHING: Self = Self { name: "", size: 0 };
+
+    fn of<T>() -> Self {
+        Self { name: type_name::<T>(), size: size_of::<T>() }
+    }
+}
+
 /// A part that is yet to be reached, and the way there.
 struct Task {
     node: u32,
@@ -113,13 +128,14 @@ impl Atlas {
     fn explore<T: DeserializeOwned>(&mut self, from: Option<(u32, usize)>, path: &[usize]) {
         for _ in 0..MAX_TRIALS {
             self.trials.begin();
-            let mut run = Run { atlas: self, path, part: "", reached: None, again: false };
+            let mut run = Run { atlas: self, path, part: Seen::NOTHING, reached: None, again: false };
             // A panic of the user's code ends the run like an error. What the run holds stays consistent: every
             // note is written at once.
             let _ = catch_unwind(AssertUnwindSafe(|| T::deserialize(Probe { run: &mut run, depth: Some(0) }).err()));
             let (reached, again, part) = (run.reached, run.again, run.part);
             if let (Some((node, edge)), Some(target)) = (from, reached) {
-                self.nodes[node as usize].edges[edge] = Edge { value: name::plain(part), target: Some(target) };
+                self.nodes[node as usize].edges[edge] =
+                    Edge { value: name::plain(part.name), size: part.size, target: Some(target) };
             }
             if reached.is_some() || !again {
                 return;
@@ -128,20 +144,21 @@ impl Atlas {
     }
 
     /// The node of a call, and whether it is new.
-    fn node(&mut self, value: &'static str, call: Call) -> (u32, bool) {
-        if let Some(&known) = self.index.get(&(value, call)) {
+    fn node(&mut self, value: Seen, call: Call) -> (u32, bool) {
+        if let Some(&known) = self.index.get(&(value.name, call)) {
             return (known, false);
         }
         let node = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         self.nodes.push(Node {
             kind: call.kind,
             name: call.name,
-            value: name::plain(value),
+            value: name::plain(value.name),
+            size: value.size,
             names: call.names,
             len: if call.names.is_empty() { call.len } else { call.names.len() },
             edges: std::iter::repeat_with(Edge::default).take(call.edges()).collect(),
         });
-        self.index.insert((value, call), node);
+        self.index.insert((value.name, call), node);
         (node, true)
     }
 
@@ -161,7 +178,7 @@ struct Run<'r> {
     atlas: &'r mut Atlas,
     path: &'r [usize],
     /// The type of the part that was entered last.
-    part: &'static str,
+    part: Seen,
     /// The node at the end of the path, once the run is there.
     reached: Option<u32>,
     /// A dummy was refused, and another one is worth a trial.
@@ -176,7 +193,7 @@ impl Run<'_> {
     }
 
     /// The step to take at `depth`; `None` (the node noted) at the end of the path.
-    fn step(&mut self, depth: usize, value: &'static str, call: Call) -> Option<usize> {
+    fn step(&mut self, depth: usize, value: Seen, call: Call) -> Option<usize> {
         if let Some(&step) = self.path.get(depth) {
             return Some(step);
         }
@@ -201,7 +218,7 @@ impl Probe<'_, '_> {
         let Some(depth) = self.depth else {
             return dummy::answer(self.run, call, visitor);
         };
-        let step = self.run.step(depth, type_name::<V::Value>(), call).ok_or(Halt)?;
+        let step = self.run.step(depth, Seen::of::<V::Value>(), call).ok_or(Halt)?;
         let run = self.run;
         let next = depth + 1;
         match call.kind {
@@ -212,7 +229,7 @@ impl Probe<'_, '_> {
             Kind::Struct => visitor.visit_map(Fields::field(run, call.names.get(step).ok_or(Halt)?, next)),
             Kind::Enum => visitor.visit_enum(Pick {
                 run,
-                value: type_name::<V::Value>(),
+                value: Seen::of::<V::Value>(),
                 name: call.names.get(step).ok_or(Halt)?,
                 depth: Some(next),
             }),

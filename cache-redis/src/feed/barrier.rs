@@ -64,9 +64,16 @@ impl Told {
         Self { lapses, number: 0, members: Vec::new(), incomplete: None, is_published: false }
     }
 
-    /// For the same invalidation as one that lapses earlier.
-    pub(crate) fn lapsing(self, lapses: Instant) -> Self {
-        Self { lapses, ..self }
+    /// For the same invalidation as an earlier one: who has not renewed since that serves nothing when that lapses, and who
+    /// has was told by it. So only the former may be taken out of the registry then: their numbers are those of that time.
+    pub(crate) fn instead_of(mut self, first: Self) -> Self {
+        let then: HashMap<String, String> = first.members.into_iter().collect();
+        for (member, number) in &mut self.members {
+            // Of one that came later no number is right.
+            *number = then.get(member).cloned().unwrap_or_default();
+        }
+        // A registry that was made anew in between is not complete as soon as that.
+        Self { lapses: first.lapses, is_published: self.all_can_acknowledge(), incomplete: None, ..self }
     }
 
     /// Whether acknowledgements would be enough.

@@ -106,6 +106,39 @@ fn an_announcement_that_was_not_heard_empties_before_the_lease() {
     assert_eq!(member.course.take(), ["empty", "16", "empty", "lease"], "rather once too often");
 }
 
+/// What a member is told over a second connection, when it has missed an announcement between the two.
+fn over_another_connection() -> (Member, Vec<String>) {
+    let mut member = Member::settled();
+    // The registry still has the member: that it leaves was to be sent over the connection that is lost.
+    member.ear.listener()(PushInfo { kind: PushKind::Disconnection, data: Vec::new() });
+    assert_eq!(member.course.take(), ["empty"]);
+    // Announcement 11 is not heard, and a copy of what it hits was made before. 12 comes between the subscription and the renewal.
+    (member.ear, member.acks) = Ear::new(&member.feed);
+    member.push(12);
+    let sent = member.ear.renew().expect("it hears");
+    member.renewed(sent, 12, false);
+    let course = member.course.take();
+    (member, course)
+}
+
+#[test]
+fn nothing_from_before_the_first_lease_over_another_connection_is_kept() {
+    let (member, course) = over_another_connection();
+    assert_eq!(course, ["12", "empty", "lease"]);
+    member.push(13);
+    member.renewed(member.ear.renew().expect("it hears"), 13, false);
+    assert_eq!(member.course.take(), ["13", "lease"], "from there on it counts");
+}
+
+#[cfg(feature = "__mutants")]
+#[test]
+fn a_first_lease_that_kept_copies_would_be_noticed() {
+    mutant::choose(Some(Mutant::FirstLeaseKeeps));
+    let (_, course) = over_another_connection();
+    mutant::choose(None);
+    assert_eq!(course, ["12", "lease"], "the lease is over what 11 has hit");
+}
+
 #[test]
 fn who_was_missing_is_emptied() {
     let member = Member::settled();

@@ -92,7 +92,7 @@ impl Link {
             announcing = announcing.again();
             match self.over(session).announce(&announcing).await {
                 // The first one counts as well.
-                Ok(Some(again)) => told = again.lapsing(told.lapses),
+                Ok(Some(again)) => told = again.instead_of(told),
                 Ok(None) => return,
                 Err(_) => {}
             }

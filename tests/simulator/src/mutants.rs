@@ -57,6 +57,8 @@ const FLIGHT_TEST: &str = "cache-core flight::tests::the_bugs_that_the_simulator
 
 const BATCH_TEST: &str = "cache-core cache::batch::tests::a_batch_that_took_late_leases_would_be_noticed";
 
+const FEED_TEST: &str = "cache-redis feed::tests::a_first_lease_that_kept_copies_would_be_noticed";
+
 const fn leased(name: &'static str, mutant: Mutant) -> Mistake {
     Mistake { l1: Some(L1::Leased), ..switched(name, Backend::Redis, mutant) }
 }
@@ -113,6 +115,10 @@ pub const MISTAKES: &[Mistake] = &[
     ),
     leased("leased: an invalidation does not wait for the others", Mutant::EarlyBarrier),
     leased("leased: nobody notices a missing announcement", Mutant::NoGapCheck),
+    Mistake {
+        directed: Some(FEED_TEST),
+        ..leased("leased: what is from before the first lease of a connection is kept", Mutant::FirstLeaseKeeps)
+    },
     leased("leased: a copy is kept whatever was invalidated meanwhile", Mutant::CopiesWithoutTicket),
     leased("leased: a copy is served when the lease is over", Mutant::ServesBeyondLease),
     switched("memory: a hold does nothing", Backend::Memory, Mutant::MemoryHoldsNothing),

@@ -1,10 +1,8 @@
 //! What leads a run from a container into the part in question.
 
-use std::any::type_name;
-
 use serde::de::{self, DeserializeSeed, Visitor};
 
-use super::{Call, Halt, Kind, Probe, Run, dummy, named};
+use super::{Call, Halt, Kind, Probe, Run, Seen, dummy, named};
 
 /// The elements of a sequence or tuple: dummies, then the one on the path.
 pub(super) struct Items<'a, 'r> {
@@ -37,7 +35,7 @@ impl<'de> de::SeqAccess<'de> for Items<'_, '_> {
         if self.depth.is_none() {
             return Ok(None);
         }
-        self.run.part = type_name::<S::Value>();
+        self.run.part = Seen::of::<S::Value>();
         let _ = seed.deserialize(Probe { run: &mut *self.run, depth: self.depth });
         Err(Halt)
     }
@@ -78,14 +76,14 @@ impl<'de> de::MapAccess<'de> for Fields<'_, '_> {
         if !self.into_key {
             return seed.deserialize(Probe { run: &mut *self.run, depth: None }).map(Some);
         }
-        self.run.part = type_name::<S::Value>();
+        self.run.part = Seen::of::<S::Value>();
         let _ = seed.deserialize(Probe { run: &mut *self.run, depth: Some(self.depth) });
         Err(Halt)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Halt> {
         self.run.call()?;
-        self.run.part = type_name::<S::Value>();
+        self.run.part = Seen::of::<S::Value>();
         let _ = seed.deserialize(Probe { run: &mut *self.run, depth: Some(self.depth) });
         Err(Halt)
     }
@@ -95,7 +93,7 @@ impl<'de> de::MapAccess<'de> for Fields<'_, '_> {
 pub(super) struct Pick<'a, 'r> {
     pub(super) run: &'a mut Run<'r>,
     /// The enum's type.
-    pub(super) value: &'static str,
+    pub(super) value: Seen,
     /// The variant.
     pub(super) name: &'static str,
     /// Where the path goes on; `None`: a dummy.
@@ -142,7 +140,7 @@ impl<'de> de::VariantAccess<'de> for Pick<'_, '_> {
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(mut self, seed: S) -> Result<S::Value, Halt> {
         let step = self.step(Kind::NewtypeVariant, &[], 1)?;
         if step.is_some() {
-            self.run.part = type_name::<S::Value>();
+            self.run.part = Seen::of::<S::Value>();
         }
         seed.deserialize(Probe { run: self.run, depth: step.map(|(_, depth)| depth) })
     }

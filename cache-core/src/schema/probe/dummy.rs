@@ -8,7 +8,7 @@ use std::{any::type_name, collections::HashMap};
 use serde::de::{Visitor, value::MapDeserializer};
 
 use super::{
-    Call, Halt, Kind, Probe, Run,
+    Call, Halt, Kind, Probe, Run, Seen,
     access::{Items, Pick},
 };
 
@@ -121,7 +121,7 @@ fn offer<'de, V: Visitor<'de>>(run: &mut Run<'_>, call: Call, trial: usize, visi
         Kind::Tuple | Kind::TupleStruct | Kind::Struct => visitor.visit_seq(Items::dummies(run, call.len)),
         Kind::Enum => {
             let name = call.names.get(trial).ok_or(Halt)?;
-            visitor.visit_enum(Pick { run, value: "", name, depth: None })
+            visitor.visit_enum(Pick { run, value: Seen::NOTHING, name, depth: None })
         }
         Kind::Any if trial == 1 => visitor.visit_str(""),
         Kind::Any if trial == 2 => visitor.visit_u64(0),
