@@ -18,7 +18,7 @@ use std::{
 
 use cache_core::{
     Key, Store as _,
-    store::{Acquired, LeaseId, Payload, Purpose, Read},
+    store::{Acquired, Payload, Purpose, Read, Stored},
 };
 use cache_redis::{RedisConfig, RedisStore};
 use redis::aio::MultiplexedConnection;
@@ -33,7 +33,7 @@ struct Ground {
     raw: MultiplexedConnection,
     store: Arc<RedisStore>,
     /// Of 1.2 KB and of 64 KB each.
-    values: [Arc<Vec<(Key, LeaseId)>>; 2],
+    values: [Arc<Vec<(Key, Stored)>>; 2],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,15 +51,15 @@ const ALL: [(What, &str); 5] = [
     (What::Read(1), "read, 64 KB"),
 ];
 
-async fn filled(store: &RedisStore, name: &str, bytes: usize) -> Arc<Vec<(Key, LeaseId)>> {
+async fn filled(store: &RedisStore, name: &str, bytes: usize) -> Arc<Vec<(Key, Stored)>> {
     let mut filled = Vec::new();
     for number in 0..KEYS {
         let key = Key::new("bench").arg(name).arg(&number);
         let purpose = Purpose::Load { unreadable: None };
         let Ok(Acquired::Lease(lease)) = store.acquire(&key, purpose, LONG).await else { panic!("no lease") };
         let payload = Payload::Bytes(vec![b'x'; bytes].into());
-        store.fill(&key, &lease, payload, LONG).await.expect("it is stored");
-        filled.push((key, lease.id));
+        store.fill(&key, &lease, payload.clone(), LONG).await.expect("it is stored");
+        filled.push((key, Stored { id: lease.id, payload }));
     }
     Arc::new(filled)
 }
@@ -79,8 +79,8 @@ impl Ground {
         match what {
             What::Ping => redis::cmd("PING").query_async::<()>(&mut self.raw).await.expect("PONG"),
             What::Holds(size) => {
-                let (key, id) = &self.values[size][number];
-                assert!(self.store.still_holds(key, *id).await.expect("Redis answers"));
+                let (key, known) = &self.values[size][number];
+                assert!(self.store.still_holds(key, known).await.expect("Redis answers"));
             }
             What::Read(size) => {
                 let read = self.store.read(&self.values[size][number].0).await.expect("Redis answers");

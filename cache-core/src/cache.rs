@@ -32,7 +32,7 @@ use call::{Call, Turn};
 pub(crate) use hit::Chance;
 pub use hold::{Hold, Unavailable};
 use look::{Found, Need};
-pub use warm::{Warmed, Warmup};
+pub use warm::{CallResult, Warmed, Warmup};
 
 use crate::{
     clock::Clock,

@@ -29,7 +29,7 @@ pub mod store;
 mod sync;
 pub mod transaction;
 
-pub use cache::{Cache, CacheBuilder, Health, Hold, Unavailable, Warmed, Warmup};
+pub use cache::{Cache, CacheBuilder, CallResult, Health, Hold, Unavailable, Warmed, Warmup};
 pub use clock::{Clock, ManualClock};
 pub use codec::{Codec, Values};
 pub use degraded::Degraded;

@@ -5,7 +5,8 @@
 //! waiting: one map look-up, and a load for each token. Nothing runs in the background; what has expired or was
 //! invalidated goes when it is touched or evicted.
 //!
-//! The limit covers keys, values and bookkeeping, as an upper estimate. What an entry shares with others, its tokens, is
+//! The limit covers keys, values and bookkeeping. Of values it is what serde shows of them, with the sizes of their types: spare capacity
+//! and fields that serde skips are not seen. Bookkeeping is an upper estimate. What an entry shares with others, its tokens, is
 //! counted in each of them. A value that is larger than about a shard (the limit divided by up to four times the number of
 //! cores, but not below 2 MiB) is not kept: its fill is [`Refused`](Filled::Refused). With a limit of zero
 //! every read is a miss and every fill is refused.

@@ -81,6 +81,16 @@ pub enum Payload {
     },
 }
 
+impl Payload {
+    /// How many bytes it has, encoded or in memory.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Object { weight, .. } => *weight,
+        }
+    }
+}
+
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -241,10 +251,10 @@ pub trait Store: Any + Send + Sync {
     /// Reads an entry in one round trip.
     async fn read(&self, key: &Key) -> Result<Read, StoreError>;
 
-    /// Whether the value that was stored under `known` is what a read would hit now: [`Store::read`] without the payload,
-    /// for callers that hold it themselves.
-    async fn still_holds(&self, key: &Key, known: LeaseId) -> Result<bool, StoreError> {
-        Ok(matches!(self.read(key).await?, Read::Hit(stored) if stored.id == known))
+    /// Whether a value that the caller holds is what a read would hit now: [`Store::read`] without the payload, unless that is
+    /// so small that leaving it out costs more.
+    async fn still_holds(&self, key: &Key, known: &Stored) -> Result<bool, StoreError> {
+        Ok(matches!(self.read(key).await?, Read::Hit(stored) if stored.id == known.id))
     }
 
     /// Asks for the right to load. The lease lapses after `lasts` unless it is [renewed](Store::renew). Tokens that are

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use cache_core::{
     Cache, Key, L1, ManualClock, MemoryStore, Outcome, Policy, Store, Target,
     clock::Clock,
-    store::{Acquired, Filled, HolderId, Lease, LeaseId, Nearby, Payload, Purpose, Read, StoreError},
+    store::{Acquired, Filled, HolderId, Lease, Nearby, Payload, Purpose, Read, StoreError, Stored},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -82,9 +82,9 @@ impl Store for Way {
         read
     }
 
-    async fn still_holds(&self, key: &Key, known: LeaseId) -> Result<bool, StoreError> {
+    async fn still_holds(&self, key: &Key, known: &Stored) -> Result<bool, StoreError> {
         self.shared.questions.fetch_add(1, SeqCst);
-        Ok(matches!(self.shared.memory.read(key).await?, Read::Hit(stored) if stored.id == known))
+        Ok(matches!(self.shared.memory.read(key).await?, Read::Hit(stored) if stored.id == known.id))
     }
 
     async fn acquire(&self, key: &Key, purpose: Purpose, lasts: Duration) -> Result<Acquired, StoreError> {

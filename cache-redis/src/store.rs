@@ -20,8 +20,8 @@ use cache_core::{
     Key, Outcome, Store, Target,
     policy::MAX_TTL,
     store::{
-        Acquired, Filled, HolderId, Lease, LeaseId, Link as Status, Nearby, NotHoldable, Payload, Purpose, Read,
-        StoreError,
+        Acquired, Filled, HolderId, Lease, Link as Status, Nearby, NotHoldable, Payload, Purpose, Read, StoreError,
+        Stored,
     },
 };
 use redis::{Cmd, Value};
@@ -42,6 +42,9 @@ use crate::{
     store::{elsewhere::Prepared, judge::acquired},
     writes::Writes,
 };
+
+/// Below this many bytes a value is read in full to see whether it still holds.
+const SMALL: usize = 256;
 
 /// How often an ACQUIRE fences and asks again before it gives up.
 const FENCES: usize = 3;
@@ -229,8 +232,10 @@ impl Store for RedisStore {
         self.read_part(key, Part::Whole).await
     }
 
-    async fn still_holds(&self, key: &Key, known: LeaseId) -> Result<bool, StoreError> {
-        Ok(matches!(self.read_part(key, Part::Head).await?, Read::Hit(stored) if stored.id == known))
+    async fn still_holds(&self, key: &Key, known: &Stored) -> Result<bool, StoreError> {
+        // A head is a command of its own; what is small comes along in the one for the tokens.
+        let part = if known.payload.weight() < SMALL { Part::Whole } else { Part::Head };
+        Ok(matches!(self.read_part(key, part).await?, Read::Hit(stored) if stored.id == known.id))
     }
 
     async fn acquire(&self, key: &Key, purpose: Purpose, lasts: Duration) -> Result<Acquired, StoreError> {

@@ -72,6 +72,9 @@ impl Process {
     fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+        if signal == "-STOP" {
+            test_support::wait_until_stopped(self.child.id());
+        }
     }
 }
 

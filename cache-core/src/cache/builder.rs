@@ -117,7 +117,8 @@ impl CacheBuilder {
     }
 
     /// The most that this process's memory holds, in bytes. 64 MiB by default. In front of a store that others share half of it is for
-    /// copies, half for the stand-in during an outage.
+    /// copies, half for the stand-in during an outage. A value that is larger than a shard of it is not kept, and loaded or read
+    /// each time: a shard is the part of the memory divided by a power of two of up to four times the cores, and 2 MiB at least.
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.memory_limit = bytes;
         self

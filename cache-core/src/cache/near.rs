@@ -190,7 +190,7 @@ impl Call<'_> {
         let mut instead_of = None;
         match near.look(self.key, mode) {
             Copy::Good(stored) => return Ok(Some(stored)),
-            Copy::Unsure(stored) => match self.store.still_holds(self.key, stored.id).await {
+            Copy::Unsure(stored) => match self.store.still_holds(self.key, &stored).await {
                 Ok(true) => return Ok(Some(stored)),
                 Ok(false) => instead_of = Some(stored.id),
                 Err(error) => return Err(error),

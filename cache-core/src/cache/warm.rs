@@ -36,6 +36,22 @@ impl fmt::Display for Warmed {
     }
 }
 
+/// What a call of a warm-up answers: a `Result`, so that failures can be counted.
+#[diagnostic::on_unimplemented(
+    message = "a call of a warm-up answers a `Result`, and this one answers `{Self}`",
+    note = "it counts those that failed; write `async move {{ Ok::<_, std::convert::Infallible>(service.price(id).await) }}` for a call that cannot"
+)]
+pub trait CallResult {
+    /// Whether the call failed.
+    fn has_failed(&self) -> bool;
+}
+
+impl<T, E> CallResult for Result<T, E> {
+    fn has_failed(&self) -> bool {
+        self.is_err()
+    }
+}
+
 /// A warm-up that has not begun: see [`Cache::warm`].
 #[must_use = "a warm-up does nothing until `run`"]
 pub struct Warmup<'a, I> {
@@ -78,17 +94,17 @@ impl Cache {
     /// With a batch method a call may stand for many ids: `ids.chunks(500).map(|ids| service.users(ids))`.
     pub fn warm<I, F, T, E>(&self, calls: I) -> Warmup<'_, I::IntoIter>
     where
-        I: IntoIterator<Item = F>,
-        F: Future<Output = Result<T, E>>,
+        I: IntoIterator,
+        I::Item: Future<Output: CallResult>,
     {
         Warmup { cache: self, calls: calls.into_iter(), at_once: AT_ONCE }
     }
 }
 
-impl<I, F, T, E> Warmup<'_, I>
+impl<I> Warmup<'_, I>
 where
-    I: Iterator<Item = F>,
-    F: Future<Output = Result<T, E>>,
+    I: Iterator,
+    I::Item: Future<Output: CallResult>,
 {
     /// How many calls are under way at once: 16 by default, and at least one.
     pub fn at_once(mut self, at_once: usize) -> Self {
@@ -130,7 +146,7 @@ where
                 return so_far;
             };
             so_far.done += 1;
-            so_far.failed += usize::from(result.is_err());
+            so_far.failed += usize::from(result.has_failed());
             so_far.took = began.elapsed();
             progress(so_far);
         }

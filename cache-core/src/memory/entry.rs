@@ -90,7 +90,7 @@ impl Entry {
     pub(super) fn new(key: Arc<str>, hash: u64, stamp: Stamp, state: State) -> Arc<Self> {
         let payload = match &state {
             State::Loading(_) => 0,
-            State::Valid { stored, .. } => weight(&stored.payload),
+            State::Valid { stored, .. } => stored.payload.weight(),
         };
         let tokens: usize = stamp.tokens.iter().map(|token| token::WEIGHT + token.name().len()).sum();
         let weight = payload.saturating_add(key.len() + tokens + OVERHEAD) as u64;
@@ -105,7 +105,7 @@ impl Entry {
     /// The same key under the same tokens with a value, pinned if it is to be and there is room for that.
     pub(super) fn with_value(&self, stored: Stored, expires: Tick, pins: &Arc<Pins>) -> Arc<Self> {
         let is_pinned = matches!(&stored.payload, Payload::Object { meta, .. } if meta.pinned);
-        let weight = || weight(&stored.payload).saturating_add(self.key.len() + OVERHEAD);
+        let weight = || stored.payload.weight().saturating_add(self.key.len() + OVERHEAD);
         let pin = if is_pinned { pins.take(weight()) } else { None };
         self.with(State::Valid { stored, expires, refresh: None, pin })
     }
@@ -157,12 +157,5 @@ impl Entry {
     #[inline]
     pub(super) fn weight(&self) -> u64 {
         self.weight
-    }
-}
-
-fn weight(payload: &Payload) -> usize {
-    match payload {
-        Payload::Bytes(bytes) => bytes.len(),
-        Payload::Object { weight, .. } => *weight,
     }
 }

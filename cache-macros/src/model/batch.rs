@@ -34,6 +34,10 @@ impl Batch {
         let entries = options.batch.as_ref()?;
         check_receiver(&function.sig, errors);
         if let Entries::Of(path) = entries {
+            if let (Some(name), true) = (path.path.get_ident(), function.sig.receiver().is_some()) {
+                let message = format!("`batch` of a method names a method by its type; write `batch = Self::{name}`");
+                errors.on(path, message);
+            }
             for name in &options.of_entries {
                 let path = quote::quote!(#path).to_string().replace(' ', "");
                 let message = format!("`{name}` comes from `{path}`, whose entries this batch shares; remove it here");

@@ -170,6 +170,10 @@ fn l1(mut setting: Setting, errors: &mut Errors) -> Option<L1> {
     const MODES: &str = "`\"off\"`, `\"validated\"`, `\"leased\"`, or how long what others have invalidated may be served, such as `\"1s\"`";
     let value = setting.expr("l1 = \"leased\"", errors)?;
     let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &value else {
+        if let Some(mode) = mode_by_path(&value) {
+            errors.on(value, format!("`l1` takes its mode as text; write `l1 = {mode:?}`"));
+            return None;
+        }
         return lifetime(&setting.name, Some(value), errors).map(L1::For);
     };
     let text = text.value();
@@ -190,6 +194,24 @@ fn l1(mut setting: Setting, errors: &mut Errors) -> Option<L1> {
             }
         },
     })
+}
+
+/// `leased` of `L1::Leased` and `leased`.
+fn mode_by_path(value: &Expr) -> Option<String> {
+    let path = match value {
+        Expr::Path(path) => &path.path,
+        Expr::Call(call) => match &*call.func {
+            // `L1::For(bound)`: the bound by itself.
+            Expr::Path(path) if path.path.segments.last()?.ident == "For" => return Some("1s".to_owned()),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let name = path.segments.last()?.ident.to_string();
+    let is_of_l1 = path.segments.len() > 1 && path.segments.iter().any(|segment| segment.ident == "L1");
+    let mode = name.to_lowercase();
+    let is_mode = ["off", "validated", "leased"].contains(&&*mode);
+    (is_mode && (is_of_l1 || name == mode)).then_some(mode)
 }
 
 fn batch(mut setting: Setting, errors: &mut Errors) -> Option<Entries> {

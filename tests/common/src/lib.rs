@@ -13,6 +13,7 @@ mod wait;
 
 pub use cli::{Connection, cli, strings, try_cli};
 pub use cluster::{ClusterOptions, ClusterServers, Migration, Promotion};
+pub use process::wait_until_stopped;
 pub use proxy::Proxy;
 pub use redis::{Options, RedisServer, shared_url, unique};
 pub use sentinel::{SentinelGroup, SentinelOptions};

@@ -18,6 +18,7 @@ use std::{
 use crate::{
     cli::cli,
     redis::{Options, unique},
+    wait::wait_for,
 };
 
 #[derive(Debug)]
@@ -109,6 +110,7 @@ impl Process {
 
     pub(crate) fn stop(&self) {
         self.signal("-STOP");
+        wait_until_stopped(self.child.as_ref().expect("the server runs").id());
         self.is_stopped.store(true, Ordering::Relaxed);
     }
 
@@ -135,6 +137,27 @@ impl Drop for Process {
         // The folder is one for temporary files: leaving it is no failure.
         drop(std::fs::remove_dir_all(&self.folder));
     }
+}
+
+/// Waits until all threads of a process that was sent `SIGSTOP` stand still: on a busy machine it goes on for a while.
+///
+/// # Panics
+///
+/// If they do not within a minute.
+pub fn wait_until_stopped(process: u32) {
+    let state = |stat: std::io::Result<String>| {
+        let stat = stat.ok()?;
+        stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
+    };
+    wait_for("a process to stop", || {
+        // Without `/proc` nobody knows: give it some time.
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else {
+            return Some(thread::sleep(Duration::from_millis(50)));
+        };
+        let mut states =
+            threads.flatten().filter_map(|thread| state(std::fs::read_to_string(thread.path().join("stat"))));
+        states.all(|state| matches!(state, 'T' | 't' | 'Z' | 'X')).then_some(())
+    });
 }
 
 /// The file that a server rewrites its settings in.

@@ -26,4 +26,16 @@ impl Users {
     }
 }
 
+impl Users {
+    #[cached(ttl = "15m", l1 = staleproof::L1::Leased)]
+    async fn by_its_type(&self, id: i64) -> i64 {
+        id
+    }
+
+    #[cached(ttl = "15m", l1 = validated)]
+    async fn without_quotes(&self, id: i64) -> i64 {
+        id
+    }
+}
+
 fn main() {}
