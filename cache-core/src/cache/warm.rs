@@ -92,19 +92,21 @@ impl Cache {
     /// ```
     ///
     /// With a batch method a call may stand for many ids: `ids.chunks(500).map(|ids| service.users(ids))`.
-    pub fn warm<I, F, T, E>(&self, calls: I) -> Warmup<'_, I::IntoIter>
+    pub fn warm<I, F, R>(&self, calls: I) -> Warmup<'_, I::IntoIter>
     where
-        I: IntoIterator,
-        I::Item: Future<Output: CallResult>,
+        I: IntoIterator<Item = F>,
+        F: Future<Output = R>,
+        R: CallResult,
     {
         Warmup { cache: self, calls: calls.into_iter(), at_once: AT_ONCE }
     }
 }
 
-impl<I> Warmup<'_, I>
+impl<I, F, R> Warmup<'_, I>
 where
-    I: Iterator,
-    I::Item: Future<Output: CallResult>,
+    I: Iterator<Item = F>,
+    F: Future<Output = R>,
+    R: CallResult,
 {
     /// How many calls are under way at once: 16 by default, and at least one.
     pub fn at_once(mut self, at_once: usize) -> Self {
