@@ -40,6 +40,8 @@ pub enum Mutant {
     NoGapCheck,
     /// What was kept before the first renewal over a feed's connection is kept.
     FirstLeaseKeeps,
+    /// Copies that are to be served for a bounded time are served for as long as they live.
+    KeepsBeyondBound,
 }
 
 #[cfg(feature = "__mutants")]

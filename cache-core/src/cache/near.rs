@@ -140,7 +140,9 @@ impl Ticket<'_> {
     /// Keeps a copy of what was read from the store, or was stored there.
     fn keep(&self, stored: Stored, left: Duration) {
         let left = match self.mode {
-            L1::For(bound) => left.min(bound.saturating_sub(self.near.clock.tick().since(self.taken))),
+            L1::For(bound) if !mutant::is(Mutant::KeepsBeyondBound) => {
+                left.min(bound.saturating_sub(self.near.clock.tick().since(self.taken)))
+            }
             _ => left,
         };
         if left.is_zero() {

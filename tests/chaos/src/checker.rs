@@ -135,6 +135,8 @@ pub(crate) struct Book {
     fails_over: bool,
     /// How long an invalidation waits for others at most, and a replay is not in force everywhere.
     lapse: Nanos,
+    /// For how long copies may be served that others have invalidated.
+    bound: Nanos,
     pub(crate) reads: Vec<(Life, Read)>,
     pub(crate) writes: Vec<(Life, Write)>,
     commits: HashMap<(i64, i64), (Life, Commit)>,
@@ -164,6 +166,7 @@ impl Book {
             degraded,
             fails_over: topology != Topology::Single,
             lapse: nanos(l1.lapse()),
+            bound: nanos(l1.bound()),
             reads: Vec::new(),
             writes: Vec::new(),
             commits: HashMap::new(),
@@ -303,7 +306,7 @@ impl Book {
                 return Err(broken(own, "older than a write of the same instance that had returned"));
             }
             let place = usize::try_from(row).expect("a row's number");
-            let expected = self.everywhere[place].at(read.begin);
+            let expected = self.everywhere[place].at(read.begin.saturating_sub(self.bound));
             if version >= expected {
                 continue;
             }

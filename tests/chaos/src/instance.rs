@@ -26,7 +26,7 @@ use staleproof::{
 use tokio::time::sleep;
 
 use crate::{
-    Broken, Copies, Degraded, MAX_TTL,
+    BOUND, Broken, Copies, Degraded, MAX_TTL,
     clock::{Nanos, now},
     fact::{Commit, Counters, Fact, Kind, Life, Method, Read, Told, Write},
     service::{self, CALLED, Error, ROWS, Service, TEAM},
@@ -196,6 +196,7 @@ async fn run(setup: Setup, teller: Teller) {
         Copies::Off => L1::Off,
         Copies::Validated => L1::Validated,
         Copies::Leased => L1::Leased,
+        Copies::Bounded => L1::For(BOUND),
     };
     let db = service::open(&setup.database).await.expect("the database is there");
     let config = RedisConfig::new(setup.redis).namespace("chaos").journal_file(setup.journal);

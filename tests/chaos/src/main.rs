@@ -108,7 +108,12 @@ enum Copies {
     Validated,
     /// Served unasked, while Redis tells of all invalidations.
     Leased,
+    /// Served unasked for half a second.
+    Bounded,
 }
+
+/// For how long copies of the bounded mode are served.
+const BOUND: Duration = Duration::from_millis(500);
 
 /// How long an invalidation waits at most until others serve nothing any more that it has removed.
 const LAPSE: Duration = Duration::from_millis(1_050);
@@ -117,6 +122,11 @@ impl Copies {
     /// How long an invalidation waits for others at most.
     fn lapse(self) -> Duration {
         if self == Self::Leased { LAPSE } else { Duration::ZERO }
+    }
+
+    /// For how long what others have invalidated may be served.
+    fn bound(self) -> Duration {
+        if self == Self::Bounded { BOUND } else { Duration::ZERO }
     }
 }
 

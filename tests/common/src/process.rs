@@ -152,7 +152,8 @@ pub fn wait_until_stopped(process: u32) {
     wait_for("a process to stop", || {
         // Without `/proc` nobody knows: give it some time.
         let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else {
-            return Some(thread::sleep(Duration::from_millis(50)));
+            thread::sleep(Duration::from_millis(50));
+            return Some(());
         };
         let mut states =
             threads.flatten().filter_map(|thread| state(std::fs::read_to_string(thread.path().join("stat"))));

@@ -8,6 +8,8 @@
 //!   with its store in reach again. Where copies are leased that of the others follows when no lease from before can last: a replay
 //!   tells them, and does not wait for them.
 //! - A commit under a quarantine that stands raises the floor of all, whatever becomes of its invalidation.
+//! - Where copies are served for a bounded time, an instance is held to the floor of others as it was so long before, and to its
+//!   own floor as ever.
 //! - An instance whose store was out of reach at any time during a read is held to the floor of others only as it was
 //!   before the degraded lifetime and the longest load; to its own floor as ever.
 
@@ -21,6 +23,8 @@ pub(crate) struct Checker {
     journaled: HashMap<u64, Vec<(usize, u64)>>,
     /// How long it takes until what was replayed is in force everywhere.
     lapse: u64,
+    /// For how long copies are served unasked.
+    bound: u64,
     /// What was replayed, and when that is in force.
     replayed: Vec<(u64, usize, u64)>,
     last_down: HashMap<u64, u64>,
@@ -69,12 +73,13 @@ impl Floor {
 }
 
 impl Checker {
-    pub(crate) fn new(keys: usize, lapse: u64) -> Self {
+    pub(crate) fn new(keys: usize, lapse: u64, bound: u64) -> Self {
         Self {
             everywhere: vec![Floor::default(); keys],
             own: HashMap::new(),
             journaled: HashMap::new(),
             lapse,
+            bound,
             replayed: Vec::new(),
             last_down: HashMap::new(),
             failure: None,
@@ -89,11 +94,9 @@ impl Checker {
     /// A read returned this version. `grace` is how long a degraded instance may lag.
     pub(crate) fn end(&mut self, ticket: &Ticket, version: u64, down: bool, grace: u64) {
         let degraded = down || self.last_down.get(&ticket.instance).is_some_and(|last| *last >= ticket.began);
-        let everywhere = if degraded {
-            self.everywhere[ticket.key].at(ticket.began.saturating_sub(grace))
-        } else {
-            ticket.everywhere
-        };
+        let lag = self.bound + if degraded { grace } else { 0 };
+        let everywhere =
+            if lag > 0 { self.everywhere[ticket.key].at(ticket.began.saturating_sub(lag)) } else { ticket.everywhere };
         if version >= everywhere.max(ticket.own) {
             return;
         }
@@ -172,7 +175,7 @@ mod tests {
 
     #[test]
     fn what_was_applied_before_a_read_began_is_out_for_all() {
-        let mut checker = Checker::new(1, 0);
+        let mut checker = Checker::new(1, 0, 0);
         let before = checker.begin(1, 0, 5);
         checker.applied(2, &[(0, 3)], 10);
         let after = checker.begin(1, 0, 10);
@@ -183,7 +186,7 @@ mod tests {
 
     #[test]
     fn what_was_journaled_is_out_in_its_own_instance_then_for_all() {
-        let mut checker = Checker::new(1, 0);
+        let mut checker = Checker::new(1, 0, 0);
         checker.link(2, false, 9);
         checker.journaled(2, &[(0, 3)]);
         let (own, other) = (checker.begin(2, 0, 10), checker.begin(1, 0, 10));
@@ -196,7 +199,7 @@ mod tests {
 
     #[test]
     fn what_was_replayed_is_in_force_elsewhere_when_no_older_lease_can_last() {
-        let mut checker = Checker::new(1, 1_000);
+        let mut checker = Checker::new(1, 1_000, 0);
         checker.journaled(2, &[(0, 3)]);
         checker.link(2, true, 10);
         checker.link(1, true, 1_009);
@@ -210,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_degraded_instance_may_lag_but_not_for_long() {
-        let mut checker = Checker::new(1, 0);
+        let mut checker = Checker::new(1, 0, 0);
         checker.applied(2, &[(0, 3)], 10);
         let (soon, late) = (checker.begin(1, 0, 50), checker.begin(1, 0, 110));
         checker.link(1, false, 112);
@@ -219,5 +222,15 @@ mod tests {
         assert!(fails(&mut checker, &late, 2, false), "it was down during the read");
         let later = checker.begin(1, 0, 113);
         assert!(fails(&mut checker, &later, 2, false), "it is not any more");
+    }
+
+    #[test]
+    fn a_bounded_copy_may_lag_behind_others_for_as_long_and_behind_its_own_never() {
+        let mut checker = Checker::new(1, 0, 300);
+        checker.applied(2, &[(0, 3)], 10);
+        let (soon, late, own) = (checker.begin(1, 0, 309), checker.begin(1, 0, 310), checker.begin(2, 0, 11));
+        assert!(!fails(&mut checker, &soon, 2, false));
+        assert!(fails(&mut checker, &late, 2, false));
+        assert!(fails(&mut checker, &own, 2, false));
     }
 }

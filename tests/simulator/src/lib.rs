@@ -36,6 +36,9 @@ pub enum Backend {
     Memory,
 }
 
+/// Copies that are served unasked for so long, of the simulation's time.
+pub const BOUNDED: L1 = L1::For(Duration::from_millis(300));
+
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -60,7 +63,7 @@ pub struct Settings {
 impl Settings {
     /// A run of this seed, with nothing wrong. The mode of copies follows from the seed.
     pub fn new(backend: Backend, seed: u64, steps: u64) -> Self {
-        let l1 = [L1::Off, L1::Validated, L1::Leased][usize::try_from(seed % 3).unwrap_or_default()];
+        let l1 = [L1::Off, L1::Validated, L1::Leased, BOUNDED][usize::try_from(seed % 4).unwrap_or_default()];
         Self { seed, steps, until: None, backend, l1, mistake: None, trace: false, real_scan: false }
     }
 
@@ -104,7 +107,8 @@ impl fmt::Display for Report {
         let rate = self.steps as f64 / seconds;
         write!(f, "seed {}", self.seed)?;
         if let Some(l1) = self.l1 {
-            write!(f, " --l1 {}", format!("{l1:?}").to_lowercase())?;
+            let mode = if l1 == BOUNDED { "bounded".to_owned() } else { format!("{l1:?}").to_lowercase() };
+            write!(f, " --l1 {mode}")?;
         }
         write!(f, ": {} steps in {seconds:.1} s ({rate:.0}/s), ", self.steps)?;
         match &self.failure {

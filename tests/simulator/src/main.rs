@@ -6,14 +6,14 @@ use std::{
 };
 
 use cache_core::L1;
-use simulator::{Backend, MISTAKES, Report, Settings, Simulator};
+use simulator::{BOUNDED, Backend, MISTAKES, Report, Settings, Simulator};
 
 const USAGE: &str = "\
 usage: simulator run     [--seed N] [--seeds N] [--steps N] [--seconds N] [--store redis|memory] [--real-scan]
-                         [--l1 off|validated|leased|all]
+                         [--l1 off|validated|leased|bounded|all]
        simulator mutants [--seeds N] [--steps N] [--mutant TEXT]
        simulator replay  --seed N [--steps N] [--store redis|memory] [--mutant TEXT] [--trace] [--last N]
-                         [--l1 off|validated|leased|all]
+                         [--l1 off|validated|leased|bounded|all]
 `--l1 all`, the default: the mode of copies follows from the seed.";
 
 /// How many lines of a failure's history are printed.
@@ -99,8 +99,11 @@ fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
                     "off" => Some(L1::Off),
                     "validated" => Some(L1::Validated),
                     "leased" => Some(L1::Leased),
+                    "bounded" => Some(BOUNDED),
                     "all" => None,
-                    other => return Err(format!("{other} is none of `off`, `validated`, `leased` and `all`")),
+                    other => {
+                        return Err(format!("{other} is none of `off`, `validated`, `leased`, `bounded` and `all`"));
+                    }
                 }
             }
             "--mutant" => arguments.mutant = Some(value()?),

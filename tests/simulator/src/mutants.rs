@@ -5,7 +5,7 @@
 
 use cache_core::{L1, mutant::Mutant};
 
-use crate::Backend;
+use crate::{BOUNDED, Backend};
 
 /// A mistake.
 #[derive(Clone, Debug)]
@@ -120,6 +120,10 @@ pub const MISTAKES: &[Mistake] = &[
         ..leased("leased: what is from before the first lease of a connection is kept", Mutant::FirstLeaseKeeps)
     },
     leased("leased: a copy is kept whatever was invalidated meanwhile", Mutant::CopiesWithoutTicket),
+    Mistake {
+        l1: Some(BOUNDED),
+        ..switched("bounded: a copy is served for its TTL", Backend::Redis, Mutant::KeepsBeyondBound)
+    },
     leased("leased: a copy is served when the lease is over", Mutant::ServesBeyondLease),
     switched("memory: a hold does nothing", Backend::Memory, Mutant::MemoryHoldsNothing),
     switched("memory: an older load is joined", Backend::Memory, Mutant::JoinsOlderLoads),

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use cache_core::{Cache, Degraded, L1, ManualClock, MemoryStore};
+use cache_core::{Cache, Degraded, ManualClock, MemoryStore};
 use cache_redis::{RedisConfig, RedisStore};
 use tokio::{task::JoinHandle, time::Instant};
 
@@ -35,9 +35,6 @@ const INSTANCES: usize = 4;
 
 /// How many scripts may be on their way a second time.
 const MOST_ECHOES: usize = 12;
-
-/// By when no lease lasts that was there before, in milliseconds.
-const LAPSE: u64 = 1_050;
 
 /// A read that takes longer, in milliseconds, hangs.
 const LONGEST_READ: u64 = 60_000;
@@ -114,7 +111,7 @@ enum Step {
 impl<'a> Schedule<'a> {
     pub(crate) fn new(settings: &'a Settings, mut server: Option<&'a mut Server>) -> Self {
         let scene = Arc::new(Scene::new());
-        let world = World::new(scene.keys.len(), if settings.l1 == L1::Leased { LAPSE } else { 0 }, settings.trace);
+        let world = World::new(scene.keys.len(), settings.l1, settings.trace);
         if let Some(server) = &mut server {
             let mistake = settings.mistake.as_ref();
             let alterations = mistake.map_or(Vec::new(), |mistake| mistake.scripts.to_vec());

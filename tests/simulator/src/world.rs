@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use cache_core::{Key, Tag, Target, glob::Glob};
+use cache_core::{Key, L1, Tag, Target, glob::Glob};
 use tokio::sync::oneshot;
 
 use crate::check::Checker;
@@ -76,13 +76,18 @@ impl Scene {
     }
 }
 
+/// By when no lease lasts that was there before, in milliseconds.
+const LAPSE: u64 = 1_050;
+
 impl World {
-    pub(crate) fn new(keys: usize, lapse: u64, traced: bool) -> Self {
+    pub(crate) fn new(keys: usize, l1: L1, traced: bool) -> Self {
+        let lapse = if l1 == L1::Leased { LAPSE } else { 0 };
+        let bound = if let L1::For(bound) = l1 { u64::try_from(bound.as_millis()).unwrap_or(u64::MAX) } else { 0 };
         Self(Arc::new(Mutex::new(State {
             now: 0,
             source: vec![0; keys],
             waiting: Vec::new(),
-            checker: Checker::new(keys, lapse),
+            checker: Checker::new(keys, lapse, bound),
             counts: BTreeMap::new(),
             trace: traced.then(Vec::new),
             longest_load: 0,
