@@ -1,41 +1,14 @@
-//! What the programs of this package share: the value that they all cache, and how they take the time.
+//! Taking the time of what is over in nanoseconds, or a few thousand of them, and waits for nobody.
 
 use std::{
     fmt,
     hint::spin_loop,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use cpu_time::ThreadTime;
-use serde::{Deserialize, Serialize};
-
-/// Twenty of these are about 1.2 KB encoded.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Row {
-    pub id: u64,
-    pub name: String,
-    pub city: String,
-    pub rate: f64,
-    pub active: bool,
-}
-
-/// The value that is cached.
-pub fn rows() -> Vec<Row> {
-    (0..20)
-        .map(|id| Row {
-            id,
-            name: format!("employee number {id:>6}"),
-            city: "somewhere on the coast".into(),
-            rate: 12.5,
-            active: true,
-        })
-        .collect()
-}
 
 /// Which of the keys comes next: cheap, and no pattern that a processor could foresee.
 pub struct Next(u64);
@@ -56,12 +29,18 @@ impl Next {
 }
 
 /// How many operations a contender does at a time.
-pub const BATCH: u64 = 1_024;
+pub const BATCH: u64 = 128;
 
 /// One contender: does [`BATCH`] operations over the first so many keys.
 pub struct Contender<'a> {
     pub name: &'a str,
-    pub batch: &'a (dyn Fn(&mut Next, u64) + Sync),
+    batch: Box<dyn Fn(&mut Next, u64) + Sync + 'a>,
+}
+
+impl<'a> Contender<'a> {
+    pub fn new(name: &'a str, batch: impl Fn(&mut Next, u64) + Sync + 'a) -> Self {
+        Self { name, batch: Box::new(batch) }
+    }
 }
 
 /// How many threads work on how many keys.
@@ -90,8 +69,8 @@ impl Figures {
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_slice() {
-            [] => f.pad("(never undisturbed)"),
-            all => f.pad(&format!("{:.1} ({:.1}-{:.1})", self.median(), all[all.len() / 10], all[all.len() * 9 / 10])),
+            [] => f.pad("never undisturbed"),
+            all => f.pad(&format!("{:.0} ({:.0}–{:.0})", self.median(), all[all.len() / 10], all[all.len() * 9 / 10])),
         }
     }
 }
@@ -123,8 +102,12 @@ fn slice(contender: &Contender<'_>, Setting { threads, keys }: Setting) -> Optio
     let work = |thread: usize| {
         let mut next = Next::of_thread(thread);
         // What the others have left in the processor's caches is not this contender's.
-        for _ in 0..8 {
+        let warm = Instant::now();
+        for _ in 0..64 {
             (contender.batch)(&mut next, keys);
+            if warm.elapsed() > SLICE {
+                break;
+            }
         }
         ready.fetch_add(1, Ordering::SeqCst);
         while ready.load(Ordering::SeqCst) < threads {
@@ -159,6 +142,3 @@ pub fn now<T>(future: impl Future<Output = T>) -> T {
         std::task::Poll::Pending => panic!("a hit waits for nothing"),
     }
 }
-
-/// What is cached, shared.
-pub type Rows = Arc<Vec<Row>>;
