@@ -1,4 +1,5 @@
-//! cached through its attributes. Their caches are statics, so that each can be set up once in a process.
+//! cached through its attributes. Their caches are statics, so that each can be set up once in a process. On Redis an entry is removed by
+//! `async_cache_delete`, a single `DEL`: with client-side caching `async_cache_remove` reads the old value into the copies again.
 
 use std::sync::{Arc, OnceLock};
 
@@ -97,7 +98,7 @@ impl Subject for CachedOnRedis {
 
     async fn invalidate(&self, key: u64) -> bool {
         if let Some(cache) = ON_REDIS.get() {
-            cache.async_cache_remove(&key).await.expect("Redis answers");
+            cache.async_cache_delete(&key).await.expect("Redis answers");
         }
         true
     }
@@ -121,7 +122,7 @@ impl Subject for CachedTracking {
 
     async fn invalidate(&self, key: u64) -> bool {
         if let Some(cache) = TRACKING.get() {
-            cache.async_cache_remove(&key).await.expect("Redis answers");
+            cache.async_cache_delete(&key).await.expect("Redis answers");
         }
         true
     }
