@@ -76,8 +76,24 @@ impl Race {
     }
 }
 
+/// With nobody else there, and time for everything that is told afterwards, a read gets the new value. Otherwise it is set up wrong.
+async fn check<S: Subject>(name: &str, source: &Source, instances: &[S]) {
+    for subject in instances.iter().cycle().take(4) {
+        for reader in instances {
+            reader.read(0).await;
+        }
+        let new = source.write(0);
+        subject.invalidate(0).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        for reader in instances {
+            assert_eq!(reader.read(0).await, new, "{name}: old although nobody else is there");
+        }
+    }
+}
+
 /// The line of the table.
 async fn race<S: Subject>(name: &str, source: Arc<Source>, instances: Vec<S>) -> Vec<String> {
+    check(name, &source, &instances).await;
     let race = Arc::new(Race {
         source,
         floor: [const { AtomicU64::new(0) }; KEYS as usize],

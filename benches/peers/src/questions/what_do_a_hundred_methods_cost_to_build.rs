@@ -76,7 +76,8 @@ impl Folder {
                          [profile.dev]\ndebug = false\n\n[profile.release]\nstrip = true\n";
         folder.write("Cargo.toml", workspace);
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        for (package, _) in PACKAGES {
+        for (package, annotated) in PACKAGES {
+            folder.write(&format!("{package}/src/main.rs"), &source(annotated));
             let manifest = format!(
                 "[package]\nname = {package:?}\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[dependencies]\n\
                  staleproof = {{ path = {root:?} }}\nserde = {{ version = \"1\", features = [\"derive\"] }}\n\

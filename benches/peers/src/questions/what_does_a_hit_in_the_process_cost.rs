@@ -145,10 +145,11 @@ pub fn run() {
 }
 
 fn compare(contenders: &[Contender<'_>], rounds: usize) {
-    // Fills all of them. Most loads in memory wait for nothing, and foyer's are tasks of their own.
+    // For foyer, whose loads are tasks of their own.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let _entered = runtime.enter();
+    // Fills all of them.
     for contender in contenders {
         measure(std::slice::from_ref(contender), Setting { threads: 1, keys: KEYS }, 1);
     }
