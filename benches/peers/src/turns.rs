@@ -83,7 +83,8 @@ pub fn measure(contenders: &[Contender<'_>], setting: Setting, rounds: usize) ->
     for contender in contenders {
         slice(contender, setting);
     }
-    let deadline = Instant::now() + Duration::from_secs(120);
+    // On a busy machine some slices are never undisturbed.
+    let deadline = Instant::now() + Duration::from_secs(4) * u32::try_from(rounds).unwrap_or(u32::MAX);
     while all.iter().any(|figures| figures.len() < rounds) && Instant::now() < deadline {
         for (contender, figures) in contenders.iter().zip(&mut all).filter(|(_, figures)| figures.len() < rounds) {
             figures.extend(slice(contender, setting));
