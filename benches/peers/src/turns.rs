@@ -42,6 +42,14 @@ impl<'a> Contender<'a> {
     pub fn new(name: &'a str, batch: impl Fn(&mut Next, u64) + Sync + 'a) -> Self {
         Self { name, batch: Box::new(batch) }
     }
+
+    /// Asks for each of the first so many keys often enough that all that follows are hits.
+    pub fn fill(&self, keys: u64) {
+        let mut next = Next::of_thread(0);
+        for _ in 0..16 * keys / BATCH {
+            (self.batch)(&mut next, keys);
+        }
+    }
 }
 
 /// How many threads work on how many keys.
@@ -81,6 +89,7 @@ impl fmt::Display for Figures {
 pub fn measure(contenders: &[Contender<'_>], setting: Setting, rounds: usize) -> Vec<Figures> {
     let mut all: Vec<Vec<f64>> = contenders.iter().map(|_| Vec::new()).collect();
     for contender in contenders {
+        contender.fill(setting.keys);
         slice(contender, setting);
     }
     // On a busy machine some slices are never undisturbed.

@@ -149,10 +149,6 @@ fn compare(contenders: &[Contender<'_>], rounds: usize) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let _entered = runtime.enter();
-    // Fills all of them.
-    for contender in contenders {
-        measure(std::slice::from_ref(contender), Setting { threads: 1, keys: KEYS }, 1);
-    }
     let columns = [(1, KEYS), (1, 1), (2, KEYS), (2, 1)];
     let figures = columns.map(|(threads, keys)| measure(contenders, Setting { threads, keys }, rounds));
     let lines: Vec<_> = contenders
