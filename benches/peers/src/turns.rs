@@ -1,41 +1,15 @@
-//! What the programs of this package share: the value that they all cache, and how they take the time.
+//! Taking the time of what is over in nanoseconds, or a few thousand of them, and waits for nobody.
 
 use std::{
     fmt,
     hint::spin_loop,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use cpu_time::ThreadTime;
-use serde::{Deserialize, Serialize};
-
-/// Twenty of these are about 1.2 KB encoded.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Row {
-    pub id: u64,
-    pub name: String,
-    pub city: String,
-    pub rate: f64,
-    pub active: bool,
-}
-
-/// The value that is cached.
-pub fn rows() -> Vec<Row> {
-    (0..20)
-        .map(|id| Row {
-            id,
-            name: format!("employee number {id:>6}"),
-            city: "somewhere on the coast".into(),
-            rate: 12.5,
-            active: true,
-        })
-        .collect()
-}
+use tokio::runtime::Handle;
 
 /// Which of the keys comes next: cheap, and no pattern that a processor could foresee.
 pub struct Next(u64);
@@ -56,12 +30,26 @@ impl Next {
 }
 
 /// How many operations a contender does at a time.
-pub const BATCH: u64 = 1_024;
+pub const BATCH: u64 = 128;
 
 /// One contender: does [`BATCH`] operations over the first so many keys.
 pub struct Contender<'a> {
     pub name: &'a str,
-    pub batch: &'a (dyn Fn(&mut Next, u64) + Sync),
+    batch: Box<dyn Fn(&mut Next, u64) + Sync + 'a>,
+}
+
+impl<'a> Contender<'a> {
+    pub fn new(name: &'a str, batch: impl Fn(&mut Next, u64) + Sync + 'a) -> Self {
+        Self { name, batch: Box::new(batch) }
+    }
+
+    /// Asks for each of the first so many keys often enough that all that follows are hits.
+    pub fn fill(&self, keys: u64) {
+        let mut next = Next::of_thread(0);
+        for _ in 0..16 * keys / BATCH {
+            (self.batch)(&mut next, keys);
+        }
+    }
 }
 
 /// How many threads work on how many keys.
@@ -90,20 +78,22 @@ impl Figures {
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_slice() {
-            [] => f.pad("(never undisturbed)"),
-            all => f.pad(&format!("{:.1} ({:.1}-{:.1})", self.median(), all[all.len() / 10], all[all.len() * 9 / 10])),
+            [] => f.pad("never undisturbed"),
+            all => f.pad(&format!("{:.0} ({:.0}–{:.0})", self.median(), all[all.len() / 10], all[all.len() * 9 / 10])),
         }
     }
 }
 
 /// Measures all contenders in turn, round after round, so that what the machine does meanwhile hits all of them. Median, and
-/// in brackets the range of the middle 80 %.
+/// in brackets the range of the middle 80 %. In the context of a runtime.
 pub fn measure(contenders: &[Contender<'_>], setting: Setting, rounds: usize) -> Vec<Figures> {
     let mut all: Vec<Vec<f64>> = contenders.iter().map(|_| Vec::new()).collect();
     for contender in contenders {
+        contender.fill(setting.keys);
         slice(contender, setting);
     }
-    let deadline = Instant::now() + Duration::from_secs(120);
+    // On a busy machine some slices are never undisturbed.
+    let deadline = Instant::now() + Duration::from_secs(4) * u32::try_from(rounds).unwrap_or(u32::MAX);
     while all.iter().any(|figures| figures.len() < rounds) && Instant::now() < deadline {
         for (contender, figures) in contenders.iter().zip(&mut all).filter(|(_, figures)| figures.len() < rounds) {
             figures.extend(slice(contender, setting));
@@ -120,11 +110,18 @@ pub fn measure(contenders: &[Contender<'_>], setting: Setting, rounds: usize) ->
 /// One measurement, if nobody disturbed it.
 fn slice(contender: &Contender<'_>, Setting { threads, keys }: Setting) -> Option<f64> {
     let (ready, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    // Some look for it, though it has nothing to do.
+    let runtime = Handle::current();
     let work = |thread: usize| {
+        let _entered = runtime.enter();
         let mut next = Next::of_thread(thread);
         // What the others have left in the processor's caches is not this contender's.
-        for _ in 0..8 {
+        let warm = Instant::now();
+        for _ in 0..64 {
             (contender.batch)(&mut next, keys);
+            if warm.elapsed() > SLICE {
+                break;
+            }
         }
         ready.fetch_add(1, Ordering::SeqCst);
         while ready.load(Ordering::SeqCst) < threads {
@@ -150,15 +147,14 @@ fn slice(contender: &Contender<'_>, Setting { threads, keys }: Setting) -> Optio
     all.map(|all| all.iter().sum::<f64>() / threads as f64)
 }
 
-/// Runs a future that has nothing to wait for.
+/// Runs a future that has nothing to wait for, once everything is there. Until then it is asked again and again.
 pub fn now<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    match future.as_mut().poll(&mut context) {
-        std::task::Poll::Ready(value) => value,
-        std::task::Poll::Pending => panic!("a hit waits for nothing"),
+    loop {
+        if let std::task::Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+        thread::yield_now();
     }
 }
-
-/// What is cached, shared.
-pub type Rows = Arc<Vec<Row>>;
