@@ -8,7 +8,11 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Loaded, call::Call, look::Current};
-use crate::{codec::Values, events::Event, store::Read};
+use crate::{
+    codec::Values,
+    events::Event,
+    store::{LeaseId, Read},
+};
 
 /// How long a writer may take from its commit to its invalidation.
 const GRACE: Duration = Duration::from_secs(1);
@@ -43,14 +47,13 @@ impl Call<'_> {
             _ => false,
         };
         if !same {
-            self.watch(hit);
+            self.watch(hit.id);
         }
         loaded.value
     }
 
     /// Reports the hit if it is still there when any invalidation under way must have come.
-    fn watch<T>(&self, hit: &Current<T>) {
-        let id = hit.id;
+    fn watch(&self, id: LeaseId) {
         let (store, key, counters) = (Arc::clone(&self.store), self.key.clone(), Arc::clone(&self.counters));
         let announcer = self.inner.announcer.clone();
         tokio::spawn(async move {
