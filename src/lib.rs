@@ -75,9 +75,9 @@ pub use cache_core::codec::Postcard;
 #[cfg(feature = "conformance")]
 pub use cache_core::conformance;
 pub use cache_core::{
-    BuildError, Cache, CacheBuilder, CallResult, Clock, Codec, Degraded, Event, Events, FunctionStats, Health, Hold,
-    Key, KeyPart, L1, ManualClock, MemoryStore, Outcome, Policy, Stats, Store, Tag, Target, Unavailable, Warmed,
-    Warmup, clock, codec, connect, key, map, memory, policy, registry, store, transaction,
+    BuildError, Cache, CacheBuilder, CallResult, Clock, Codec, Degraded, Diagnosis, Event, Events, FunctionStats,
+    Health, Hold, Key, KeyPart, L1, ManualClock, MemoryStore, Outcome, Policy, Stats, Store, Tag, Target, Unavailable,
+    Warmed, Warmup, clock, codec, connect, doctor, key, map, memory, policy, registry, store, transaction,
 };
 pub use cache_macros::{KeyPart, cached, cached_impl, invalidates, keys};
 /// The Redis store, for settings that [`CacheBuilder`] does not have.

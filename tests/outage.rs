@@ -49,6 +49,8 @@ async fn absent_at_the_start_is_joined_when_it_comes() {
     let namespace = unique("absent");
     let cache = connect(&redis.url(), &namespace).await;
     assert!(is_degraded(&cache.health()));
+    let diagnosis = cache.doctor().await;
+    assert!(diagnosis.findings.iter().any(|finding| finding.id == "out-of-reach"), "{diagnosis}");
     let service = Service::new(cache.clone(), &Source::new());
     for _ in 0..3 {
         assert_eq!(service.page(1, "a").await, 1);

@@ -359,6 +359,10 @@ impl Cache {
         self.inner.announcer.subscribe()
     }
 
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.inner.store
+    }
+
     /// Whether the store can be reached.
     pub fn health(&self) -> Health {
         match self.inner.store.link().map(|link| *link.borrow()) {

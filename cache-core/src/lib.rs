@@ -11,6 +11,7 @@ pub mod codec;
 pub mod conformance;
 pub mod connect;
 pub mod degraded;
+pub mod doctor;
 mod entry;
 pub mod error;
 pub mod events;
@@ -33,6 +34,7 @@ pub use cache::{Cache, CacheBuilder, CallResult, Health, Hold, Unavailable, Warm
 pub use clock::{Clock, ManualClock};
 pub use codec::{Codec, Values};
 pub use degraded::Degraded;
+pub use doctor::Diagnosis;
 pub use error::BuildError;
 pub use events::{Event, Events};
 pub use key::{Key, KeyPart, Tag, Target};

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 
 use crate::{
     codec::Meta,
+    doctor::Finding,
     key::{Key, Target},
 };
 
@@ -306,6 +307,11 @@ pub trait Store: Any + Send + Sync {
     /// feed, [`may_serve_until`](Nearby::may_serve_until) is never called.
     fn feed(&self, _nearby: Arc<dyn Nearby>) -> bool {
         false
+    }
+
+    /// Looks for what is wrong with the store and its settings.
+    async fn examine(&self) -> Vec<Finding> {
+        Vec::new()
     }
 
     /// Follows whether the store can be reached. `None`: always.

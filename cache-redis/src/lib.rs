@@ -11,6 +11,7 @@ mod call_error;
 mod config;
 mod connection;
 mod connector;
+mod doctor;
 mod entry;
 mod error;
 mod feed;

@@ -144,6 +144,15 @@ impl Link {
         &self.address.at
     }
 
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The bound on calls.
+    pub(crate) fn call_timeout(&self) -> Duration {
+        self.call_timeout
+    }
+
     pub(crate) fn feed(&self) -> &Feed {
         &self.feed
     }

@@ -91,7 +91,7 @@ impl Session {
         self.cluster.as_ref().map_or(&self.first, |cluster| self.nth(cluster.route(at)))
     }
 
-    fn connections(&self) -> impl Iterator<Item = &Connection> {
+    pub(crate) fn connections(&self) -> impl Iterator<Item = &Connection> {
         std::iter::once(&self.first).chain(self.cluster.iter().flat_map(|cluster| &cluster.others))
     }
 

@@ -18,6 +18,7 @@ use std::{
 use async_trait::async_trait;
 use cache_core::{
     Key, Outcome, Store, Target,
+    doctor::Finding,
     policy::MAX_TTL,
     store::{
         Acquired, Filled, HolderId, Lease, Link as Status, Nearby, NotHoldable, Payload, Purpose, Read, StoreError,
@@ -341,6 +342,10 @@ impl Store for RedisStore {
 
     fn feed(&self, nearby: Arc<dyn Nearby>) -> bool {
         self.kept().feed().join(nearby)
+    }
+
+    async fn examine(&self) -> Vec<Finding> {
+        self.kept().examine().await
     }
 
     fn link(&self) -> Option<watch::Receiver<Status>> {
