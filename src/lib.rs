@@ -76,9 +76,12 @@ pub use cache_core::codec::Postcard;
 pub use cache_core::conformance;
 pub use cache_core::{
     BuildError, Cache, CacheBuilder, CallResult, Clock, Codec, Degraded, Event, Events, FunctionStats, Health, Hold,
-    Key, KeyPart, L1, ManualClock, MemoryStore, Outcome, Policy, Stats, Store, Tag, Target, Unavailable, Warmed,
-    Warmup, clock, codec, connect, key, map, memory, policy, registry, store, transaction,
+    Key, KeyPart, L1, ManualClock, MemoryStore, Outcome, Policy, Start, Stats, Store, Tag, Target, Unavailable, Warmed,
+    Warmup, clock, codec, connect, key, map, memory, policy, registry, start, store, transaction,
 };
+// It is enough that it is there: the builder finds it.
+#[cfg(feature = "autostart")]
+use cache_autostart as _;
 pub use cache_macros::{KeyPart, cached, cached_impl, invalidates, keys};
 /// The Redis store, for settings that [`CacheBuilder`] does not have.
 #[cfg(feature = "redis")]
