@@ -39,6 +39,6 @@ pub(crate) fn start(settings: &LocalServer) -> Result<Option<Local>, LocalError>
         return Ok(None);
     };
     let supervisor = Supervisor::start(directory, program, settings)?;
-    wait_until(STARTING, || answers(&socket));
+    wait_until(STARTING, || supervisor.is_settled() && answers(&socket));
     Ok(Some(Local { url, supervisor: Some(supervisor) }))
 }

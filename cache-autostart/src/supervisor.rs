@@ -5,6 +5,7 @@
 use std::{
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -40,16 +41,23 @@ pub(crate) struct Supervisor {
     /// The thread ends when this is gone.
     stop: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
+    is_settled: Arc<AtomicBool>,
 }
 
 impl Supervisor {
     pub(crate) fn start(directory: Directory, program: Program, settings: &LocalServer) -> Result<Self, LocalError> {
         let (stop, stopped) = sync_channel(0);
         let (max_memory, bounds) = (settings.memory_bytes(), settings.restart_bounds());
-        let keeper = Keeper { directory, program: Arc::new(program), max_memory, bounds, stopped };
+        let is_settled = Arc::new(AtomicBool::new(false));
+        let keeper = Keeper { directory, program, max_memory, bounds, stopped, is_settled: Arc::clone(&is_settled) };
         let thread = thread::Builder::new().name("staleproof-server".to_owned());
         let thread = thread.spawn(move || keeper.run()).map_err(LocalError::Thread)?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Self { stop: Some(stop), thread: Some(thread), is_settled })
+    }
+
+    /// Whether it is known who owns the server, and what was left of a former one is gone.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_settled.load(Ordering::Acquire)
     }
 }
 
@@ -64,10 +72,11 @@ impl Drop for Supervisor {
 
 struct Keeper {
     directory: Directory,
-    program: Arc<Program>,
+    program: Program,
     max_memory: u64,
     bounds: (u32, Duration),
     stopped: Receiver<()>,
+    is_settled: Arc<AtomicBool>,
 }
 
 /// Why the server is not kept any more.
@@ -90,7 +99,10 @@ impl Keeper {
                         return;
                     }
                 }
-                Ok(None) => is_told = false,
+                Ok(None) => {
+                    is_told = false;
+                    self.is_settled.store(true, Ordering::Release);
+                }
                 Err(error) => {
                     if !std::mem::replace(&mut is_told, true) {
                         tracing::error!(%error, "the local server cannot be kept");
@@ -110,6 +122,7 @@ impl Keeper {
 
     fn own(&self, mut lock: Lock) -> End {
         leftover::stop(&self.directory, &mut lock);
+        self.is_settled.store(true, Ordering::Release);
         let mut backoff = Backoff::new(self.bounds);
         loop {
             if let end @ (End::Stopped | End::Displaced) = self.serve(&mut lock) {

@@ -104,3 +104,53 @@ pub(super) fn url_of_environment() -> Option<String> {
         Some(url)
     })
 }
+
+// Without STALEPROOF_MODE in the environment; the tests of the facade set it, in processes of their own.
+#[cfg(test)]
+mod tests {
+    use std::{future::Future as _, pin::pin, sync::Arc, task::Poll};
+
+    use super::*;
+    use crate::{Health, MemoryStore};
+
+    /// Where nothing has to be waited for.
+    fn connected(builder: CacheBuilder) -> Result<Cache, String> {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match pin!(builder.connect()).poll(&mut context) {
+            Poll::Ready(result) => result.map_err(|error| error.to_string()),
+            Poll::Pending => panic!("there is nothing to wait for"),
+        }
+    }
+
+    fn refused(builder: CacheBuilder) -> String {
+        connected(builder).err().expect("it is refused")
+    }
+
+    #[test]
+    fn memory_leaves_url_and_journal_alone() {
+        let builder =
+            || Cache::builder().redis("redis://127.0.0.1:1").journal_file("/nowhere/journal").start(Start::Memory);
+        assert_eq!(connected(builder()).expect("it needs nothing").health(), Health::Memory);
+        assert_eq!(builder().build().expect("it needs nothing").health(), Health::Memory);
+        assert!(refused(builder().require_redis()).contains("the mode is `memory`"));
+    }
+
+    #[test]
+    fn auto_needs_something_that_starts_servers() {
+        assert!(refused(Cache::builder().start(Start::Auto)).contains("the feature `autostart`"));
+    }
+
+    #[test]
+    fn other_modes_are_for_connect() {
+        for mode in [Start::Auto, Start::External] {
+            let error = Cache::builder().start(mode).build().err().expect("it is refused").to_string();
+            assert!(error.contains("connect().await"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_store_of_ones_own_is_not_started() {
+        let store = Arc::new(MemoryStore::new(1 << 20));
+        assert!(refused(Cache::builder().store(store).start(Start::Auto)).contains("a store of your own"));
+    }
+}
