@@ -37,7 +37,7 @@
 //! # Where to go on
 //!
 //! - [`macro@cached`]: every option. [`macro@invalidates`]: every target. [`cached_impl`]: methods of traits.
-//! - [`Cache`]: in memory, over Redis, from the environment; [`CacheBuilder`]: every setting.
+//! - [`Cache`]: in memory, over Redis, from the environment; [`CacheBuilder`]: every setting. [`Start`]: with a Redis that starts by itself.
 //! - [`KeyPart`](trait@KeyPart): what can be an argument, and how keys look.
 //! - [`codec`]: how values are stored, and why a change of their type needs no bump by hand.
 //! - [`Store`]: a backend of your own, with the suite it must pass (feature `conformance`).
@@ -53,6 +53,7 @@
 //! | feature | |
 //! |---|---|
 //! | `redis` (default) | the Redis store; `tls` for `rediss://` |
+//! | `autostart` | [`Start::Auto`]: a local Redis where none answers, for development and services on one machine; Unix only, memory elsewhere |
 //! | `auto` (default) | the codec [`Auto`]; also `postcard`, `message-pack`, `json`, `bincode` alone |
 //! | `zstd`, `lz4` | compression of large values |
 //! | `uuid`, `chrono`, `jiff`, `time` | `KeyPart` for their types |

@@ -36,8 +36,8 @@ impl Backoff {
             self.restarts.pop_front();
         }
         if self.restarts.len() >= self.times as usize {
-            let first = self.restarts.front().copied().unwrap_or(now);
-            return Next::Later((first + self.within).duration_since(now));
+            let past = self.restarts.front().map_or(Duration::ZERO, |first| now.duration_since(*first));
+            return Next::Later(self.within.saturating_sub(past).max(FIRST_PAUSE));
         }
         let doublings = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX).min(16);
         self.restarts.push_back(now);
@@ -79,5 +79,14 @@ mod tests {
     fn none_is_allowed_where_none_is_asked_for() {
         let mut backoff = Backoff::new((0, Duration::from_secs(60)));
         assert_eq!(backoff.next(Instant::now()), Next::Later(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn extreme_bounds_neither_spin_nor_overflow() {
+        assert_eq!(Backoff::new((0, Duration::ZERO)).next(Instant::now()), Next::Later(FIRST_PAUSE));
+        let mut backoff = Backoff::new((1, Duration::MAX));
+        let now = Instant::now();
+        assert!(matches!(backoff.next(now), Next::After(_)));
+        assert_eq!(backoff.next(now), Next::Later(Duration::MAX));
     }
 }

@@ -86,9 +86,13 @@ impl Directory {
         file.write_all(settings.as_bytes())
     }
 
-    /// Where the server writes its log.
+    pub(crate) fn log_path(&self) -> PathBuf {
+        self.path.join(LOG)
+    }
+
+    /// What the server writes its log to.
     pub(crate) fn log(&self) -> io::Result<File> {
-        let path = self.path.join(LOG);
+        let path = self.log_path();
         let is_long = fs::metadata(&path).is_ok_and(|about| about.len() > LARGEST_LOG);
         let file = private().append(true).open(&path)?;
         if is_long {

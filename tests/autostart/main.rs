@@ -255,10 +255,28 @@ fn memory_never_connects() {
 
 fn a_mode_that_does_not_exist_is_an_error() {
     let place = Place::new();
-    let service = Service::start(place.path(), &[("STALEPROOF_MODE", "automatic")]);
-    let parts = ["error: STALEPROOF_MODE", "\"automatic\"", "`auto`", "`external`", "`memory`"];
-    assert!(parts.iter().all(|part| service.began.contains(part)), "{}", service.began);
-    assert!(!place.path().exists(), "nothing was started");
+    for more in [None, Some(("TEST_FROM_ENV", "1"))] {
+        let environment: Vec<_> = [("STALEPROOF_MODE", "automatic")].into_iter().chain(more).collect();
+        let service = Service::start(place.path(), &environment);
+        let parts = ["error: STALEPROOF_MODE", "\"automatic\"", "`auto`", "`external`", "`memory`"];
+        assert!(parts.iter().all(|part| service.began.contains(part)), "{}", service.began);
+        assert!(!place.path().exists(), "nothing was started");
+    }
+}
+
+fn from_env_asks_for_the_mode(configured: &str) {
+    let began = |mode, url| {
+        let place = Place::new();
+        let environment = [("TEST_FROM_ENV", "1"), ("STALEPROOF_MODE", mode), ("STALEPROOF_URL", url)];
+        let mut service = Service::start(place.path(), &environment);
+        service.end();
+        (service.began.clone(), place.path().exists())
+    };
+    let is = |began: &str, is_started| (began.to_owned(), is_started);
+    assert_eq!(began("", ""), is("memory", false), "as ever");
+    assert_eq!(began("", configured), is("connected", false), "as ever");
+    assert_eq!(began("memory", configured), is("memory", false));
+    assert_eq!(began("auto", ""), is("connected", true));
 }
 
 #[tokio::main]
@@ -288,6 +306,7 @@ async fn main() {
         ("auto_tells_a_refusal", &auto_tells_a_refusal),
         ("external_never_starts_anything", &|| external_never_starts_anything(&url)),
         ("memory_never_connects", &memory_never_connects),
+        ("from_env_asks_for_the_mode", &|| from_env_asks_for_the_mode(&url)),
         ("a_mode_that_does_not_exist_is_an_error", &a_mode_that_does_not_exist_is_an_error),
     ];
     for (name, case) in cases {

@@ -32,8 +32,10 @@ impl Doubles {
 /// and stays; it exits at the end of its input.
 pub(crate) async fn serve(directory: &str) {
     tracing::subscriber::set_global_default(Warnings).expect("there is none yet");
-    let mut builder = Cache::builder()
-        .start(Start::Auto)
+    let builder = Cache::builder();
+    let is_asked = std::env::var_os("TEST_FROM_ENV").is_some();
+    let mut builder = if is_asked { builder.from_env() } else { builder.start(Start::Auto) };
+    builder = builder
         .local_server(LocalServer::new().directory(directory))
         // The bound on calls is not what this test is about.
         .call_timeout(Duration::from_secs(5));
