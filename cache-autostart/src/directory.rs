@@ -51,7 +51,8 @@ impl Directory {
         let failed = |source| LocalError::Directory { path: self.path.clone(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&self.path).map_err(failed)?;
         let about = fs::symlink_metadata(&self.path).map_err(failed)?;
-        if about.is_dir() && about.uid() == geteuid().as_raw() && about.mode() & 0o077 == 0 {
+        let is_for_one = (about.mode() & 0o777) | 0o700 == 0o700;
+        if about.is_dir() && about.uid() == geteuid().as_raw() && is_for_one {
             return Ok(());
         }
         Err(LocalError::NotPrivate { path: self.path.clone() })

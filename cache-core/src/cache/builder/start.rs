@@ -87,7 +87,7 @@ impl CacheBuilder {
         };
         let spec = StartSpec { configured: self.spec(), server: self.local_server.clone() };
         match (starter.start)(spec).await? {
-            Some(started) => Ok(self.over(started)),
+            Some(found) => Ok(self.over(found)),
             None if self.require => {
                 Err(BuildError::Setting("Redis is required, but none answers and none can be started"))
             }
@@ -123,7 +123,7 @@ mod tests {
     }
 
     fn refused(builder: CacheBuilder) -> String {
-        connected(builder).err().expect("it is refused")
+        connected(builder).expect_err("it is refused")
     }
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn other_modes_are_for_connect() {
         for mode in [Start::Auto, Start::External] {
-            let error = Cache::builder().start(mode).build().err().expect("it is refused").to_string();
+            let error = Cache::builder().start(mode).build().expect_err("it is refused").to_string();
             assert!(error.contains("connect().await"), "{error}");
         }
     }
