@@ -60,6 +60,17 @@ impl FromStr for Start {
 
 /// The server that [`Start::Auto`] starts on this machine.
 ///
+/// It listens on a Unix socket only, in a directory of its own, and keeps nothing on the disk but its log (`server.log` there, 1 MiB at
+/// most from one start to the next). Data would be of no use after a restart: entries of a server that was started anew count as invalidated.
+///
+/// Building the cache waits up to 10 seconds until the server answers; after that the cache starts degraded, or with
+/// [`require_redis`](crate::CacheBuilder::require_redis) fails. A server that ends is started again, after a pause of 0.1 seconds that
+/// doubles each time, up to 10 seconds, less up to half of it at random. One that is silent for 10 seconds is ended first.
+///
+/// Dropping the cache of the instance that owns it stops it, and blocks for that: a few milliseconds as a rule, 3 seconds for one that
+/// hangs. Where the process ends without a drop, or is killed, the kernel stops it (Linux with `setpriv` of util-linux), or else the
+/// next start in the same directory. Other instances look twice a second whether they have to take over.
+///
 /// ```
 /// use cache_core::start::LocalServer;
 ///
