@@ -37,7 +37,7 @@
 //! # Where to go on
 //!
 //! - [`macro@cached`]: every option. [`macro@invalidates`]: every target. [`cached_impl`]: methods of traits.
-//! - [`Cache`]: in memory, over Redis, from the environment; [`CacheBuilder`]: every setting.
+//! - [`Cache`]: in memory, over Redis, from the environment; [`CacheBuilder`]: every setting. [`Start`]: with a Redis that starts by itself.
 //! - [`KeyPart`](trait@KeyPart): what can be an argument, and how keys look.
 //! - [`codec`]: how values are stored, and why a change of their type needs no bump by hand.
 //! - [`Store`]: a backend of your own, with the suite it must pass (feature `conformance`).
@@ -53,6 +53,7 @@
 //! | feature | |
 //! |---|---|
 //! | `redis` (default) | the Redis store; `tls` for `rediss://` |
+//! | `autostart` | [`Start::Auto`]: a local Redis where none answers, for development and services on one machine; Unix only, memory elsewhere |
 //! | `auto` (default) | the codec [`Auto`]; also `postcard`, `message-pack`, `json`, `bincode` alone |
 //! | `zstd`, `lz4` | compression of large values |
 //! | `uuid`, `chrono`, `jiff`, `time` | `KeyPart` for their types |
@@ -76,9 +77,13 @@ pub use cache_core::codec::Postcard;
 pub use cache_core::conformance;
 pub use cache_core::{
     BuildError, Cache, CacheBuilder, CallResult, Clock, Codec, Degraded, Diagnosis, Event, Events, FunctionStats,
-    Health, Hold, Key, KeyPart, L1, ManualClock, MemoryStore, Outcome, Policy, Stats, Store, Tag, Target, Unavailable,
-    Warmed, Warmup, clock, codec, connect, doctor, key, map, memory, policy, registry, store, transaction,
+    Health, Hold, Key, KeyPart, L1, ManualClock, MemoryStore, Outcome, Policy, Start, Stats, Store, Tag, Target,
+    Unavailable, Warmed, Warmup, clock, codec, connect, doctor, key, map, memory, policy, registry, start, store,
+    transaction,
 };
+// It is enough that it is there: the builder finds it.
+#[cfg(feature = "autostart")]
+use cache_autostart as _;
 pub use cache_macros::{KeyPart, cached, cached_impl, invalidates, keys};
 /// The Redis store, for settings that [`CacheBuilder`] does not have.
 #[cfg(feature = "redis")]

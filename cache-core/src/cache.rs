@@ -18,6 +18,7 @@ mod verify;
 mod warm;
 
 use std::{
+    any::Any,
     future::Future,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
@@ -112,6 +113,8 @@ pub(crate) struct Inner {
     load_timeout: Duration,
     verify: f64,
     clock: Clock,
+    /// What was started for the store. Only there to be dropped with the cache.
+    _guard: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Cache {
@@ -137,7 +140,8 @@ impl Cache {
         Self::builder().redis(url).connect().await
     }
 
-    /// Connects to `STALEPROOF_URL`, else to `REDIS_URL`, else to nothing: an embedded cache. Logs which.
+    /// Connects to `STALEPROOF_URL`, else to `REDIS_URL`, else to nothing: an embedded cache. Logs which. `STALEPROOF_MODE` may say
+    /// otherwise: see [`Start`](crate::Start).
     ///
     /// # Errors
     ///

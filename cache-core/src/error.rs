@@ -21,6 +21,9 @@ pub enum BuildError {
         /// As it was given.
         namespace: String,
     },
+    /// `STALEPROOF_MODE` says something that it cannot.
+    #[error("STALEPROOF_MODE: {0}")]
+    Mode(#[from] crate::start::UnknownStart),
     /// A setting that contradicts another, or is out of its range.
     #[error("{0}")]
     Setting(&'static str),

@@ -1,5 +1,7 @@
 //! Settings of a cache.
 
+mod start;
+
 use std::{
     any::Any,
     future::Future as _,
@@ -13,7 +15,7 @@ use super::{Cache, Inner, link::LinkWatch, near::Near};
 use crate::{
     clock::Clock,
     codec::{Codec, Values},
-    connect::{ConnectSpec, connector},
+    connect::{self, ConnectSpec, Started},
     degraded::{Degraded, StandIn},
     error::BuildError,
     events::Announcer,
@@ -22,6 +24,7 @@ use crate::{
     memory::MemoryStore,
     policy::{L1, MAX_TTL},
     registry,
+    start::{LocalServer, Start},
     stats::Ledger,
     store::{Lease, Store},
 };
@@ -50,6 +53,9 @@ pub struct CacheBuilder {
     verify: f64,
     l1: L1,
     clock: Clock,
+    start: Option<Start>,
+    asks_environment: bool,
+    local_server: LocalServer,
 }
 
 impl Default for CacheBuilder {
@@ -68,6 +74,9 @@ impl Default for CacheBuilder {
             verify: 0.0,
             l1: L1::Validated,
             clock: Clock::System,
+            start: None,
+            asks_environment: false,
+            local_server: LocalServer::new(),
         }
     }
 }
@@ -95,17 +104,15 @@ impl CacheBuilder {
     }
 
     /// The URL in `STALEPROOF_URL`, else in `REDIS_URL`, else none: embedded. Logs which. An empty variable counts as unset.
+    /// `STALEPROOF_MODE` is asked, too: see [`CacheBuilder::start`].
     pub fn from_env(mut self) -> Self {
-        let set = |name: &str| std::env::var(name).ok().filter(|url| !url.is_empty());
-        for name in ["STALEPROOF_URL", "REDIS_URL"] {
-            if let Some(url) = set(name) {
-                tracing::info!("the cache's store is the one in {name}");
-                self.url = Some(url);
-                return self;
-            }
+        self.asks_environment = true;
+        self.url = start::url_of_environment();
+        if self.url.is_none() {
+            tracing::info!(
+                "neither STALEPROOF_URL nor REDIS_URL is set: without STALEPROOF_MODE the cache is this process's memory"
+            );
         }
-        tracing::info!("neither STALEPROOF_URL nor REDIS_URL is set: the cache is this process's memory");
-        self.url = None;
         self
     }
 
@@ -186,6 +193,16 @@ impl CacheBuilder {
     /// Two functions with one `key_prefix`, a setting out of its range, or a URL, which needs [`CacheBuilder::connect`].
     pub fn build(self) -> Result<Cache, BuildError> {
         self.check()?;
+        match self.mode()? {
+            None => self.build_in_process(),
+            Some(Start::Memory) => self.in_memory(),
+            Some(_) => {
+                Err(BuildError::Setting("a cache that starts as `auto` or `external` is built by `connect().await`"))
+            }
+        }
+    }
+
+    fn build_in_process(self) -> Result<Cache, BuildError> {
         if self.url.is_some() {
             return Err(BuildError::Setting("a cache with a URL is built by `connect().await`"));
         }
@@ -193,39 +210,40 @@ impl CacheBuilder {
             return Err(BuildError::Setting("a journal file is for a store that is given by a URL"));
         }
         let store = self.store.clone().unwrap_or_else(|| self.memory());
-        Ok(self.over(store))
+        Ok(self.over(Started::new(store, None)))
     }
 
     /// Opens the store and builds the cache. Without a URL, as [`CacheBuilder::build`].
     ///
     /// # Errors
     ///
-    /// Also a malformed URL, an unknown option, a wrong password. A store that is not there is no error unless it is
+    /// Also a malformed URL, an unknown option, a wrong password, a `STALEPROOF_MODE` that does not exist. A store that is not there is no error unless it is
     /// [required](CacheBuilder::require_redis).
-    pub async fn connect(mut self) -> Result<Cache, BuildError> {
+    pub async fn connect(self) -> Result<Cache, BuildError> {
         self.check()?;
-        let Some(url) = self.url.take() else {
-            if self.require && self.store.is_none() {
-                return Err(BuildError::Setting("Redis is required, but no URL is given"));
+        match self.mode()? {
+            Some(mode) => self.start_as(mode).await,
+            None if self.url.is_some() => self.open().await,
+            None if self.require && self.store.is_none() => {
+                Err(BuildError::Setting("Redis is required, but no URL is given"))
             }
-            return self.build();
-        };
-        let Some(connector) = connector(&url) else {
-            // Without `://` the text before a colon may be anything, a password too.
-            let Some((scheme, _)) = url.split_once("://").filter(|(scheme, _)| !scheme.contains([':', '@'])) else {
-                return Err(BuildError::Setting("not a URL of a store: expected one such as `redis://127.0.0.1/0`"));
-            };
-            return Err(BuildError::UnknownScheme { scheme: scheme.to_owned() });
-        };
-        let spec = ConnectSpec {
-            url,
+            None => self.build_in_process(),
+        }
+    }
+
+    async fn open(self) -> Result<Cache, BuildError> {
+        let store = connect::open(self.spec()).await?;
+        Ok(self.over(Started::new(store, None)))
+    }
+
+    fn spec(&self) -> ConnectSpec {
+        ConnectSpec {
+            url: self.url.clone().unwrap_or_default(),
             namespace: self.namespace.clone(),
             call_timeout: self.call_timeout,
             require: self.require,
-            journal_file: self.journal_file.take(),
-        };
-        let store = (connector.connect)(spec).await.map_err(BuildError::Store)?;
-        Ok(self.over(store))
+            journal_file: self.journal_file.clone(),
+        }
     }
 
     fn check(&self) -> Result<(), BuildError> {
@@ -247,7 +265,8 @@ impl CacheBuilder {
         Arc::new(MemoryStore::with_clock(self.memory_limit, self.clock.clone()))
     }
 
-    fn over(self, store: Arc<dyn Store>) -> Cache {
+    fn over(self, started: Started) -> Cache {
+        let Started { store, guard } = started;
         let memory: Option<Arc<MemoryStore>> = (Arc::clone(&store) as Arc<dyn Any + Send + Sync>).downcast().ok();
         let share = if memory.is_some() { self.memory_limit } else { self.memory_limit / 2 };
         let near = memory.is_none().then(|| Arc::new(Near::new(share, self.clock.clone())));
@@ -266,6 +285,7 @@ impl CacheBuilder {
             load_timeout: self.load_timeout.min(MAX_TTL),
             verify: self.verify,
             clock: self.clock,
+            _guard: guard,
         });
         inner.watch.ensure(&inner.store);
         Cache { inner }
@@ -277,7 +297,7 @@ impl Cache {
     pub(super) fn unchecked_memory() -> Self {
         let builder = Self::builder();
         let store = builder.memory();
-        builder.over(store)
+        builder.over(Started::new(store, None))
     }
 }
 
