@@ -56,6 +56,7 @@
 //! | `auto` (default) | the codec [`Auto`]; also `postcard`, `message-pack`, `json`, `bincode` alone |
 //! | `zstd`, `lz4` | compression of large values |
 //! | `uuid`, `chrono`, `jiff`, `time` | `KeyPart` for their types |
+//! | `metrics` | what a cache does, published through the `metrics` crate; [OPERATIONS.md](https://github.com/staleproof/staleproof/blob/main/docs/OPERATIONS.md) has the names |
 //! | `conformance` | the suite that every store passes |
 //!
 //! # Requirements
@@ -76,8 +77,8 @@ pub use cache_core::codec::Postcard;
 pub use cache_core::conformance;
 pub use cache_core::{
     BuildError, Cache, CacheBuilder, Clock, Codec, Degraded, Event, Events, FunctionStats, Health, Hold, Key, KeyPart,
-    L1, ManualClock, MemoryStore, Outcome, Policy, Stats, Store, Tag, Target, Unavailable, Warmed, Warmup, clock,
-    codec, connect, key, map, memory, policy, registry, store, transaction,
+    L1, ManualClock, MemoryStore, Outcome, Policy, Requests, Stats, Store, Tag, Target, Unavailable, Warmed, Warmup,
+    clock, codec, connect, key, map, memory, policy, registry, store, transaction,
 };
 pub use cache_macros::{KeyPart, cached, cached_impl, invalidates, keys};
 /// The Redis store, for settings that [`CacheBuilder`] does not have.

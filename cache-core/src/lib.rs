@@ -20,6 +20,8 @@ pub mod key;
 pub mod map;
 pub mod memory;
 #[doc(hidden)]
+pub mod meter;
+#[doc(hidden)]
 pub mod mutant;
 pub mod policy;
 pub mod registry;
@@ -39,6 +41,6 @@ pub use key::{Key, KeyPart, Tag, Target};
 pub use map::map;
 pub use memory::MemoryStore;
 pub use policy::{L1, Policy};
-pub use stats::{FunctionStats, Stats};
+pub use stats::{FunctionStats, Requests, Stats};
 pub use store::{Outcome, Store};
 pub use transaction::transaction;

@@ -30,6 +30,7 @@ use crate::{
     kind::Kind,
     reads::Reads,
     script::SCRIPTS,
+    traffic::Counts,
     wire,
 };
 
@@ -71,6 +72,7 @@ pub(crate) struct Connection {
     uptime: Duration,
     reads: Reads,
     large: Large,
+    counts: Arc<Counts>,
 }
 
 /// Which way to the server a command takes.
@@ -108,7 +110,8 @@ impl Connection {
         let uptime = Duration::from_secs(uptime.and_then(Result::ok).unwrap_or(0_u64).saturating_sub(1));
         let (strikes, opened) = (AtomicU32::new(0), Instant::now());
         let (at, server, reads, large) = (place(server), server.clone(), Reads::default(), Large::new());
-        Ok(Self { at, server, multiplexed, incarnation, strikes, opened, uptime, reads, large })
+        let counts = Arc::clone(&address.counts);
+        Ok(Self { at, server, multiplexed, incarnation, strikes, opened, uptime, reads, large, counts })
     }
 
     /// Where its server is, for logs and to tell it from others.
@@ -243,6 +246,7 @@ impl Connection {
         call: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, CallError> {
         let strikes = self.strikes.load(Ordering::Relaxed);
+        self.counts.round_trips.add(1);
         match timeout(bound, call).await {
             Ok(result) => {
                 if strikes != 0 {
@@ -270,6 +274,7 @@ impl Connection {
     /// Counts a timeout of a call that began when there had been `before` of them. One stall that many calls run into is
     /// one strike: only the first of them finds the count as it was.
     fn strike(&self, before: u32) -> u32 {
+        self.counts.timeouts.add(1);
         match self.strikes.compare_exchange(before, before + 1, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => before + 1,
             Err(now) => now,

@@ -26,7 +26,8 @@ use std::{
 use arc_swap::ArcSwapOption;
 use cache_core::{
     Outcome, Target,
-    store::{HolderId, Link as Status, StoreError},
+    meter::Meter,
+    store::{HolderId, Link as Status, StoreError, Traffic},
 };
 use redis::{Cmd, Value};
 use tokio::{
@@ -120,7 +121,7 @@ impl Link {
         });
         let status = Status::Down { since: StdInstant::now(), journal: journal.len() };
         Self {
-            feed: Arc::new(Feed::new(names.feed(address.database), address.is_resp3)),
+            feed: Arc::new(Feed::new(names.feed(address.database), address.is_resp3, Meter::new(&config.namespace))),
             sentinels: Sentinels::of(&address.topology, config.call_timeout),
             address,
             seen: Seen::default(),
@@ -142,6 +143,11 @@ impl Link {
     /// Where Redis is, for logs.
     pub(crate) fn at(&self) -> &str {
         &self.address.at
+    }
+
+    /// What the calls came to.
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.address.counts.traffic()
     }
 
     pub(crate) fn feed(&self) -> &Feed {
@@ -269,7 +275,9 @@ impl Link {
             command
         };
         let answers = self.call_each(session, places, build).await?;
-        if answers.iter().any(|answer| matches!(answer, Answer::From(_, Value::Int(1)))) {
+        let fenced = answers.iter().filter(|answer| matches!(answer, Answer::From(_, Value::Int(1)))).count();
+        self.address.counts.fences.add(fenced);
+        if fenced > 0 {
             let told = self.announce_everything(session, self.call_timeout).await;
             told.map_err(|error| self.settle(session, error))?;
         }
@@ -354,6 +362,7 @@ impl Link {
             self.flaps.store(flaps, Ordering::Relaxed);
             self.status.send_replace(Status::Down { since: StdInstant::now(), journal: gate.journal.len() });
             self.lost.notify_one();
+            self.address.counts.losses.add(1);
             tracing::warn!(at = session.at(), %why, "lost Redis");
         }
     }

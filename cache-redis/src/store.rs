@@ -21,7 +21,7 @@ use cache_core::{
     policy::MAX_TTL,
     store::{
         Acquired, Filled, HolderId, Lease, LeaseId, Link as Status, Nearby, NotHoldable, Payload, Purpose, Read,
-        StoreError,
+        StoreError, Traffic,
     },
 };
 use redis::{Cmd, Value};
@@ -336,6 +336,10 @@ impl Store for RedisStore {
 
     fn feed(&self, nearby: Arc<dyn Nearby>) -> bool {
         self.kept().feed().join(nearby)
+    }
+
+    fn traffic(&self) -> Option<Traffic> {
+        Some(self.link.traffic())
     }
 
     fn link(&self) -> Option<watch::Receiver<Status>> {

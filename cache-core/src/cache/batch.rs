@@ -314,9 +314,9 @@ where
     where
         F: Future<Output = Result<Vec<Loaded<T>>, E>>,
     {
-        let unread = std::mem::take(&mut self.unread);
-        for item in &unread {
-            item.call.counters.bypassed.add(1);
+        let mut unread = std::mem::take(&mut self.unread);
+        for item in &mut unread {
+            item.call.bypassed();
         }
         if unread.is_empty() {
             return Ok(());

@@ -20,6 +20,7 @@ use crate::{
     flight::Flights,
     key::Key,
     memory::MemoryStore,
+    meter::Meter,
     policy::{L1, MAX_TTL},
     registry,
     stats::Ledger,
@@ -265,8 +266,16 @@ impl CacheBuilder {
             load_timeout: self.load_timeout.min(MAX_TTL),
             verify: self.verify,
             clock: self.clock,
+            meter: Meter::new(&self.namespace),
+            #[cfg(feature = "metrics")]
+            publisher: super::metrics::Publisher::new(Weak::clone(inner)),
         });
         inner.watch.ensure(&inner.store);
+        #[cfg(feature = "metrics")]
+        {
+            crate::meter::publish::enlist(inner.meter.namespace(), Arc::downgrade(&inner));
+            inner.publisher.ensure();
+        }
         Cache { inner }
     }
 }

@@ -3,7 +3,11 @@
 //! A [`Hold`] keeps targets quarantined while a method writes. If the process dies between its commit and its invalidation, the quarantine
 //! lapses by itself, and nothing from before the commit is left that could be served.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::task::AbortHandle;
 
@@ -139,16 +143,17 @@ impl Drop for Hold {
 
 impl Inner {
     async fn release(&self, targets: &[Target], holder: HolderId, linger: Option<Duration>) -> Outcome {
+        let began = Instant::now();
         self.invalidate_stand_in(targets).await;
         if let Some(longer) = linger
             && self.store.hold(targets, holder, longer).await.is_ok()
         {
             self.forget_copies(targets);
             // Under quarantine nothing is there that could be served, now or when it lapses.
-            return self.invalidated(targets.to_vec(), Ok(Outcome::Applied));
+            return self.invalidated(targets.to_vec(), Ok(Outcome::Applied), began);
         }
         let outcome = self.store.release_hold(targets, holder).await;
         self.forget_copies(targets);
-        self.invalidated(targets.to_vec(), outcome)
+        self.invalidated(targets.to_vec(), outcome, began)
     }
 }

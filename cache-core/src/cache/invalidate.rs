@@ -4,6 +4,7 @@ use std::{
     future::Future,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use super::{Cache, Inner};
@@ -44,11 +45,12 @@ impl Cache {
 
 impl Inner {
     async fn invalidate(&self, targets: Vec<Target>) -> Outcome {
+        let began = Instant::now();
         self.invalidate_stand_in(&targets).await;
         let outcome = self.store.invalidate(&targets).await;
         // Not earlier: what was read before the store had removed it must not be kept.
         self.forget_copies(&targets);
-        self.invalidated(targets, outcome)
+        self.invalidated(targets, outcome, began)
     }
 
     /// The stand-in comes first: what it serves must be gone by the time a journaled invalidation returns.
@@ -60,16 +62,18 @@ impl Inner {
     }
 
     /// Counts and announces an invalidation that has come to its end.
-    pub(super) fn invalidated(&self, targets: Vec<Target>, outcome: Result<Outcome, StoreError>) -> Outcome {
+    pub(super) fn invalidated(
+        &self,
+        targets: Vec<Target>,
+        outcome: Result<Outcome, StoreError>,
+        began: Instant,
+    ) -> Outcome {
         let outcome = outcome.unwrap_or_else(|error| {
             tracing::error!(%error, ?targets, "an invalidation could be neither applied nor queued");
             Outcome::Journaled
         });
-        let count = u64::try_from(targets.len()).unwrap_or(u64::MAX);
-        match outcome {
-            Outcome::Applied => self.ledger.applied.add(count),
-            Outcome::Journaled => self.ledger.journaled.add(count),
-        }
+        self.ledger.invalidations.count(&targets, outcome);
+        self.meter.invalidated(outcome, began.elapsed());
         self.announcer.announce(|| Event::Invalidated { targets, outcome });
         outcome
     }

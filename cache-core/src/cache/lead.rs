@@ -15,6 +15,7 @@ use crate::{
     codec::Meta,
     events::Event,
     flight::Leader,
+    stats::Answer,
     store::{Filled, Lease, Payload},
 };
 
@@ -36,12 +37,17 @@ impl Drop for Renewal {
 
 impl Call<'_> {
     /// Inside a transaction: the source, and nothing stored.
-    pub(super) async fn bypass<T, E, F>(&self, load: Pin<&mut F>) -> Result<Option<Arc<T>>, E>
+    pub(super) async fn bypass<T, E, F>(&mut self, load: Pin<&mut F>) -> Result<Option<Arc<T>>, E>
     where
         F: Future<Output = Result<Loaded<T>, E>>,
     {
-        self.counters.bypassed.add(1);
+        self.bypassed();
         load.await.map(|loaded| loaded.value)
+    }
+
+    pub(super) fn bypassed(&mut self) {
+        self.counters.bypassed.add(1);
+        self.counters.answered_by(Answer::Bypassed);
     }
 
     /// Runs the load and stores its value, under the lease if there is one.
@@ -64,6 +70,7 @@ impl Call<'_> {
         let started = Instant::now();
         let result = load.await;
         let took = started.elapsed();
+        self.inner.meter.loaded(self.counters.name(), took, result.is_ok());
         self.loaded(took, took, result.is_ok());
         match result {
             Ok(Loaded { value, store }) => {
@@ -142,7 +149,10 @@ impl Call<'_> {
                 self.counters.refused.add(1);
                 self.inner.announcer.announce(|| Event::Refused { key: key() });
             }
-            Err(_) => self.counters.store_errors.add(1),
+            Err(_) => {
+                self.counters.unstored.add(1);
+                self.counters.store_errors.add(1);
+            }
         }
     }
 

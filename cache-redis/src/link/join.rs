@@ -172,6 +172,7 @@ impl Link {
         if adopted > 0 {
             tracing::warn!(at = self.at(), adopted, of, "Redis failed over: what the new server has is trusted");
         }
+        self.address.counts.fences.add(fenced);
         if fenced > 0 {
             tracing::warn!(
                 at = self.at(),
@@ -222,6 +223,7 @@ impl Link {
         self.vouch(session).await?;
         let items = std::mem::take(&mut replay.items);
         self.gate().ring.add(&items, Instant::now());
+        self.address.counts.replayed.add(items.len());
         Ok(items.len())
     }
 

@@ -158,6 +158,9 @@ where
         let leads = self.0.iter().filter(|one| matches!(one.why, Why::Lead { .. }));
         let share = took / u32::try_from(self.0.len()).unwrap_or(u32::MAX).max(1);
         leads.for_each(|one| one.item.call.loaded(took, share, ok));
+        if let Some(One { item: Item { call, .. }, .. }) = self.0.first() {
+            call.inner.meter.loaded(call.counters.name(), took, ok);
+        }
     }
 
     /// Hands the values to whoever waits for them, then stores them. What each entry is served.
