@@ -446,8 +446,8 @@ async fn evictions_from_memory() {
 async fn no_label_holds_a_key() {
     let (recorded, namespace) = (Recorded::new(), unique("labels"));
     let cache = memory(&namespace);
-    let seed = fastrand::u64(..);
-    let mut random = fastrand::Rng::with_seed(seed);
+    let begin = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(begin);
     for number in 0..10_000_u32 {
         let secret = format!("secret{}", random.u64(..));
         let prefix = if number < 500 { "known".to_owned() } else { format!("prefix{number}") };
@@ -462,7 +462,7 @@ async fn no_label_holds_a_key() {
     cache.invalidate_matching("*secret1*").await;
     let seen = recorded.of(&cache, &namespace);
     let leaked: Vec<_> = seen.labels.iter().filter(|label| label.contains("secret") || label.contains(':')).collect();
-    assert_eq!(leaked, Vec::<&String>::new(), "seed {seed}");
+    assert_eq!(leaked, Vec::<&String>::new(), "seed {begin}");
     let functions: std::collections::BTreeSet<_> =
         seen.labels.iter().filter(|label| label.starts_with("prefix") || *label == "known").collect();
     assert_eq!(functions.len(), 4_096, "more of them share a row");

@@ -49,6 +49,7 @@ use crate::{
     policy::{L1, Policy},
     stats::{Ledger, Stats},
     store::{Link, Outcome, Store},
+    trace::Seldom,
     transaction,
 };
 
@@ -99,6 +100,13 @@ pub struct Loaded<T> {
     pub store: bool,
 }
 
+/// What is said seldom.
+#[derive(Default)]
+struct Troubles {
+    invalidation: Seldom,
+    hold: Seldom,
+}
+
 pub(crate) struct Inner {
     store: Arc<dyn Store>,
     /// The store, where it is this process's memory.
@@ -116,6 +124,7 @@ pub(crate) struct Inner {
     verify: f64,
     clock: Clock,
     meter: Meter,
+    troubles: Troubles,
     #[cfg(feature = "metrics")]
     publisher: metrics::Publisher,
 }

@@ -29,6 +29,8 @@ mod schema;
 pub mod stats;
 pub mod store;
 mod sync;
+#[doc(hidden)]
+pub mod trace;
 pub mod transaction;
 
 pub use cache::{Cache, CacheBuilder, Health, Hold, Unavailable, Warmed, Warmup};

@@ -18,7 +18,9 @@ use std::{
 use requests::RequestCounters;
 pub use requests::Requests;
 
+use crate::trace::Seldom;
 pub(crate) use invalidations::Invalidations;
+
 pub(crate) use ledger::{Ledger, Slot};
 pub(crate) use requests::{Answer, Tally};
 
@@ -42,6 +44,8 @@ macro_rules! counters {
             $(pub(crate) $name: Counter,)+
             load_nanos: Counter,
             requests: RequestCounters,
+            /// Says of hits that are not what the source says.
+            pub(crate) mismatch: Seldom,
             /// Hits that memory answered at once, of keys without a slot.
             quick: Counter,
         }

@@ -180,7 +180,6 @@ pub enum Link {
     },
 }
 
-#[cfg(feature = "metrics")]
 impl Outcome {
     /// In lower case, as it is shown.
     pub(crate) fn name(self) -> &'static str {

@@ -58,6 +58,7 @@ use cache_core::{
     meter::Meter,
     mutant::{self, Mutant},
     store::{HolderId, Nearby},
+    trace::Seldom,
 };
 use redis::{PushInfo, PushKind, Value};
 use tokio::sync::{Notify, mpsc, watch};
@@ -88,6 +89,8 @@ pub(crate) struct Feed {
     /// The log has it that announcements fail.
     is_failure_told: AtomicBool,
     meter: Meter,
+    /// Says of members that do not acknowledge.
+    silence: Seldom,
     part: watch::Sender<Part>,
     ears: watch::Sender<Ears>,
 }
@@ -159,6 +162,7 @@ impl Feed {
             has_seen_members: AtomicBool::new(false),
             is_failure_told: AtomicBool::new(false),
             meter,
+            silence: Seldom::new(),
             part: watch::Sender::new(Part::None),
             ears: watch::Sender::new(Ears::NotYet),
         }

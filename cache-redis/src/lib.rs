@@ -26,6 +26,7 @@ mod script;
 mod sentinel;
 mod session;
 mod store;
+mod trace;
 mod traffic;
 mod wire;
 mod writes;

@@ -28,6 +28,7 @@ use cache_core::{
     Outcome, Target,
     meter::Meter,
     store::{HolderId, Link as Status, StoreError, Traffic},
+    trace::Seldom,
 };
 use redis::{Cmd, Value};
 use tokio::{
@@ -96,6 +97,8 @@ pub(crate) struct Link {
     gate: Mutex<Gate>,
     file: Option<Arc<JournalFile>>,
     feed: Arc<Feed>,
+    /// Says of fences.
+    fences: Seldom,
     /// The log has it that there is no feed.
     is_refusal_told: AtomicBool,
     status: watch::Sender<Status>,
@@ -132,6 +135,7 @@ impl Link {
             session: ArcSwapOption::empty(),
             gate: Mutex::new(Gate { journal, ring: Ring::new(), writer: None, last: None }),
             file,
+            fences: Seldom::new(),
             is_refusal_told: AtomicBool::new(false),
             status: watch::Sender::new(status),
             lost: Notify::new(),
@@ -278,10 +282,25 @@ impl Link {
         let fenced = answers.iter().filter(|answer| matches!(answer, Answer::From(_, Value::Int(1)))).count();
         self.address.counts.fences.add(fenced);
         if fenced > 0 {
+            self.tell_fenced(fenced);
             let told = self.announce_everything(session, self.call_timeout).await;
             told.map_err(|error| self.settle(session, error))?;
         }
         Ok(())
+    }
+
+    /// Seldom: two servers that both take themselves for the primary go on to undo each other's roots.
+    fn tell_fenced(&self, fenced: usize) {
+        let (at, of) = (self.at(), self.names.partitions().count());
+        if let Some(kept_back) = self.fences.may_say() {
+            tracing::warn!(
+                at,
+                fenced,
+                of,
+                kept_back,
+                "Redis restarted or failed over: everything that it has in the namespace counts as invalidated"
+            );
+        }
     }
 
     /// Remembers what was acknowledged over this session. `false`: the session is no longer in use.

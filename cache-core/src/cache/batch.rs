@@ -26,6 +26,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 pub(super) use self::abreast::Abreast;
 use self::{
@@ -41,7 +42,7 @@ use crate::{
     flight::{Entered, Leader},
     key::Key,
     policy::Policy,
-    transaction,
+    trace, transaction,
 };
 
 /// How many reads are under way at once: as many as keep a store busy that answers several in one command.
@@ -275,7 +276,11 @@ where
         }
         let places = led.places();
         let started = Instant::now();
-        let result = self.following.beside_load(load(places.clone())).await;
+        let span = trace::load(led.function(), places.len());
+        let result = self.following.beside_load(load(places.clone()).instrument(span.clone())).await;
+        if result.is_err() {
+            trace::failed::<E>(&span);
+        }
         let took = started.elapsed();
         led.loaded(took, result.is_ok());
         let served: Vec<(usize, Option<Arc<T>>)> = match result {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Cache, Inner, link::LinkWatch, near::Near};
+use super::{Cache, Inner, Troubles, link::LinkWatch, near::Near};
 use crate::{
     clock::Clock,
     codec::{Codec, Values},
@@ -267,6 +267,7 @@ impl CacheBuilder {
             verify: self.verify,
             clock: self.clock,
             meter: Meter::new(&self.namespace),
+            troubles: Troubles::default(),
             #[cfg(feature = "metrics")]
             publisher: super::metrics::Publisher::new(Weak::clone(inner)),
         });

@@ -10,12 +10,13 @@ use std::{
 };
 
 use tokio::task::AbortHandle;
+use tracing::Instrument as _;
 
 use super::{Cache, Health, Inner};
 use crate::{
     key::Target,
     store::{HolderId, Outcome},
-    transaction,
+    trace, transaction,
 };
 
 /// The store is out of reach, and what was asked for must not be done without it.
@@ -89,8 +90,10 @@ async fn keep_up(inner: std::sync::Weak<Inner>, targets: Arc<[Target]>, holder: 
     loop {
         tokio::time::sleep(lasts / 3).await;
         let Some(inner) = inner.upgrade() else { return };
-        if let Err(error) = inner.store.hold(&targets, holder, lasts).await {
-            tracing::warn!(%error, "a hold could not be kept up");
+        if let Err(error) = inner.store.hold(&targets, holder, lasts).await
+            && let Some(kept_back) = inner.troubles.hold.may_say()
+        {
+            tracing::warn!(%error, kept_back, "a hold could not be kept up");
         }
     }
 }
@@ -129,7 +132,8 @@ impl Hold {
     pub(crate) fn start_releasing(self, linger: Option<Duration>) -> impl Future<Output = Outcome> + use<> {
         self.beat.abort();
         let (inner, targets, holder) = (Arc::clone(&self.cache.inner), Arc::clone(&self.targets), self.holder);
-        let task = tokio::spawn(async move { inner.release(&targets, holder, linger).await });
+        let span = trace::invalidate(targets.len());
+        let task = tokio::spawn(async move { inner.release(&targets, holder, linger).await }.instrument(span));
         // The task ends early only if the runtime shuts down.
         async move { task.await.unwrap_or(Outcome::Journaled) }
     }

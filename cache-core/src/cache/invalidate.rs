@@ -7,11 +7,14 @@ use std::{
     time::Instant,
 };
 
+use tracing::{Instrument as _, Span};
+
 use super::{Cache, Inner};
 use crate::{
     events::Event,
     key::Target,
     store::{Outcome, StoreError},
+    trace,
 };
 
 impl Cache {
@@ -27,7 +30,8 @@ impl Cache {
         let begun = if targets.is_empty() {
             Ok(Outcome::Applied)
         } else {
-            let mut work = Box::pin(async move { inner.invalidate(targets).await });
+            let span = trace::invalidate(targets.len());
+            let mut work = Box::pin(async move { inner.invalidate(targets).await }.instrument(span));
             match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(outcome) => Ok(outcome),
                 Poll::Pending => Err(tokio::spawn(work)),
@@ -69,11 +73,14 @@ impl Inner {
         began: Instant,
     ) -> Outcome {
         let outcome = outcome.unwrap_or_else(|error| {
-            tracing::error!(%error, ?targets, "an invalidation could be neither applied nor queued");
+            if let Some(kept_back) = self.troubles.invalidation.may_say() {
+                tracing::error!(%error, ?targets, kept_back, "an invalidation could be neither applied nor queued");
+            }
             Outcome::Journaled
         });
         self.ledger.invalidations.count(&targets, outcome);
         self.meter.invalidated(outcome, began.elapsed());
+        Span::current().record("staleproof.outcome", outcome.name());
         self.announcer.announce(|| Event::Invalidated { targets, outcome });
         outcome
     }

@@ -4,6 +4,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{task::JoinHandle, time::Instant};
+use tracing::Instrument as _;
 
 use super::{
     Loaded,
@@ -17,6 +18,7 @@ use crate::{
     flight::Leader,
     stats::Answer,
     store::{Filled, Lease, Payload},
+    trace,
 };
 
 /// Renews leases until it is dropped.
@@ -68,7 +70,11 @@ impl Call<'_> {
             tokio::task::yield_now().await;
         }
         let started = Instant::now();
-        let result = load.await;
+        let mut load = load.instrument(trace::load(self.key.prefix(), 1));
+        let result = Pin::new(&mut load).await;
+        if result.is_err() {
+            trace::failed::<E>(load.span());
+        }
         let took = started.elapsed();
         self.inner.meter.loaded(self.counters.name(), took, result.is_ok());
         self.loaded(took, took, result.is_ok());

@@ -201,9 +201,16 @@ impl<'a> Announcing<'a> {
         if silent.is_empty() && told.incomplete.is_none() {
             return None;
         }
-        if !silent.is_empty() && self.is_heard() {
+        if !silent.is_empty()
+            && self.is_heard()
+            && let Some(kept_back) = self.feed.silence.may_say()
+        {
             let members = silent.len();
-            tracing::warn!(members, "instances did not acknowledge an invalidation, and are expelled unless they live");
+            tracing::warn!(
+                members,
+                kept_back,
+                "instances did not acknowledge an invalidation, and are expelled unless they live"
+            );
         }
         let names = &self.feed.names;
         let mut command = SCRIPTS.expel.call(2, 128 + 64 * silent.len());

@@ -125,13 +125,14 @@ impl Link {
                 self.drop_session(&session, &mut self.gate(), &error);
                 self.unusable(error)
             })?;
+            let away = self.away();
             match self.make_current(&session) {
                 None => {
                     return Err(ConnectError::unreachable(self.at(), "lost again while it was joined"));
                 }
                 Some(false) => {}
                 Some(true) => {
-                    tracing::info!(at = session.at(), replayed, "connected to Redis");
+                    tracing::info!(at = session.at(), replayed, ?away, "connected to Redis");
                     self.clear_file().await;
                     return Ok(());
                 }
@@ -174,12 +175,7 @@ impl Link {
         }
         self.address.counts.fences.add(fenced);
         if fenced > 0 {
-            tracing::warn!(
-                at = self.at(),
-                fenced,
-                of,
-                "Redis restarted or failed over: everything that it has in the namespace counts as invalidated"
-            );
+            self.tell_fenced(fenced);
         }
         let is_new_reign = self.note_reign(session, last).await?;
         if fenced > 0 || is_new_reign {
@@ -243,6 +239,14 @@ impl Link {
             self.status.send_replace(Status::Up);
         }
         Some(is_open)
+    }
+
+    /// For how long Redis has been out of reach.
+    fn away(&self) -> Duration {
+        match *self.status.borrow() {
+            Status::Down { since, .. } => since.elapsed(),
+            Status::Up => Duration::ZERO,
+        }
     }
 
     /// All that the file holds is acknowledged, unless something has come in since. Nothing is being replayed: that

@@ -153,6 +153,11 @@ where
         })
     }
 
+    /// The function of these entries.
+    pub(super) fn function(&self) -> &str {
+        self.0.first().map_or("", |one| one.item.call.key.prefix())
+    }
+
     /// Counts the load as one of each entry, which took its share of the time.
     pub(super) fn loaded(&self, took: Duration, ok: bool) {
         let leads = self.0.iter().filter(|one| matches!(one.why, Why::Lead { .. }));
