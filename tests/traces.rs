@@ -43,6 +43,9 @@ struct Span {
     metadata: &'static Metadata<'static>,
     parent: Option<usize>,
     fields: BTreeMap<&'static str, String>,
+    /// The number in the order of beginnings, and of the first that began after this one had ended.
+    number: usize,
+    ended: Option<usize>,
 }
 
 struct Fields<'a>(&'a mut BTreeMap<&'static str, String>);
@@ -108,13 +111,19 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Collected {
         let parent = span.parent().map(|parent| traces.places[&parent.id().into_u64()]);
         let place = traces.spans.len();
         traces.places.insert(id.into_u64(), place);
-        traces.spans.push(Span { metadata: attributes.metadata(), parent, fields });
+        traces.spans.push(Span { metadata: attributes.metadata(), parent, fields, number: place, ended: None });
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
         let mut traces = self.traces();
         let place = traces.places[&id.into_u64()];
         values.record(&mut Fields(&mut traces.spans[place].fields));
+    }
+
+    fn on_close(&self, id: Id, _: Context<'_, S>) {
+        let mut traces = self.traces();
+        let (place, now) = (traces.places[&id.into_u64()], traces.spans.len());
+        traces.spans[place].ended = Some(now);
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -171,7 +180,7 @@ async fn a_miss_an_l2_hit_and_an_invalidation() {
 
     let missed = trips(&collected, "the miss");
     assert_eq!(operations(&missed), ["MGET", "acquire", "fill"]);
-    let port = redis.port().to_string();
+    let (port, fill) = (redis.port().to_string(), missed[2].number);
     for trip in missed {
         assert_eq!(*trip.metadata.level(), Level::DEBUG);
         has(&trip, &[("db.system.name", "redis"), ("otel.kind", "client"), ("db.namespace", "0")]);
@@ -184,6 +193,7 @@ async fn a_miss_an_l2_hit_and_an_invalidation() {
     let [(around, load)] = loads.as_slice() else { panic!("{loads:?}") };
     assert_eq!(*around, ["the miss"]);
     has(load, &[("otel.kind", "internal"), ("staleproof.function", "paged"), ("staleproof.entries", "1")]);
+    assert!(load.ended.is_some_and(|ended| ended <= fill), "to store the value is no part of the load");
     let invalidations = collected.spans("invalidate");
     let [(around, invalidation)] = invalidations.as_slice() else { panic!("{invalidations:?}") };
     assert_eq!(*around, ["the write"]);

@@ -26,7 +26,6 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
-use tracing::Instrument as _;
 
 pub(super) use self::abreast::Abreast;
 use self::{
@@ -36,6 +35,7 @@ use self::{
 use super::{
     Chance, Inner, Loaded,
     call::{Asked, Asking, Call, PAUSES, Waited, longer},
+    lead::traced,
     look::{Found, Need},
 };
 use crate::{
@@ -277,10 +277,7 @@ where
         let places = led.places();
         let started = Instant::now();
         let span = trace::load(led.function(), places.len());
-        let result = self.following.beside_load(load(places.clone()).instrument(span.clone())).await;
-        if result.is_err() {
-            trace::failed::<E>(&span);
-        }
+        let result = self.following.beside_load(traced(span, load(places.clone()))).await;
         let took = started.elapsed();
         led.loaded(took, result.is_ok());
         let served: Vec<(usize, Option<Arc<T>>)> = match result {

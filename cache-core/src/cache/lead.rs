@@ -1,10 +1,15 @@
 //! Loading, and storing what was loaded.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{task::JoinHandle, time::Instant};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use super::{
     Loaded,
@@ -35,6 +40,16 @@ impl Drop for Renewal {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// Runs a load in its span, which ends with it.
+pub(super) async fn traced<T, E>(span: Span, load: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let mut load = pin!(load.instrument(span));
+    let result = load.as_mut().await;
+    if result.is_err() {
+        trace::failed::<E>(load.span());
+    }
+    result
 }
 
 impl Call<'_> {
@@ -70,11 +85,7 @@ impl Call<'_> {
             tokio::task::yield_now().await;
         }
         let started = Instant::now();
-        let mut load = load.instrument(trace::load(self.key.prefix(), 1));
-        let result = Pin::new(&mut load).await;
-        if result.is_err() {
-            trace::failed::<E>(load.span());
-        }
+        let result = traced(trace::load(self.key.prefix(), 1), load).await;
         let took = started.elapsed();
         self.inner.meter.loaded(self.counters.name(), took, result.is_ok());
         self.loaded(took, took, result.is_ok());
