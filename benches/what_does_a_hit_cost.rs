@@ -50,7 +50,7 @@ impl Service {
 
 fn in_memory(c: &mut Criterion) {
     #[cfg(feature = "metrics")]
-    metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder().expect("there is no other");
+    metrics_util::debugging::DebuggingRecorder::new().install().expect("there is no other");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut group = c.benchmark_group("in memory");
     let map = quick_cache::sync::Cache::<String, Arc<Vec<Row>>>::new(4096);

@@ -35,7 +35,7 @@ fn now<T>(future: Pin<&mut impl Future<Output = T>>) -> T {
 
 fn main() {
     #[cfg(feature = "metrics")]
-    metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder().expect("there is no other");
+    metrics_util::debugging::DebuggingRecorder::new().install().expect("there is no other");
     let mut arguments = std::env::args().skip(1);
     let (what, times) = (arguments.next().unwrap_or_default(), arguments.next().unwrap_or_default());
     let times: u64 = times.parse().expect("how many times");

@@ -49,7 +49,6 @@ use crate::{
     policy::{L1, Policy},
     stats::{Ledger, Stats},
     store::{Link, Outcome, Store},
-    trace::Seldom,
     transaction,
 };
 
@@ -100,13 +99,6 @@ pub struct Loaded<T> {
     pub store: bool,
 }
 
-/// What is said seldom.
-#[derive(Default)]
-struct Troubles {
-    invalidation: Seldom,
-    hold: Seldom,
-}
-
 pub(crate) struct Inner {
     store: Arc<dyn Store>,
     /// The store, where it is this process's memory.
@@ -124,7 +116,7 @@ pub(crate) struct Inner {
     verify: f64,
     clock: Clock,
     meter: Meter,
-    troubles: Troubles,
+    troubles: invalidate::Troubles,
     #[cfg(feature = "metrics")]
     publisher: metrics::Publisher,
 }

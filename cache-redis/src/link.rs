@@ -289,20 +289,6 @@ impl Link {
         Ok(())
     }
 
-    /// Seldom: two servers that both take themselves for the primary go on to undo each other's roots.
-    fn tell_fenced(&self, fenced: usize) {
-        let (at, of) = (self.at(), self.names.partitions().count());
-        if let Some(kept_back) = self.fences.may_say() {
-            tracing::warn!(
-                at,
-                fenced,
-                of,
-                kept_back,
-                "Redis restarted or failed over: everything that it has in the namespace counts as invalidated"
-            );
-        }
-    }
-
     /// Remembers what was acknowledged over this session. `false`: the session is no longer in use.
     fn count_acknowledged(&self, session: &Arc<Session>, items: &[Item]) -> bool {
         let mut gate = self.gate();

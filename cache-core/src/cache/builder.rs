@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Cache, Inner, Troubles, link::LinkWatch, near::Near};
+use super::{Cache, Inner, invalidate::Troubles, link::LinkWatch, near::Near};
 use crate::{
     clock::Clock,
     codec::{Codec, Values},

@@ -14,8 +14,15 @@ use crate::{
     events::Event,
     key::Target,
     store::{Outcome, StoreError},
-    trace,
+    trace::{self, Seldom},
 };
+
+/// What is said seldom.
+#[derive(Default)]
+pub(super) struct Troubles {
+    invalidation: Seldom,
+    pub(super) hold: Seldom,
+}
 
 impl Cache {
     /// Whether the store is this process's memory, which answers without waiting.

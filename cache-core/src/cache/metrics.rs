@@ -63,38 +63,45 @@ impl Cache {
 }
 
 impl Inner {
-    /// What this cache has counted.
+    /// What this cache has counted, and what is so now.
     pub(crate) fn figures(&self) -> Figures {
-        let memory = self.memory.as_deref().or(self.near.as_deref().map(Near::memory));
-        let (outages, degraded_for) = self.watch.outages();
+        let memory = self.here();
         let (journal, degraded) = match self.health() {
             Health::Degraded { journal, .. } => (journal as u64, 1),
             Health::Connected | Health::Memory => (0, 0),
         };
+        let now = Now {
+            entries: memory.map_or(0, |memory| memory.entries() as u64),
+            bytes: memory.map_or(0, MemoryStore::bytes),
+            journal,
+            degraded,
+        };
+        Figures { now, ..self.counted() }
+    }
+
+    /// Without a look at the store's link, which would begin to keep it once more: for the end as well.
+    fn counted(&self) -> Figures {
+        let (outages, degraded_for) = self.watch.outages();
+        let invalidations = self.ledger.invalidations.all();
         Figures {
             functions: self.ledger.snapshot().functions,
-            invalidations: self
-                .ledger
-                .invalidations
-                .all()
-                .map(|(kind, outcome, count)| ((kind, outcome.name()), count))
-                .collect(),
-            evictions: memory.map_or(0, MemoryStore::evictions),
+            invalidations: invalidations.map(|(kind, outcome, count)| ((kind, outcome.name()), count)).collect(),
+            evictions: self.here().map_or(0, MemoryStore::evictions),
             outages,
             degraded_for,
             traffic: self.store.traffic().map(|traffic| (self.store.name(), traffic)).into_iter().collect(),
-            now: Now {
-                entries: memory.map_or(0, |memory| memory.entries() as u64),
-                bytes: memory.map_or(0, MemoryStore::bytes),
-                journal,
-                degraded,
-            },
+            now: Now::default(),
         }
+    }
+
+    /// What is in this process's memory.
+    fn here(&self) -> Option<&MemoryStore> {
+        self.memory.as_deref().or(self.near.as_deref().map(Near::memory))
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        publish::retire(self.meter.namespace(), self.figures());
+        publish::retire(self.meter.namespace(), self.counted());
     }
 }

@@ -82,7 +82,7 @@ pub(crate) fn enlist(namespace: &Arc<str>, inner: Weak<Inner>) {
 pub(crate) fn retire(namespace: &Arc<str>, counted: Figures) {
     if let Some(caches) = caches().get_mut(namespace) {
         caches.living.retain(|inner| inner.strong_count() > 0);
-        caches.gone += Figures { now: Now::default(), ..counted };
+        caches.gone += counted;
     }
     publish(namespace);
 }

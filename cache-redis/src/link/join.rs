@@ -241,6 +241,20 @@ impl Link {
         Some(is_open)
     }
 
+    /// Seldom: two servers that both take themselves for the primary go on to undo each other's roots.
+    pub(super) fn tell_fenced(&self, fenced: usize) {
+        let (at, of) = (self.at(), self.names.partitions().count());
+        if let Some(kept_back) = self.fences.may_say() {
+            tracing::warn!(
+                at,
+                fenced,
+                of,
+                kept_back,
+                "Redis restarted or failed over: everything that it has in the namespace counts as invalidated"
+            );
+        }
+    }
+
     /// For how long Redis has been out of reach.
     fn away(&self) -> Duration {
         match *self.status.borrow() {
