@@ -2,6 +2,7 @@
 //!
 //! ```sh
 //! cargo bench -p benches --bench what_does_a_hit_cost
+//! cargo bench -p benches --bench what_does_a_hit_cost --features metrics   # and a recorder installed
 //! ```
 #![allow(missing_docs, reason = "criterion's macros define undocumented items")]
 
@@ -48,6 +49,8 @@ impl Service {
 }
 
 fn in_memory(c: &mut Criterion) {
+    #[cfg(feature = "metrics")]
+    metrics_util::debugging::DebuggingRecorder::new().install().expect("there is no other");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut group = c.benchmark_group("in memory");
     let map = quick_cache::sync::Cache::<String, Arc<Vec<Row>>>::new(4096);

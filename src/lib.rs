@@ -57,6 +57,7 @@
 //! | `auto` (default) | the codec [`Auto`]; also `postcard`, `message-pack`, `json`, `bincode` alone |
 //! | `zstd`, `lz4` | compression of large values |
 //! | `uuid`, `chrono`, `jiff`, `time` | `KeyPart` for their types |
+//! | `metrics` | what a cache does, published through the `metrics` crate; [OPERATIONS.md](https://github.com/staleproof/staleproof/blob/main/docs/OPERATIONS.md) has the names |
 //! | `conformance` | the suite that every store passes |
 //!
 //! # Requirements
@@ -77,9 +78,9 @@ pub use cache_core::codec::Postcard;
 pub use cache_core::conformance;
 pub use cache_core::{
     BuildError, Cache, CacheBuilder, CallResult, Clock, Codec, Degraded, Diagnosis, Event, Events, FunctionStats,
-    Health, Hold, Key, KeyPart, L1, ManualClock, MemoryStore, Outcome, Policy, Start, Stats, Store, Tag, Target,
-    Unavailable, Warmed, Warmup, clock, codec, connect, doctor, key, map, memory, policy, registry, start, store,
-    transaction,
+    Health, Hold, Key, KeyPart, L1, ManualClock, MemoryStore, Outcome, Policy, Requests, Start, Stats, Store, Tag,
+    Target, Unavailable, Warmed, Warmup, clock, codec, connect, doctor, key, map, memory, policy, registry, start,
+    store, transaction,
 };
 // It is enough that it is there: the builder finds it.
 #[cfg(feature = "autostart")]

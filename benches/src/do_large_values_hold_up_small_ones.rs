@@ -60,7 +60,7 @@ const LARGE: usize = 256 << 10;
 /// The 50th and 99th percentile of small reads, and how many large ones there were a second.
 async fn measure(reader: &Reader, large: usize, span: Duration) -> [f64; 3] {
     let stop = Arc::new(AtomicBool::new(false));
-    let spawn = |size| {
+    let read = |size| {
         let (mut reader, stop) = (reader.clone(), Arc::clone(&stop));
         tokio::spawn(async move {
             let mut times = Vec::new();
@@ -72,8 +72,8 @@ async fn measure(reader: &Reader, large: usize, span: Duration) -> [f64; 3] {
             times
         })
     };
-    let small: Vec<_> = (0..16).map(|_| spawn(SMALL)).collect();
-    let large: Vec<_> = (0..large).map(|_| spawn(LARGE)).collect();
+    let small: Vec<_> = (0..16).map(|_| read(SMALL)).collect();
+    let large: Vec<_> = (0..large).map(|_| read(LARGE)).collect();
     tokio::time::sleep(span).await;
     stop.store(true, Ordering::Relaxed);
     let (mut times, mut larges) = (Vec::new(), 0);

@@ -1,6 +1,10 @@
-//! Does one thing so many times, to be counted by `scripts/instructions`: `instructions <what> <times>`.
+//! Does one thing so many times, to be counted by `scripts/instructions`: `instructions <what> <times>`. With the feature `metrics` a recorder is installed.
 
-use std::{hint::black_box, sync::Arc};
+use std::{
+    hint::black_box,
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use staleproof::{Cache, Key, cached};
 
@@ -20,24 +24,25 @@ impl Service {
     }
 }
 
-/// Runs a future that has nothing to wait for.
-fn now<T>(future: impl Future<Output = T>) -> T {
-    let mut future = std::pin::pin!(future);
+/// Runs a future that has nothing to wait for, in the place where it is: to move it would count as well.
+fn now<T>(future: Pin<&mut impl Future<Output = T>>) -> T {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    match future.as_mut().poll(&mut context) {
+    match future.poll(&mut context) {
         std::task::Poll::Ready(value) => value,
         std::task::Poll::Pending => panic!("memory answers at once"),
     }
 }
 
 fn main() {
+    #[cfg(feature = "metrics")]
+    metrics_util::debugging::DebuggingRecorder::new().install().expect("there is no other");
     let mut arguments = std::env::args().skip(1);
     let (what, times) = (arguments.next().unwrap_or_default(), arguments.next().unwrap_or_default());
     let times: u64 = times.parse().expect("how many times");
     let service = Service { cache: Cache::memory() };
     let act: &dyn Fn(u64) = match &*what {
-        "hit" => &|id| drop(black_box(now(service.rows(black_box(id), black_box("active"))))),
-        "hit-tagged" => &|id| drop(black_box(now(service.tagged(black_box(id), black_box("active"))))),
+        "hit" => &|id| drop(black_box(now(pin!(service.rows(black_box(id), black_box("active")))))),
+        "hit-tagged" => &|id| drop(black_box(now(pin!(service.tagged(black_box(id), black_box("active")))))),
         "key" => &|id| drop(black_box(Key::new("bench_rows").arg(&black_box(id)).arg(black_box("active")))),
         "key-escaped" => &|id| drop(black_box(Key::new("bench_rows").arg(&(black_box(id), "a:b")).arg(&Some("ü")))),
         other => panic!("`{other}` is none of hit, hit-tagged, key, key-escaped"),

@@ -12,6 +12,8 @@ mod invalidate;
 mod lead;
 mod link;
 mod look;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod near;
 mod object;
 mod verify;
@@ -44,6 +46,7 @@ use crate::{
     flight::{Entered, Flights},
     key::{Key, Target},
     memory::MemoryStore,
+    meter::Meter,
     policy::{L1, Policy},
     stats::{Ledger, Stats},
     store::{Link, Outcome, Store},
@@ -113,6 +116,10 @@ pub(crate) struct Inner {
     load_timeout: Duration,
     verify: f64,
     clock: Clock,
+    meter: Meter,
+    troubles: invalidate::Troubles,
+    #[cfg(feature = "metrics")]
+    publisher: metrics::Publisher,
     /// What was started for the store. Only there to be dropped with the cache.
     _guard: Option<Box<dyn Any + Send + Sync>>,
 }
@@ -369,11 +376,7 @@ impl Cache {
 
     /// Whether the store can be reached.
     pub fn health(&self) -> Health {
-        match self.inner.store.link().map(|link| *link.borrow()) {
-            None => Health::Memory,
-            Some(Link::Up) => Health::Connected,
-            Some(Link::Down { since, journal }) => Health::Degraded { since, journal },
-        }
+        self.inner.health()
     }
 }
 
@@ -390,6 +393,14 @@ impl std::fmt::Debug for Cache {
 static GLOBAL: ArcSwapOption<Inner> = ArcSwapOption::const_empty();
 
 impl Inner {
+    fn health(&self) -> Health {
+        match self.store.link().map(|link| *link.borrow()) {
+            None => Health::Memory,
+            Some(Link::Up) => Health::Connected,
+            Some(Link::Down { since, journal }) => Health::Degraded { since, journal },
+        }
+    }
+
     /// A cached call, from the key to the value.
     async fn fetch<T, E, F>(&self, mut call: Call<'_>, load: F) -> Result<Option<Arc<T>>, E>
     where

@@ -21,6 +21,8 @@ pub mod key;
 pub mod map;
 pub mod memory;
 #[doc(hidden)]
+pub mod meter;
+#[doc(hidden)]
 pub mod mutant;
 pub mod policy;
 pub mod registry;
@@ -29,6 +31,8 @@ pub mod start;
 pub mod stats;
 pub mod store;
 mod sync;
+#[doc(hidden)]
+pub mod trace;
 pub mod transaction;
 
 pub use cache::{Cache, CacheBuilder, CallResult, Health, Hold, Unavailable, Warmed, Warmup};
@@ -43,6 +47,6 @@ pub use map::map;
 pub use memory::MemoryStore;
 pub use policy::{L1, Policy};
 pub use start::Start;
-pub use stats::{FunctionStats, Stats};
+pub use stats::{FunctionStats, Requests, Stats};
 pub use store::{Outcome, Store};
 pub use transaction::transaction;

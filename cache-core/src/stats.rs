@@ -1,16 +1,28 @@
 //! Counters: what each function's cache did.
 
+mod invalidations;
 mod ledger;
+mod requests;
 mod stripes;
 
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
+use requests::RequestCounters;
+pub use requests::Requests;
+
+use crate::trace::Seldom;
+pub(crate) use invalidations::Invalidations;
+
 pub(crate) use ledger::{Ledger, Slot};
+pub(crate) use requests::{Answer, Tally};
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
@@ -21,12 +33,21 @@ macro_rules! counters {
             $($(#[doc = $doc])+ pub $name: u64,)+
             /// Time spent in loads, in all.
             pub load_time: Duration,
+            /// What answered the calls, each of which counts once there.
+            pub requests: Requests,
         }
 
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
+            /// The function's, as it is shown.
+            name: Arc<str>,
             $(pub(crate) $name: Counter,)+
             load_nanos: Counter,
+            requests: RequestCounters,
+            /// Says of hits that are not what the source says.
+            pub(crate) mismatch: Seldom,
+            /// Hits that memory answered at once, of keys without a slot.
+            quick: Counter,
         }
 
         impl Counters {
@@ -34,6 +55,7 @@ macro_rules! counters {
                 FunctionStats {
                     $($name: self.$name.get(),)+
                     load_time: Duration::from_nanos(self.load_nanos.get()),
+                    requests: self.requests.snapshot(),
                 }
             }
         }
@@ -42,6 +64,7 @@ macro_rules! counters {
             fn add_assign(&mut self, other: Self) {
                 $(self.$name += other.$name;)+
                 self.load_time += other.load_time;
+                self.requests += other.requests;
             }
         }
     };
@@ -64,6 +87,8 @@ counters! {
     fills,
     /// Values that were not stored because the lease was gone: invalidated meanwhile, or lapsed.
     refused,
+    /// Values that were not stored because the store failed or did not answer in time.
+    unstored,
     /// Values that were not stored because the codec could not carry them.
     unencodable,
     /// Values that `cache_if` turned away.
@@ -107,6 +132,15 @@ impl Counter {
 }
 
 impl Counters {
+    fn named(name: &str) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+
+    /// The function's name, as it is shown: one of a bounded number.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     pub(crate) fn loaded(&self, took: Duration) {
         self.loads.add(1);
         self.load_nanos.add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));

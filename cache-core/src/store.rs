@@ -191,6 +191,42 @@ pub enum Link {
     },
 }
 
+impl Outcome {
+    /// In lower case, as it is shown.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Journaled => "journaled",
+        }
+    }
+}
+
+/// What a store's calls of its server came to, since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Traffic {
+    /// Commands, or pipelines of them, that were sent and waited for. What leaves together for many callers is one.
+    pub round_trips: u64,
+    /// Calls that had no answer in time.
+    pub timeouts: u64,
+    /// How often the server was lost: what calls go over was given up.
+    pub losses: u64,
+    /// How often data counted as invalidated because they may have been from the past; in a cluster for each partition.
+    pub fences: u64,
+    /// Queued invalidations that were replayed.
+    pub replayed: u64,
+}
+
+impl std::ops::AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.round_trips += other.round_trips;
+        self.timeouts += other.timeouts;
+        self.losses += other.losses;
+        self.fences += other.fences;
+        self.replayed += other.replayed;
+    }
+}
+
 /// A store call that had no answer. It never reaches the caller of a cached method.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -312,6 +348,11 @@ pub trait Store: Any + Send + Sync {
     /// Looks for what is wrong with the store and its settings.
     async fn examine(&self) -> Vec<Finding> {
         Vec::new()
+    }
+
+    /// What the calls of its server came to. `None`: there is no server.
+    fn traffic(&self) -> Option<Traffic> {
+        None
     }
 
     /// Follows whether the store can be reached. `None`: always.

@@ -1,6 +1,6 @@
 //! Why a call had no result.
 
-use std::{error::Error, fmt};
+use std::{borrow::Cow, error::Error, fmt};
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
@@ -32,6 +32,20 @@ impl CallError {
             Self::Timeout { strikes } => 2 + strikes.min(&1_000),
             Self::Moved(_) | Self::Deposed(_) => 2_000,
             Self::OutOfReach(_) => 3_000,
+        }
+    }
+
+    /// What it is, in one of few words: a code of the server's where it is one.
+    pub(crate) fn kind(&self) -> Cow<'static, str> {
+        let of_redis =
+            |error: &RedisError| error.code().map_or(Cow::Borrowed("io"), |code| Cow::Owned(code.to_owned()));
+        match self {
+            Self::Timeout { .. } => Cow::Borrowed("timeout"),
+            Self::OutOfReach(error) => of_redis(error),
+            Self::Moved(_) => Cow::Borrowed("MOVED"),
+            Self::OnTheMove(_) => Cow::Borrowed("ASK"),
+            Self::Deposed(_) => Cow::Borrowed("deposed"),
+            Self::Failed(error) => error.downcast_ref().map_or(Cow::Borrowed("_OTHER"), of_redis),
         }
     }
 

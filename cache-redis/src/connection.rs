@@ -6,6 +6,7 @@
 mod large;
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -21,6 +22,7 @@ use tokio::{
     sync::{Notify, oneshot},
     time::{Instant, timeout},
 };
+use tracing::{Instrument as _, Span};
 
 pub(crate) use self::large::Large;
 use crate::{
@@ -30,6 +32,8 @@ use crate::{
     kind::Kind,
     reads::Reads,
     script::SCRIPTS,
+    trace::{self, Reply},
+    traffic::Counts,
     wire,
 };
 
@@ -71,6 +75,7 @@ pub(crate) struct Connection {
     uptime: Duration,
     reads: Reads,
     large: Large,
+    counts: Arc<Counts>,
 }
 
 /// Which way to the server a command takes.
@@ -108,7 +113,8 @@ impl Connection {
         let uptime = Duration::from_secs(uptime.and_then(Result::ok).unwrap_or(0_u64).saturating_sub(1));
         let (strikes, opened) = (AtomicU32::new(0), Instant::now());
         let (at, server, reads, large) = (place(server), server.clone(), Reads::default(), Large::new());
-        Ok(Self { at, server, multiplexed, incarnation, strikes, opened, uptime, reads, large })
+        let counts = Arc::clone(&address.counts);
+        Ok(Self { at, server, multiplexed, incarnation, strikes, opened, uptime, reads, large, counts })
     }
 
     /// Where its server is, for logs and to tell it from others.
@@ -187,7 +193,8 @@ impl Connection {
     /// From now on the listener is given what is published there.
     pub(crate) async fn subscribe(&self, channels: &[&str], bound: Duration) -> Result<(), CallError> {
         let mut connection = self.multiplexed.clone();
-        self.bounded(bound, connection.subscribe(channels)).await
+        let span = trace::of_command(&self.server, redis::cmd("SUBSCRIBE").arg(channels));
+        self.bounded(bound, span, connection.subscribe(channels)).await
     }
 
     async fn load_scripts(&self, bound: Duration) -> Result<(), CallError> {
@@ -204,7 +211,8 @@ impl Connection {
 
     async fn send_first(&self, command: &Cmd, bound: Duration) -> Result<Value, CallError> {
         let mut connection = self.multiplexed.clone();
-        self.bounded(bound, connection.send_packed_command(command)).await
+        let span = trace::of_command(&self.server, command);
+        self.bounded(bound, span, connection.send_packed_command(command)).await
     }
 
     /// Sends a command that may be executed twice over the connection for large values, and if that is lost over the first one.
@@ -215,7 +223,8 @@ impl Connection {
         bound: Duration,
     ) -> Result<Value, CallError> {
         let mut connection = large.clone();
-        match self.bounded(bound, connection.send_packed_command(command)).await {
+        let span = trace::of_command(&self.server, command);
+        match self.bounded(bound, span, connection.send_packed_command(command)).await {
             Err(error @ CallError::OutOfReach(_)) => {
                 self.large.lose(&error);
                 self.send_first(command, bound).await
@@ -234,16 +243,21 @@ impl Connection {
 
     async fn send_all_once(&self, commands: &Pipeline, bound: Duration) -> Result<Vec<Value>, CallError> {
         let mut connection = self.multiplexed.clone();
-        self.bounded(bound, connection.send_packed_commands(commands, 0, commands.len())).await
+        let span = trace::of_pipeline(&self.server, commands);
+        self.bounded(bound, span, connection.send_packed_commands(commands, 0, commands.len())).await
     }
 
-    async fn bounded<T>(
+    /// One round trip.
+    async fn bounded<T: Reply>(
         &self,
         bound: Duration,
+        span: Span,
         call: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, CallError> {
         let strikes = self.strikes.load(Ordering::Relaxed);
-        match timeout(bound, call).await {
+        self.counts.round_trips.add(1);
+        let mut call = pin!(timeout(bound, call).instrument(span));
+        let result = match call.as_mut().await {
             Ok(result) => {
                 if strikes != 0 {
                     self.strikes.store(0, Ordering::Relaxed);
@@ -251,7 +265,12 @@ impl Connection {
                 result.map_err(CallError::from)
             }
             Err(_) => Err(CallError::Timeout { strikes: self.strike(strikes) }),
+        };
+        match &result {
+            Ok(reply) => trace::answered(call.span(), reply),
+            Err(error) => trace::failed(call.span(), error),
         }
+        result
     }
 
     /// Waits for the answer to a command that another sends.
@@ -261,15 +280,18 @@ impl Connection {
         answered: oneshot::Receiver<Result<T, CallError>>,
     ) -> Result<T, CallError> {
         let strikes = self.strikes.load(Ordering::Relaxed);
-        match timeout(bound, answered).await {
+        let mut waiting = pin!(timeout(bound, answered).instrument(trace::of_shared_read()));
+        let result = match waiting.as_mut().await {
             Ok(answer) => answer.unwrap_or_else(|_| Err(CallError::Failed(Box::new(UnexpectedReply)))),
             Err(_) => Err(CallError::Timeout { strikes: self.strike(strikes) }),
-        }
+        };
+        result.inspect_err(|error| trace::failed(waiting.span(), error))
     }
 
     /// Counts a timeout of a call that began when there had been `before` of them. One stall that many calls run into is
     /// one strike: only the first of them finds the count as it was.
     fn strike(&self, before: u32) -> u32 {
+        self.counts.timeouts.add(1);
         match self.strikes.compare_exchange(before, before + 1, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => before + 1,
             Err(now) => now,

@@ -55,8 +55,10 @@ use std::{
 
 use cache_core::{
     Target,
+    meter::Meter,
     mutant::{self, Mutant},
     store::{HolderId, Nearby},
+    trace::Seldom,
 };
 use redis::{PushInfo, PushKind, Value};
 use tokio::sync::{Notify, mpsc, watch};
@@ -86,6 +88,9 @@ pub(crate) struct Feed {
     has_seen_members: AtomicBool,
     /// The log has it that announcements fail.
     is_failure_told: AtomicBool,
+    meter: Meter,
+    /// Says of members that do not acknowledge.
+    silence: Seldom,
     part: watch::Sender<Part>,
     ears: watch::Sender<Ears>,
 }
@@ -146,7 +151,7 @@ pub(crate) struct Renewed {
 }
 
 impl Feed {
-    pub(crate) fn new(names: FeedNames, is_possible: bool) -> Self {
+    pub(crate) fn new(names: FeedNames, is_possible: bool, meter: Meter) -> Self {
         Self {
             names,
             id: String::from_utf8_lossy(&HolderId::new().0).into_owned(),
@@ -156,6 +161,8 @@ impl Feed {
             announced: AtomicU64::new(0),
             has_seen_members: AtomicBool::new(false),
             is_failure_told: AtomicBool::new(false),
+            meter,
+            silence: Seldom::new(),
             part: watch::Sender::new(Part::None),
             ears: watch::Sender::new(Ears::NotYet),
         }

@@ -27,6 +27,8 @@ mod script;
 mod sentinel;
 mod session;
 mod store;
+mod trace;
+mod traffic;
 mod wire;
 mod writes;
 

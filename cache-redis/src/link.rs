@@ -26,7 +26,9 @@ use std::{
 use arc_swap::ArcSwapOption;
 use cache_core::{
     Outcome, Target,
-    store::{HolderId, Link as Status, StoreError},
+    meter::Meter,
+    store::{HolderId, Link as Status, StoreError, Traffic},
+    trace::Seldom,
 };
 use redis::{Cmd, Value};
 use tokio::{
@@ -95,6 +97,8 @@ pub(crate) struct Link {
     gate: Mutex<Gate>,
     file: Option<Arc<JournalFile>>,
     feed: Arc<Feed>,
+    /// Says of fences.
+    fences: Seldom,
     /// The log has it that there is no feed.
     is_refusal_told: AtomicBool,
     status: watch::Sender<Status>,
@@ -120,7 +124,7 @@ impl Link {
         });
         let status = Status::Down { since: StdInstant::now(), journal: journal.len() };
         Self {
-            feed: Arc::new(Feed::new(names.feed(address.database), address.is_resp3)),
+            feed: Arc::new(Feed::new(names.feed(address.database), address.is_resp3, Meter::new(&config.namespace))),
             sentinels: Sentinels::of(&address.topology, config.call_timeout),
             address,
             seen: Seen::default(),
@@ -131,6 +135,7 @@ impl Link {
             session: ArcSwapOption::empty(),
             gate: Mutex::new(Gate { journal, ring: Ring::new(), writer: None, last: None }),
             file,
+            fences: Seldom::new(),
             is_refusal_told: AtomicBool::new(false),
             status: watch::Sender::new(status),
             lost: Notify::new(),
@@ -151,6 +156,11 @@ impl Link {
     /// The bound on calls.
     pub(crate) fn call_timeout(&self) -> Duration {
         self.call_timeout
+    }
+
+    /// What the calls came to.
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.address.counts.traffic()
     }
 
     pub(crate) fn feed(&self) -> &Feed {
@@ -278,7 +288,10 @@ impl Link {
             command
         };
         let answers = self.call_each(session, places, build).await?;
-        if answers.iter().any(|answer| matches!(answer, Answer::From(_, Value::Int(1)))) {
+        let fenced = answers.iter().filter(|answer| matches!(answer, Answer::From(_, Value::Int(1)))).count();
+        self.address.counts.fences.add(fenced);
+        if fenced > 0 {
+            self.tell_fenced(fenced);
             let told = self.announce_everything(session, self.call_timeout).await;
             told.map_err(|error| self.settle(session, error))?;
         }
@@ -363,6 +376,7 @@ impl Link {
             self.flaps.store(flaps, Ordering::Relaxed);
             self.status.send_replace(Status::Down { since: StdInstant::now(), journal: gate.journal.len() });
             self.lost.notify_one();
+            self.address.counts.losses.add(1);
             tracing::warn!(at = session.at(), %why, "lost Redis");
         }
     }

@@ -14,6 +14,7 @@ const REGISTRY: &str = include_str!("script/registry.lua");
 
 /// A script and the digest that calls it.
 pub(crate) struct Script {
+    name: &'static str,
     source: String,
     digest: String,
 }
@@ -40,36 +41,36 @@ pub(crate) struct Scripts {
 }
 
 pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
-    prepare: Script::over_tokens(include_str!("script/prepare.lua")),
-    acquire: Script::over_tokens(include_str!("script/acquire.lua")),
-    refresh: Script::over_tokens(include_str!("script/refresh.lua")),
-    fill: Script::over_tokens(include_str!("script/fill.lua")),
-    replace: Script::over_tokens(include_str!("script/replace.lua")),
-    confirm: Script::over_tokens(include_str!("script/confirm.lua")),
-    release: Script::over_tokens(include_str!("script/release.lua")),
-    renew: Script::over_tokens(include_str!("script/renew.lua")),
-    invalidate: Script::new(include_str!("script/invalidate.lua").to_owned()),
-    hold: Script::new([HOLDERS, include_str!("script/hold.lua")].concat()),
-    unhold: Script::new([HOLDERS, include_str!("script/unhold.lua")].concat()),
-    fence: Script::new(include_str!("script/fence.lua").to_owned()),
-    adopt: Script::new(include_str!("script/adopt.lua").to_owned()),
-    reign: Script::new(include_str!("script/reign.lua").to_owned()),
-    announce: Script::new([REGISTRY, include_str!("script/announce.lua")].concat()),
-    renew_member: Script::new([REGISTRY, include_str!("script/renew_member.lua")].concat()),
-    expel: Script::new([REGISTRY, include_str!("script/expel.lua")].concat()),
+    prepare: Script::over_tokens("prepare", include_str!("script/prepare.lua")),
+    acquire: Script::over_tokens("acquire", include_str!("script/acquire.lua")),
+    refresh: Script::over_tokens("refresh", include_str!("script/refresh.lua")),
+    fill: Script::over_tokens("fill", include_str!("script/fill.lua")),
+    replace: Script::over_tokens("replace", include_str!("script/replace.lua")),
+    confirm: Script::over_tokens("confirm", include_str!("script/confirm.lua")),
+    release: Script::over_tokens("release", include_str!("script/release.lua")),
+    renew: Script::over_tokens("renew", include_str!("script/renew.lua")),
+    invalidate: Script::new("invalidate", include_str!("script/invalidate.lua").to_owned()),
+    hold: Script::new("hold", [HOLDERS, include_str!("script/hold.lua")].concat()),
+    unhold: Script::new("unhold", [HOLDERS, include_str!("script/unhold.lua")].concat()),
+    fence: Script::new("fence", include_str!("script/fence.lua").to_owned()),
+    adopt: Script::new("adopt", include_str!("script/adopt.lua").to_owned()),
+    reign: Script::new("reign", include_str!("script/reign.lua").to_owned()),
+    announce: Script::new("announce", [REGISTRY, include_str!("script/announce.lua")].concat()),
+    renew_member: Script::new("renew_member", [REGISTRY, include_str!("script/renew_member.lua")].concat()),
+    expel: Script::new("expel", [REGISTRY, include_str!("script/expel.lua")].concat()),
 });
 
 impl Script {
-    fn new(source: String) -> Self {
+    fn new(name: &'static str, source: String) -> Self {
         let mut digest = String::with_capacity(40);
         for byte in Sha1::digest(source.as_bytes()) {
             write!(digest, "{byte:02x}").expect("writing to a String succeeds");
         }
-        Self { source, digest }
+        Self { name, source, digest }
     }
 
-    fn over_tokens(source: &str) -> Self {
-        Self::new([TOKENS, source].concat())
+    fn over_tokens(name: &'static str, source: &str) -> Self {
+        Self::new(name, [TOKENS, source].concat())
     }
 
     /// The beginning of a call; the caller appends `keys` key names and then the arguments.
@@ -88,6 +89,11 @@ impl Scripts {
             pipeline.cmd("SCRIPT").arg("LOAD").arg(&script.source);
         }
         pipeline
+    }
+
+    /// What the script is called that has this digest.
+    pub(crate) fn name_of(&self, digest: &[u8]) -> Option<&'static str> {
+        self.all().into_iter().find(|script| script.digest.as_bytes() == digest).map(|script| script.name)
     }
 
     fn all(&self) -> [&Script; 17] {

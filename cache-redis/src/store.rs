@@ -22,7 +22,7 @@ use cache_core::{
     policy::MAX_TTL,
     store::{
         Acquired, Filled, HolderId, Lease, Link as Status, Nearby, NotHoldable, Payload, Purpose, Read, StoreError,
-        Stored,
+        Stored, Traffic,
     },
 };
 use redis::{Cmd, Value};
@@ -346,6 +346,10 @@ impl Store for RedisStore {
 
     async fn examine(&self) -> Vec<Finding> {
         self.kept().examine().await
+    }
+
+    fn traffic(&self) -> Option<Traffic> {
+        Some(self.link.traffic())
     }
 
     fn link(&self) -> Option<watch::Receiver<Status>> {

@@ -35,13 +35,14 @@ use self::{
 use super::{
     Chance, Inner, Loaded,
     call::{Asked, Asking, Call, PAUSES, Waited, longer},
+    lead::traced,
     look::{Found, Need},
 };
 use crate::{
     flight::{Entered, Leader},
     key::Key,
     policy::Policy,
-    transaction,
+    trace, transaction,
 };
 
 /// How many reads are under way at once: as many as keep a store busy that answers several in one command.
@@ -275,7 +276,8 @@ where
         }
         let places = led.places();
         let started = Instant::now();
-        let result = self.following.beside_load(load(places.clone())).await;
+        let span = trace::load(led.function(), places.len());
+        let result = self.following.beside_load(traced(span, load(places.clone()))).await;
         let took = started.elapsed();
         led.loaded(took, result.is_ok());
         let served: Vec<(usize, Option<Arc<T>>)> = match result {
@@ -314,9 +316,9 @@ where
     where
         F: Future<Output = Result<Vec<Loaded<T>>, E>>,
     {
-        let unread = std::mem::take(&mut self.unread);
-        for item in &unread {
-            item.call.counters.bypassed.add(1);
+        let mut unread = std::mem::take(&mut self.unread);
+        for item in &mut unread {
+            item.call.bypassed();
         }
         if unread.is_empty() {
             return Ok(());

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Cache, Inner, link::LinkWatch, near::Near};
+use super::{Cache, Inner, invalidate::Troubles, link::LinkWatch, near::Near};
 use crate::{
     clock::Clock,
     codec::{Codec, Values},
@@ -22,6 +22,7 @@ use crate::{
     flight::Flights,
     key::Key,
     memory::MemoryStore,
+    meter::Meter,
     policy::{L1, MAX_TTL},
     registry,
     start::{LocalServer, Start},
@@ -285,9 +286,18 @@ impl CacheBuilder {
             load_timeout: self.load_timeout.min(MAX_TTL),
             verify: self.verify,
             clock: self.clock,
+            meter: Meter::new(&self.namespace),
+            troubles: Troubles::default(),
+            #[cfg(feature = "metrics")]
+            publisher: super::metrics::Publisher::new(Weak::clone(inner)),
             _guard: guard,
         });
         inner.watch.ensure(&inner.store);
+        #[cfg(feature = "metrics")]
+        {
+            crate::meter::publish::enlist(inner.meter.namespace(), Arc::downgrade(&inner));
+            inner.publisher.ensure();
+        }
         Cache { inner }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     flight::{Entered, Followed, Follower, Leader, Moment},
     key::Key,
     policy::Policy,
-    stats::Counters,
+    stats::{Answer, Tally},
     store::{Acquired, LeaseId, Link, Purpose, Store},
 };
 
@@ -42,7 +42,7 @@ pub(super) struct Call<'a> {
     pub(super) inner: &'a Inner,
     pub(super) key: &'a Key,
     pub(super) policy: &'a Policy,
-    pub(super) counters: Arc<Counters>,
+    pub(super) counters: Tally,
     /// The store of this turn: the real one, or the stand-in during an outage.
     pub(super) store: Arc<dyn Store>,
     pub(super) degraded: bool,
@@ -105,9 +105,11 @@ pub(super) enum Turn<T> {
 
 impl<'a> Call<'a> {
     pub(super) fn begin(inner: &'a Inner, key: &'a Key, policy: &'a Policy, chance: Chance) -> Self {
+        #[cfg(feature = "metrics")]
+        inner.publisher.ensure();
         let since = inner.flights.now();
         let (store, degraded) = inner.store_in_charge();
-        let counters = inner.ledger.of(key);
+        let counters = Tally::new(inner.ledger.of(key), degraded);
         if degraded {
             counters.degraded.add(1);
         }
@@ -232,6 +234,7 @@ impl<'a> Call<'a> {
                 }
                 Ok(Acquired::Held) => {
                     self.counters.held.add(1);
+                    self.counters.answered_by(Answer::Held);
                     return Asked::Lead(leader);
                 }
                 Err(_) => {

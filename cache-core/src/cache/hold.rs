@@ -3,15 +3,20 @@
 //! A [`Hold`] keeps targets quarantined while a method writes. If the process dies between its commit and its invalidation, the quarantine
 //! lapses by itself, and nothing from before the commit is left that could be served.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::task::AbortHandle;
+use tracing::Instrument as _;
 
 use super::{Cache, Health, Inner};
 use crate::{
     key::Target,
     store::{HolderId, Outcome},
-    transaction,
+    trace, transaction,
 };
 
 /// The store is out of reach, and what was asked for must not be done without it.
@@ -85,8 +90,10 @@ async fn keep_up(inner: std::sync::Weak<Inner>, targets: Arc<[Target]>, holder: 
     loop {
         tokio::time::sleep(lasts / 3).await;
         let Some(inner) = inner.upgrade() else { return };
-        if let Err(error) = inner.store.hold(&targets, holder, lasts).await {
-            tracing::warn!(%error, "a hold could not be kept up");
+        if let Err(error) = inner.store.hold(&targets, holder, lasts).await
+            && let Some(kept_back) = inner.troubles.hold.may_say()
+        {
+            tracing::warn!(%error, kept_back, "a hold could not be kept up");
         }
     }
 }
@@ -125,7 +132,8 @@ impl Hold {
     pub(crate) fn start_releasing(self, linger: Option<Duration>) -> impl Future<Output = Outcome> + use<> {
         self.beat.abort();
         let (inner, targets, holder) = (Arc::clone(&self.cache.inner), Arc::clone(&self.targets), self.holder);
-        let task = tokio::spawn(async move { inner.release(&targets, holder, linger).await });
+        let span = trace::invalidate(targets.len());
+        let task = tokio::spawn(async move { inner.release(&targets, holder, linger).await }.instrument(span));
         // The task ends early only if the runtime shuts down.
         async move { task.await.unwrap_or(Outcome::Journaled) }
     }
@@ -139,16 +147,17 @@ impl Drop for Hold {
 
 impl Inner {
     async fn release(&self, targets: &[Target], holder: HolderId, linger: Option<Duration>) -> Outcome {
+        let began = Instant::now();
         self.invalidate_stand_in(targets).await;
         if let Some(longer) = linger
             && self.store.hold(targets, holder, longer).await.is_ok()
         {
             self.forget_copies(targets);
             // Under quarantine nothing is there that could be served, now or when it lapses.
-            return self.invalidated(targets.to_vec(), Ok(Outcome::Applied));
+            return self.invalidated(targets.to_vec(), Ok(Outcome::Applied), began);
         }
         let outcome = self.store.release_hold(targets, holder).await;
         self.forget_copies(targets);
-        self.invalidated(targets.to_vec(), outcome)
+        self.invalidated(targets.to_vec(), outcome, began)
     }
 }

@@ -4,14 +4,25 @@ use std::{
     future::Future,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Instant,
 };
+
+use tracing::{Instrument as _, Span};
 
 use super::{Cache, Inner};
 use crate::{
     events::Event,
     key::Target,
     store::{Outcome, StoreError},
+    trace::{self, Seldom},
 };
+
+/// What is said seldom.
+#[derive(Default)]
+pub(super) struct Troubles {
+    invalidation: Seldom,
+    pub(super) hold: Seldom,
+}
 
 impl Cache {
     /// Whether the store is this process's memory, which answers without waiting.
@@ -26,7 +37,8 @@ impl Cache {
         let begun = if targets.is_empty() {
             Ok(Outcome::Applied)
         } else {
-            let mut work = Box::pin(async move { inner.invalidate(targets).await });
+            let span = trace::invalidate(targets.len());
+            let mut work = Box::pin(async move { inner.invalidate(targets).await }.instrument(span));
             match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(outcome) => Ok(outcome),
                 Poll::Pending => Err(tokio::spawn(work)),
@@ -44,11 +56,12 @@ impl Cache {
 
 impl Inner {
     async fn invalidate(&self, targets: Vec<Target>) -> Outcome {
+        let began = Instant::now();
         self.invalidate_stand_in(&targets).await;
         let outcome = self.store.invalidate(&targets).await;
         // Not earlier: what was read before the store had removed it must not be kept.
         self.forget_copies(&targets);
-        self.invalidated(targets, outcome)
+        self.invalidated(targets, outcome, began)
     }
 
     /// The stand-in comes first: what it serves must be gone by the time a journaled invalidation returns.
@@ -60,16 +73,21 @@ impl Inner {
     }
 
     /// Counts and announces an invalidation that has come to its end.
-    pub(super) fn invalidated(&self, targets: Vec<Target>, outcome: Result<Outcome, StoreError>) -> Outcome {
+    pub(super) fn invalidated(
+        &self,
+        targets: Vec<Target>,
+        outcome: Result<Outcome, StoreError>,
+        began: Instant,
+    ) -> Outcome {
         let outcome = outcome.unwrap_or_else(|error| {
-            tracing::error!(%error, ?targets, "an invalidation could be neither applied nor queued");
+            if let Some(kept_back) = self.troubles.invalidation.may_say() {
+                tracing::error!(%error, ?targets, kept_back, "an invalidation could be neither applied nor queued");
+            }
             Outcome::Journaled
         });
-        let count = u64::try_from(targets.len()).unwrap_or(u64::MAX);
-        match outcome {
-            Outcome::Applied => self.ledger.applied.add(count),
-            Outcome::Journaled => self.ledger.journaled.add(count),
-        }
+        self.ledger.invalidations.count(&targets, outcome);
+        self.meter.invalidated(outcome, began.elapsed());
+        Span::current().record("staleproof.outcome", outcome.name());
         self.announcer.announce(|| Event::Invalidated { targets, outcome });
         outcome
     }

@@ -1,9 +1,15 @@
 //! Loading, and storing what was loaded.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{task::JoinHandle, time::Instant};
+use tracing::{Instrument as _, Span};
 
 use super::{
     Loaded,
@@ -15,7 +21,9 @@ use crate::{
     codec::Meta,
     events::Event,
     flight::Leader,
+    stats::Answer,
     store::{Filled, Lease, Payload},
+    trace,
 };
 
 /// Renews leases until it is dropped.
@@ -34,14 +42,29 @@ impl Drop for Renewal {
     }
 }
 
+/// Runs a load in its span, which ends with it.
+pub(super) async fn traced<T, E>(span: Span, load: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let mut load = pin!(load.instrument(span));
+    let result = load.as_mut().await;
+    if result.is_err() {
+        trace::failed::<E>(load.span());
+    }
+    result
+}
+
 impl Call<'_> {
     /// Inside a transaction: the source, and nothing stored.
-    pub(super) async fn bypass<T, E, F>(&self, load: Pin<&mut F>) -> Result<Option<Arc<T>>, E>
+    pub(super) async fn bypass<T, E, F>(&mut self, load: Pin<&mut F>) -> Result<Option<Arc<T>>, E>
     where
         F: Future<Output = Result<Loaded<T>, E>>,
     {
-        self.counters.bypassed.add(1);
+        self.bypassed();
         load.await.map(|loaded| loaded.value)
+    }
+
+    pub(super) fn bypassed(&mut self) {
+        self.counters.bypassed.add(1);
+        self.counters.answered_by(Answer::Bypassed);
     }
 
     /// Runs the load and stores its value, under the lease if there is one.
@@ -62,8 +85,9 @@ impl Call<'_> {
             tokio::task::yield_now().await;
         }
         let started = Instant::now();
-        let result = load.await;
+        let result = traced(trace::load(self.key.prefix(), 1), load).await;
         let took = started.elapsed();
+        self.inner.meter.loaded(self.counters.name(), took, result.is_ok());
         self.loaded(took, took, result.is_ok());
         match result {
             Ok(Loaded { value, store }) => {
@@ -142,7 +166,10 @@ impl Call<'_> {
                 self.counters.refused.add(1);
                 self.inner.announcer.announce(|| Event::Refused { key: key() });
             }
-            Err(_) => self.counters.store_errors.add(1),
+            Err(_) => {
+                self.counters.unstored.add(1);
+                self.counters.store_errors.add(1);
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::runtime::Handle;
@@ -23,12 +23,21 @@ use crate::{
 pub(super) struct LinkWatch {
     inner: Weak<Inner>,
     is_running: Arc<AtomicBool>,
-    /// Since when the store is out of reach, as far as was told.
-    down: Mutex<Option<Instant>>,
+    told: Mutex<Told>,
+}
+
+/// What was told of outages.
+#[derive(Default)]
+struct Told {
+    /// Since when the store is out of reach.
+    down: Option<Instant>,
+    /// How often it went out of reach, and for how long in all, before this time.
+    outages: u64,
+    before: Duration,
 }
 
 /// Tells when the task has ended, however it did.
-struct Running(Arc<AtomicBool>);
+pub(super) struct Running(pub(super) Arc<AtomicBool>);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -38,7 +47,7 @@ impl Drop for Running {
 
 impl LinkWatch {
     pub(super) fn new(inner: Weak<Inner>) -> Self {
-        Self { inner, is_running: Arc::default(), down: Mutex::default() }
+        Self { inner, is_running: Arc::default(), told: Mutex::default() }
     }
 
     /// Begins to follow, unless a task does, the store is always there, or the caller is on no runtime.
@@ -66,18 +75,28 @@ impl LinkWatch {
     }
 
     fn tell(&self, inner: &Inner, now: Link) {
-        let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
-        match (now, *down) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match (now, told.down) {
             (Link::Down { since, .. }, None) => {
-                *down = Some(since);
+                told.down = Some(since);
+                told.outages += 1;
                 inner.announcer.announce(|| Event::Degraded);
             }
             (Link::Up, Some(since)) => {
-                *down = None;
+                let after = since.elapsed();
+                told.down = None;
+                told.before += after;
                 inner.stand_in.end();
-                inner.announcer.announce(|| Event::Recovered { after: since.elapsed() });
+                inner.announcer.announce(|| Event::Recovered { after });
             }
             _ => {}
         }
+    }
+
+    /// How often the store went out of reach, and for how long it was in all.
+    #[cfg(feature = "metrics")]
+    pub(super) fn outages(&self) -> (u64, Duration) {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        (told.outages, told.before + told.down.map_or(Duration::ZERO, |since| since.elapsed()))
     }
 }

@@ -8,6 +8,7 @@ use super::{call::Call, object};
 use crate::{
     codec::Meta,
     events::Event,
+    stats::Answer,
     store::{LeaseId, Payload, Purpose, Read, Stored},
 };
 
@@ -88,6 +89,7 @@ impl Call<'_> {
                 // While every call is sent to the source, none of them was held up by a writer.
                 if !self.degraded || self.inner.stand_in.remembers() {
                     self.counters.held.add(1);
+                    self.counters.answered_by(Answer::Held);
                 }
                 Found::Need(Need::load(Want::NoStore, None))
             }
@@ -215,6 +217,8 @@ impl Call<'_> {
             if is_copy {
                 self.counters.l1_hits.add(1);
             }
+            let is_here = is_copy || self.store.holds_objects();
+            self.counters.answered_by(if is_here { Answer::L1Hit } else { Answer::L2Hit });
             self.inner.announcer.announce(|| Event::Hit { key: key() });
         } else {
             self.counters.misses.add(1);
@@ -223,8 +227,9 @@ impl Call<'_> {
         self.missed = true;
     }
 
-    pub(super) fn joined(&self) {
+    pub(super) fn joined(&mut self) {
         self.counters.joined.add(1);
+        self.counters.answered_by(Answer::Joined);
         self.inner.announcer.announce(|| Event::Joined { key: self.key.as_str().to_owned() });
     }
 }

@@ -65,7 +65,13 @@ impl Call<'_> {
             if matches!(read, Ok(Read::Hit(stored)) if stored.id == id) {
                 counters.mismatched.add(1);
                 let key = key.as_str();
-                tracing::error!(key, "a stored value is not what its source says: a write does not invalidate it");
+                if let Some(kept_back) = counters.mismatch.may_say() {
+                    tracing::error!(
+                        key,
+                        kept_back,
+                        "a stored value is not what its source says: a write does not invalidate it"
+                    );
+                }
                 announcer.announce(|| Event::Mismatched { key: key.to_owned() });
             }
         });

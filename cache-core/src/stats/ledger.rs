@@ -11,8 +11,8 @@ use std::{
     },
 };
 
-use super::{Counter, Counters, FunctionStats, Stats, stripes::Stripes};
-use crate::{key::Key, registry};
+use super::{Counters, FunctionStats, Invalidations, Stats, stripes::Stripes};
+use crate::{key::Key, registry, store::Outcome};
 
 /// How many functions are told apart. Programs have hundreds; keys made by hand may begin with anything, and must not make
 /// the ledger grow without end.
@@ -51,8 +51,7 @@ pub(crate) struct Ledger {
     quick: Stripes,
     /// These are hits of copies.
     of_copies: bool,
-    pub(crate) applied: Counter,
-    pub(crate) journaled: Counter,
+    pub(crate) invalidations: Invalidations,
 }
 
 impl Ledger {
@@ -69,8 +68,7 @@ impl Ledger {
             by_slot: (0..slots).map(|_| OnceLock::new()).collect(),
             quick: Stripes::new(slots),
             of_copies,
-            applied: Counter::default(),
-            journaled: Counter::default(),
+            invalidations: Invalidations::default(),
         }
     }
 
@@ -89,13 +87,7 @@ impl Ledger {
         match self.by_slot.get(slot) {
             // Without its counters the slot would have no name.
             Some(counters) if counters.get().is_some() => self.quick.add(slot),
-            _ => {
-                let counters = self.of(key);
-                counters.hits.add(1);
-                if self.of_copies {
-                    counters.l1_hits.add(1);
-                }
-            }
+            _ => self.of(key).quick.add(1),
         }
     }
 
@@ -106,7 +98,7 @@ impl Ledger {
         let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
         let is_full = functions.len() >= FUNCTIONS && !functions.contains_key(function);
         let name = if is_full { OTHERS } else { function };
-        Arc::clone(functions.entry(name.to_owned()).or_default())
+        Arc::clone(functions.entry(name.to_owned()).or_insert_with(|| Arc::new(Counters::named(name))))
     }
 
     pub(crate) fn snapshot(&self) -> Stats {
@@ -119,8 +111,9 @@ impl Ledger {
         let named = self.functions.read().unwrap_or_else(PoisonError::into_inner);
         let snapshot = |counters: &Arc<Counters>| {
             let mut stats = counters.snapshot();
-            let quick = quick.get(&Arc::as_ptr(counters)).copied().unwrap_or(0);
+            let quick = quick.get(&Arc::as_ptr(counters)).copied().unwrap_or(0) + counters.quick.get();
             stats.hits += quick;
+            stats.requests.l1_hits += quick;
             if self.of_copies {
                 stats.l1_hits += quick;
             }
@@ -135,8 +128,8 @@ impl Ledger {
         Stats {
             functions,
             total,
-            invalidations_applied: self.applied.get(),
-            invalidations_journaled: self.journaled.get(),
+            invalidations_applied: self.invalidations.sum(Outcome::Applied),
+            invalidations_journaled: self.invalidations.sum(Outcome::Journaled),
             ..Stats::default()
         }
     }

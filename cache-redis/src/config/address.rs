@@ -1,11 +1,11 @@
 //! What a store connects to: the servers, each with the same TCP and TLS settings.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use redis::{ConnectionAddr, ConnectionInfo, io::tcp::TcpSettings};
 
 use super::{OnFailover, RedisConfig, url::Location};
-use crate::error::ConnectError;
+use crate::{error::ConnectError, traffic::Counts};
 
 /// Where the servers are. What it holds is ready to be connected to.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub(crate) struct Address {
     pub(crate) database: i64,
     pub(crate) is_resp3: bool,
     pub(crate) on_failover: OnFailover,
+    /// Counts what is sent to the servers.
+    pub(crate) counts: Arc<Counts>,
     #[cfg(feature = "__wire")]
     pub(crate) wire: Option<crate::wire::Wire>,
 }
@@ -127,6 +129,7 @@ impl RedisConfig {
             is_resp3,
             topology,
             on_failover: on_failover.unwrap_or(self.on_failover),
+            counts: Arc::default(),
             #[cfg(feature = "__wire")]
             wire: self.wire.clone(),
         })

@@ -22,7 +22,7 @@ use redis::{Arg, Cmd, aio::MultiplexedConnection};
 use tokio::time::timeout;
 
 use super::{Connection, UNKNOWN, checked, greet, incarnation_of, options};
-use crate::{call_error::CallError, config::Address, reads::Reads};
+use crate::{call_error::CallError, config::Address, reads::Reads, trace};
 
 /// From this many bytes on a value is large: on loopback it takes as long as some round trips.
 const LARGE: usize = 16 << 10;
@@ -116,7 +116,9 @@ impl Connection {
             return;
         }
         if let Some(open) = self.large.open() {
-            let ping = self.bounded(bound, async { (*open).clone().send_packed_command(&redis::cmd("PING")).await });
+            let (ping, mut open) = (redis::cmd("PING"), (*open).clone());
+            let span = trace::of_command(&self.server, &ping);
+            let ping = self.bounded(bound, span, open.send_packed_command(&ping));
             if let Err(error @ CallError::OutOfReach(_)) = ping.await.and_then(checked) {
                 self.large.lose(&error);
             }

@@ -19,8 +19,10 @@ use super::{Ears, Feed, LAPSE, Part, message};
 use crate::{connection::Incarnation, script::SCRIPTS};
 
 /// Who has acknowledged an announcement: member, and the announcement's number.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Heard {
+    /// When the invalidation began.
+    began: Instant,
     acknowledged: Mutex<HashSet<(String, u64)>>,
     told: Notify,
 }
@@ -85,12 +87,12 @@ impl Told {
 impl Feed {
     /// Prepares an announcement, so that no acknowledgement of it is missed.
     pub(crate) fn announcing<'a>(&self, targets: impl ExactSizeIterator<Item = &'a Target>) -> Announcing<'_> {
-        self.announcing_encoded(message::encode(targets))
+        self.announcing_encoded(message::encode(targets), Instant::now())
     }
 
-    fn announcing_encoded(&self, targets: String) -> Announcing<'_> {
+    fn announcing_encoded(&self, targets: String, began: Instant) -> Announcing<'_> {
         let own_number = self.announced.fetch_add(1, Ordering::Relaxed);
-        let heard = Arc::default();
+        let heard = Arc::new(Heard { began, acknowledged: Mutex::default(), told: Notify::new() });
         if self.has_ears() {
             self.heard_by_number().insert(own_number, Arc::clone(&heard));
         }
@@ -102,9 +104,11 @@ impl Feed {
     }
 
     pub(super) fn hear_ack(&self, ack: &message::Acknowledged<'_>) {
-        if let Some(heard) = self.heard_by_number().get(&ack.own_number) {
-            heard.acknowledged().insert((ack.member.to_owned(), ack.number));
-            heard.told.notify_one();
+        let Some(heard) = self.heard_by_number().get(&ack.own_number).map(Arc::clone) else { return };
+        let is_new = heard.acknowledged().insert((ack.member.to_owned(), ack.number));
+        heard.told.notify_one();
+        if is_new && ack.member != self.id {
+            self.meter.took_effect(heard.began.elapsed());
         }
     }
 
@@ -130,7 +134,7 @@ impl Heard {
 impl<'a> Announcing<'a> {
     /// The same once more.
     pub(crate) fn again(mut self) -> Announcing<'a> {
-        self.feed.announcing_encoded(std::mem::take(&mut self.targets))
+        self.feed.announcing_encoded(std::mem::take(&mut self.targets), self.heard.began)
     }
 
     pub(crate) fn command(&self, incarnation: &Incarnation) -> Cmd {
@@ -190,12 +194,23 @@ impl<'a> Announcing<'a> {
             return None;
         }
         let silent: Vec<_> = self.silent(told).collect();
+        // From now on they can serve none.
+        for _ in &silent {
+            self.feed.meter.took_effect(self.heard.began.elapsed());
+        }
         if silent.is_empty() && told.incomplete.is_none() {
             return None;
         }
-        if !silent.is_empty() && self.is_heard() {
+        if !silent.is_empty()
+            && self.is_heard()
+            && let Some(kept_back) = self.feed.silence.may_say()
+        {
             let members = silent.len();
-            tracing::warn!(members, "instances did not acknowledge an invalidation, and are expelled unless they live");
+            tracing::warn!(
+                members,
+                kept_back,
+                "instances did not acknowledge an invalidation, and are expelled unless they live"
+            );
         }
         let names = &self.feed.names;
         let mut command = SCRIPTS.expel.call(2, 128 + 64 * silent.len());

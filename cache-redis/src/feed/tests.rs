@@ -43,7 +43,7 @@ struct Member {
 
 impl Member {
     fn new() -> Self {
-        let feed = Arc::new(Feed::new(Names::new("test").feed(0), true));
+        let feed = Arc::new(Feed::new(Names::new("test").feed(0), true, Meter::new("test")));
         let course = Arc::new(Course::default());
         assert!(feed.join(Arc::clone(&course) as Arc<dyn Nearby>));
         let (ear, acks) = Ear::new(&feed);

@@ -125,13 +125,14 @@ impl Link {
                 self.drop_session(&session, &mut self.gate(), &error);
                 self.unusable(error)
             })?;
+            let away = self.away();
             match self.make_current(&session) {
                 None => {
                     return Err(ConnectError::unreachable(self.at(), "lost again while it was joined"));
                 }
                 Some(false) => {}
                 Some(true) => {
-                    tracing::info!(at = session.at(), replayed, "connected to Redis");
+                    tracing::info!(at = session.at(), replayed, ?away, "connected to Redis");
                     self.clear_file().await;
                     return Ok(());
                 }
@@ -172,13 +173,9 @@ impl Link {
         if adopted > 0 {
             tracing::warn!(at = self.at(), adopted, of, "Redis failed over: what the new server has is trusted");
         }
+        self.address.counts.fences.add(fenced);
         if fenced > 0 {
-            tracing::warn!(
-                at = self.at(),
-                fenced,
-                of,
-                "Redis restarted or failed over: everything that it has in the namespace counts as invalidated"
-            );
+            self.tell_fenced(fenced);
         }
         let is_new_reign = self.note_reign(session, last).await?;
         if fenced > 0 || is_new_reign {
@@ -222,6 +219,7 @@ impl Link {
         self.vouch(session).await?;
         let items = std::mem::take(&mut replay.items);
         self.gate().ring.add(&items, Instant::now());
+        self.address.counts.replayed.add(items.len());
         Ok(items.len())
     }
 
@@ -241,6 +239,28 @@ impl Link {
             self.status.send_replace(Status::Up);
         }
         Some(is_open)
+    }
+
+    /// Seldom: two servers that both take themselves for the primary go on to undo each other's roots.
+    pub(super) fn tell_fenced(&self, fenced: usize) {
+        let (at, of) = (self.at(), self.names.partitions().count());
+        if let Some(kept_back) = self.fences.may_say() {
+            tracing::warn!(
+                at,
+                fenced,
+                of,
+                kept_back,
+                "Redis restarted or failed over: everything that it has in the namespace counts as invalidated"
+            );
+        }
+    }
+
+    /// For how long Redis has been out of reach.
+    fn away(&self) -> Duration {
+        match *self.status.borrow() {
+            Status::Down { since, .. } => since.elapsed(),
+            Status::Up => Duration::ZERO,
+        }
     }
 
     /// All that the file holds is acknowledged, unless something has come in since. Nothing is being replayed: that

@@ -153,11 +153,19 @@ where
         })
     }
 
+    /// The function of these entries.
+    pub(super) fn function(&self) -> &str {
+        self.0.first().map_or("", |one| one.item.call.key.prefix())
+    }
+
     /// Counts the load as one of each entry, which took its share of the time.
     pub(super) fn loaded(&self, took: Duration, ok: bool) {
         let leads = self.0.iter().filter(|one| matches!(one.why, Why::Lead { .. }));
         let share = took / u32::try_from(self.0.len()).unwrap_or(u32::MAX).max(1);
         leads.for_each(|one| one.item.call.loaded(took, share, ok));
+        if let Some(One { item: Item { call, .. }, .. }) = self.0.first() {
+            call.inner.meter.loaded(call.counters.name(), took, ok);
+        }
     }
 
     /// Hands the values to whoever waits for them, then stores them. What each entry is served.
