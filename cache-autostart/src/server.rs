@@ -4,7 +4,7 @@ use std::{
     io::{self, Read as _, Write as _},
     os::unix::{net::UnixStream, process::CommandExt as _},
     path::{Path, PathBuf},
-    process::{Child, ExitStatus, Stdio},
+    process::{Child, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -52,8 +52,12 @@ impl Server {
     }
 
     /// How it ended, if it has.
-    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().ok().flatten()
+    pub(crate) fn ended(&mut self) -> Option<String> {
+        match self.child.try_wait() {
+            Ok(status) => status.map(|status| status.to_string()),
+            // The host waits for all children, or ignores `SIGCHLD`: its id may be another's by now.
+            Err(error) => Some(format!("how is not known: {error}")),
+        }
     }
 
     pub(crate) fn answers(&self) -> bool {
@@ -76,9 +80,10 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.end();
-        // Both fail where it has ended.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        if self.ended().is_none() {
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
     }
 }
 

@@ -165,7 +165,7 @@ impl Keeper {
         let (mut heard, mut check) = (Instant::now(), Instant::now());
         while !self.is_stopped_within(GLANCE) {
             if let Some(status) = server.ended() {
-                tracing::warn!(%status, log = %self.directory.log_path().display(), "the local server has ended");
+                tracing::warn!(status, log = %self.directory.log_path().display(), "the local server has ended");
                 return End::Lost;
             }
             if Instant::now() < check {

@@ -110,6 +110,7 @@ fn drops(aim: &Aim, writer: &str, sites: &[&'static Site]) -> Drops {
         Aim::Glob(glob) => (How::Glob, glob, resolve::matching(glob, sites)),
     };
     let mut hits: Vec<_> = hits.into_iter().map(|site| site.prefix().to_owned()).collect();
+    hits.sort();
     hits.dedup();
     Drops { how, target: target.to_owned(), hits }
 }

@@ -68,6 +68,8 @@ pub(crate) struct Connection {
     server: ConnectionInfo,
     multiplexed: MultiplexedConnection,
     incarnation: Incarnation,
+    /// The server's process, if it tells.
+    process: Option<Incarnation>,
     /// Timeouts since the last answer.
     strikes: AtomicU32,
     opened: Instant,
@@ -113,8 +115,8 @@ impl Connection {
         let uptime = Duration::from_secs(uptime.and_then(Result::ok).unwrap_or(0_u64).saturating_sub(1));
         let (strikes, opened) = (AtomicU32::new(0), Instant::now());
         let (at, server, reads, large) = (place(server), server.clone(), Reads::default(), Large::new());
-        let counts = Arc::clone(&address.counts);
-        Ok(Self { at, server, multiplexed, incarnation, strikes, opened, uptime, reads, large, counts })
+        let (counts, process) = (Arc::clone(&address.counts), process(&about));
+        Ok(Self { at, server, multiplexed, incarnation, process, strikes, opened, uptime, reads, large, counts })
     }
 
     /// Where its server is, for logs and to tell it from others.
@@ -194,7 +196,7 @@ impl Connection {
     pub(crate) async fn subscribe(&self, channels: &[&str], bound: Duration) -> Result<(), CallError> {
         let mut connection = self.multiplexed.clone();
         let span = trace::of_command(&self.server, redis::cmd("SUBSCRIBE").arg(channels));
-        self.bounded(bound, span, connection.subscribe(channels)).await
+        self.bounded(Way::First, bound, span, connection.subscribe(channels)).await
     }
 
     async fn load_scripts(&self, bound: Duration) -> Result<(), CallError> {
@@ -212,7 +214,7 @@ impl Connection {
     async fn send_first(&self, command: &Cmd, bound: Duration) -> Result<Value, CallError> {
         let mut connection = self.multiplexed.clone();
         let span = trace::of_command(&self.server, command);
-        self.bounded(bound, span, connection.send_packed_command(command)).await
+        self.bounded(Way::First, bound, span, connection.send_packed_command(command)).await
     }
 
     /// Sends a command that may be executed twice over the connection for large values, and if that is lost over the first one.
@@ -224,7 +226,7 @@ impl Connection {
     ) -> Result<Value, CallError> {
         let mut connection = large.clone();
         let span = trace::of_command(&self.server, command);
-        match self.bounded(bound, span, connection.send_packed_command(command)).await {
+        match self.bounded(Way::Large, bound, span, connection.send_packed_command(command)).await {
             Err(error @ CallError::OutOfReach(_)) => {
                 self.large.lose(&error);
                 self.send_first(command, bound).await
@@ -244,27 +246,28 @@ impl Connection {
     async fn send_all_once(&self, commands: &Pipeline, bound: Duration) -> Result<Vec<Value>, CallError> {
         let mut connection = self.multiplexed.clone();
         let span = trace::of_pipeline(&self.server, commands);
-        self.bounded(bound, span, connection.send_packed_commands(commands, 0, commands.len())).await
+        self.bounded(Way::First, bound, span, connection.send_packed_commands(commands, 0, commands.len())).await
     }
 
     /// One round trip.
     async fn bounded<T: Reply>(
         &self,
+        way: Way,
         bound: Duration,
         span: Span,
         call: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, CallError> {
-        let strikes = self.strikes.load(Ordering::Relaxed);
+        let strikes = self.strikes(way).load(Ordering::Relaxed);
         self.counts.round_trips.add(1);
         let mut call = pin!(timeout(bound, call).instrument(span));
         let result = match call.as_mut().await {
             Ok(result) => {
                 if strikes != 0 {
-                    self.strikes.store(0, Ordering::Relaxed);
+                    self.strikes(way).store(0, Ordering::Relaxed);
                 }
                 result.map_err(CallError::from)
             }
-            Err(_) => Err(CallError::Timeout { strikes: self.strike(strikes) }),
+            Err(_) => Err(self.timed_out(way, strikes)),
         };
         match &result {
             Ok(reply) => trace::answered(call.span(), reply),
@@ -276,25 +279,43 @@ impl Connection {
     /// Waits for the answer to a command that another sends.
     pub(crate) async fn wait<T>(
         &self,
+        way: Way,
         bound: Duration,
         answered: oneshot::Receiver<Result<T, CallError>>,
     ) -> Result<T, CallError> {
-        let strikes = self.strikes.load(Ordering::Relaxed);
+        let strikes = self.strikes(way).load(Ordering::Relaxed);
         let mut waiting = pin!(timeout(bound, answered).instrument(trace::of_shared_read()));
         let result = match waiting.as_mut().await {
             Ok(answer) => answer.unwrap_or_else(|_| Err(CallError::Failed(Box::new(UnexpectedReply)))),
-            Err(_) => Err(CallError::Timeout { strikes: self.strike(strikes) }),
+            Err(_) => Err(self.timed_out(way, strikes)),
         };
         result.inspect_err(|error| trace::failed(waiting.span(), error))
     }
 
+    fn strikes(&self, way: Way) -> &AtomicU32 {
+        match way {
+            Way::First => &self.strikes,
+            Way::Large => self.large.strikes(),
+        }
+    }
+
     /// Counts a timeout of a call that began when there had been `before` of them. One stall that many calls run into is
-    /// one strike: only the first of them finds the count as it was.
-    fn strike(&self, before: u32) -> u32 {
+    /// one strike: only the first of them finds the count as it was. Those of the way for large values say nothing of the first one,
+    /// and after some of them it is given up.
+    fn timed_out(&self, way: Way, before: u32) -> CallError {
         self.counts.timeouts.add(1);
-        match self.strikes.compare_exchange(before, before + 1, Ordering::Relaxed, Ordering::Relaxed) {
+        let strikes = self.strikes(way);
+        let now = match strikes.compare_exchange(before, before + 1, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => before + 1,
             Err(now) => now,
+        };
+        match way {
+            Way::First => CallError::Timeout { strikes: now },
+            Way::Large => {
+                let error = CallError::Timeout { strikes: 0 };
+                self.large.lose_after(now, &error);
+                error
+            }
         }
     }
 }
@@ -365,9 +386,9 @@ async fn info(connection: &mut MultiplexedConnection, section: &str) -> Result<S
     }
 }
 
-/// The incarnation of the server at the other end, if it tells.
-async fn incarnation_of(connection: &mut MultiplexedConnection, about: &str) -> Option<Incarnation> {
-    incarnation_by(&info(connection, "replication").await.ok()?, about)
+/// Which process a server is, by what it says of itself: nothing else has the same, not even its replicas.
+fn process(about: &str) -> Option<Incarnation> {
+    incarnation(about, "run_id")
 }
 
 fn incarnation_by(replication: &str, about: &str) -> Option<Incarnation> {

@@ -25,6 +25,9 @@ const SLOW: Duration = Duration::from_millis(5);
 /// Below this many bytes a subscriber is soon closed by what others invalidate.
 const PUBSUB_BUFFER: u64 = 1 << 20;
 
+/// How long it may take to connect.
+const SLOWEST_OPENING: Duration = Duration::from_secs(3);
+
 /// How long a message may take through the feed.
 const FEED: Duration = Duration::from_secs(1);
 
@@ -82,9 +85,10 @@ impl Link {
             })
         };
         let channel = format!("{}doctor-{}", self.feed().names.acks, self.feed().id);
+        let opened = timeout(SLOWEST_OPENING, Connection::open(self.address(), at.server(), listener)).await;
+        // Another connection that cannot be opened now says nothing of the feed.
+        let Ok(Ok(connection)) = opened else { return None };
         let round_trip = async {
-            let opened = Connection::open(self.address(), at.server(), listener).await;
-            let connection = opened.map_err(|error| error.to_string())?;
             connection.subscribe(&[&channel], FEED).await.map_err(|error| error.to_string())?;
             let mut publish = redis::cmd("PUBLISH");
             publish.arg(&channel).arg("");

@@ -13,7 +13,7 @@
 //!
 //! What is known to be large has [a way of its own](crate::connection::Large), and a queue of its own.
 //!
-//! A caller that goes away leaves its keys in the queue; nobody waits for the answer.
+//! A caller that goes away leaves its keys in the queue, and they are left out when its turn comes.
 
 mod batch;
 mod keys;
@@ -98,7 +98,7 @@ pub(crate) async fn read(session: &Arc<Session>, number: usize, wanted: Wanted, 
             drop(slot);
             found
         }
-        Entered::Wait(answered) => session.nth(number).wait(bound, answered).await,
+        Entered::Wait(answered) => session.nth(number).wait(way, bound, answered).await,
     };
     if let (Some(mark), Ok(found)) = (mark, &answer) {
         large.note(mark, found.first_len());
@@ -143,13 +143,21 @@ impl Slot {
     /// The reads to serve next. Without any the slot is free.
     fn next(&mut self) -> Option<Vec<Waiting>> {
         let mut line = self.line.lock();
-        if line.queue.is_empty() {
+        let mut next = Vec::with_capacity(line.queue.len().min(self.line.most()));
+        while next.len() < self.line.most() {
+            match line.queue.pop_front() {
+                // Its caller has gone away, perhaps for want of an answer in time.
+                Some(waiting) if waiting.answer.is_closed() => {}
+                Some(waiting) => next.push(waiting),
+                None => break,
+            }
+        }
+        if next.is_empty() {
             line.under_way -= 1;
             self.is_free = true;
             return None;
         }
-        let now = line.queue.len().min(self.line.most());
-        Some(line.queue.drain(..now).collect())
+        Some(next)
     }
 
     async fn serve(mut self, mut waiting: Vec<Waiting>) {

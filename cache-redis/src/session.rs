@@ -128,8 +128,8 @@ impl Session {
     }
 
     /// Opens connections for large values where there are any, and keeps those that are open.
-    pub(crate) async fn tend_large(&self, address: &Address, bound: Duration) {
-        join_all(self.connections().map(|connection| connection.tend_large(address, bound))).await;
+    pub(crate) async fn tend_large(&self, address: &Address, bound: Duration, opening: Duration) {
+        join_all(self.connections().map(|connection| connection.tend_large(address, bound, opening))).await;
     }
 
     async fn prove_one(

@@ -263,3 +263,27 @@ async fn large_values_have_a_connection_of_their_own() {
     assert_eq!(read(&store, &page(8, 0)).await.unwrap(), None);
     assert_eq!(read(&store, &page(7, 0)).await.unwrap(), None);
 }
+
+/// A replica has the incarnation of its primary, and lags behind it.
+#[tokio::test]
+async fn large_values_are_not_read_from_a_replica_that_a_balancer_leads_to() {
+    let (Some(primary), Some(replica)) = (RedisServer::own(), RedisServer::own()) else { return };
+    assert_eq!(replica.cli(&["REPLICAOF", "127.0.0.1", &primary.port().to_string()]), "+OK");
+    let began = Instant::now();
+    while !replica.cli(&["INFO", "replication"]).contains("master_link_status:up") {
+        assert!(began.elapsed() < Duration::from_secs(60), "the replica does not attach");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (balancer, url) = primary.behind_proxy();
+    let store = store_with_values(url).await;
+    balancer.lead(replica.address());
+    let large = "x".repeat(LARGE);
+    fill(&store, &page(8, 0), &large).await;
+    // Longer than it takes to open a second connection.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let before = calls(&primary, "mget");
+    for _ in 0..5 {
+        assert_eq!(read(&store, &page(8, 0)).await.unwrap().as_deref(), Some(&*large));
+    }
+    assert_eq!((calls(&primary, "mget") - before, calls(&replica, "mget")), (5, 0));
+}

@@ -5,14 +5,19 @@ use crate::registry::Site;
 /// The functions that a path names in a writer: `Self::page`, `ObjectService::accessible`.
 ///
 /// A path is what the source says; where it was imported from is not known. So of several functions of the name those count that
-/// are nearest to the writer.
+/// are nearest to the writer. A type that goes by another name, or is a parameter, is not found: then all methods of the name count.
 pub(super) fn called(path: &str, writer: &str, sites: &[&'static Site]) -> Vec<&'static Site> {
     let owner: Vec<&str> = writer.split('.').collect();
     let owner = &owner[..owner.len().saturating_sub(1)];
     let mut names: Vec<&str> = path.split("::").collect();
     if names.first() == Some(&"Self") {
         let own: Vec<&str> = owner.iter().copied().chain(names.drain(..).skip(1)).collect();
-        return sites.iter().copied().filter(|site| site.function().split('.').eq(own.iter().copied())).collect();
+        let of_type: Vec<_> =
+            sites.iter().copied().filter(|site| site.function().split('.').eq(own.iter().copied())).collect();
+        if !of_type.is_empty() {
+            return of_type;
+        }
+        names = own.into_iter().rev().take(1).collect();
     }
     names.retain(|name| !matches!(*name, "crate" | "self" | "super" | ""));
     let ends = |site: &&'static Site| {
@@ -21,7 +26,12 @@ pub(super) fn called(path: &str, writer: &str, sites: &[&'static Site]) -> Vec<&
     };
     let near =
         |site: &&'static Site| site.function().split('.').zip(owner).take_while(|(one, other)| one == *other).count();
-    let all: Vec<_> = sites.iter().copied().filter(ends).collect();
+    let mut all: Vec<_> = sites.iter().copied().filter(ends).collect();
+    if all.is_empty()
+        && let Some(name) = names.last()
+    {
+        all = sites.iter().copied().filter(|site| site.function().rsplit('.').next() == Some(name)).collect();
+    }
     let nearest = all.iter().map(near).max();
     all.into_iter().filter(|site| Some(near(site)) == nearest).collect()
 }

@@ -105,9 +105,29 @@ impl Entry {
     /// The same key under the same tokens with a value, pinned if it is to be and there is room for that.
     pub(super) fn with_value(&self, stored: Stored, expires: Tick, pins: &Arc<Pins>) -> Arc<Self> {
         let is_pinned = matches!(&stored.payload, Payload::Object { meta, .. } if meta.pinned);
-        let weight = || stored.payload.weight().saturating_add(self.key.len() + OVERHEAD);
-        let pin = if is_pinned { pins.take(weight()) } else { None };
+        let pin = if is_pinned {
+            let frame = self.weight.saturating_sub(self.payload_weight() as u64);
+            let weight = frame.saturating_add(stored.payload.weight() as u64);
+            // What is refreshed keeps its room.
+            pins.take(weight).or_else(|| self.pin().cloned())
+        } else {
+            None
+        };
         self.with(State::Valid { stored, expires, refresh: None, pin })
+    }
+
+    fn payload_weight(&self) -> usize {
+        match &self.state {
+            State::Loading(_) => 0,
+            State::Valid { stored, .. } => stored.payload.weight(),
+        }
+    }
+
+    fn pin(&self) -> Option<&Arc<Pin>> {
+        match &self.state {
+            State::Valid { pin, .. } => pin.as_ref(),
+            State::Loading(_) => None,
+        }
     }
 
     /// Whether the entry must stay.

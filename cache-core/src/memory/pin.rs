@@ -23,8 +23,7 @@ impl Pins {
     }
 
     /// `None`: there is not as much room left.
-    pub(super) fn take(self: &Arc<Self>, weight: usize) -> Option<Arc<Pin>> {
-        let weight = weight as u64;
+    pub(super) fn take(self: &Arc<Self>, weight: u64) -> Option<Arc<Pin>> {
         let grown = |taken: u64| taken.checked_add(weight).filter(|&sum| sum <= self.limit);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).ok()?;
         Some(Arc::new(Pin { pins: Arc::clone(self), weight }))

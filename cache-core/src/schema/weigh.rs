@@ -21,8 +21,11 @@ const BLOCK: u64 = 16;
 
 /// How many bytes `value`, of a type with this schema, holds behind pointers.
 pub(crate) fn weigh<T: Serialize + ?Sized>(value: &T, schema: &Schema) -> Result<usize, Stop> {
-    let weight = walk(value, &mut Weigh { schema, places: Vec::new() }, Some(0))?;
-    Ok(usize::try_from(weight).unwrap_or(usize::MAX))
+    match walk(value, &mut Weigh { schema, places: Vec::new() }, Some(0)) {
+        // Nobody can tell how much there is below: no store takes it.
+        Err(Stop::Depth) => Ok(usize::MAX),
+        weight => Ok(usize::try_from(weight?).unwrap_or(usize::MAX)),
+    }
 }
 
 struct Weigh<'a> {
@@ -124,8 +127,8 @@ impl Observer for Weigh<'_> {
     fn fold(&mut self, sum: u64, kind: Kind, _: Step, part: u64) -> u64 {
         // A map's key and value are one part.
         let parts = if kind == Kind::Map { 2 } else { 1 };
-        let places = self.places.split_off(self.places.len().saturating_sub(parts));
-        places.into_iter().fold(sum.saturating_add(part), u64::saturating_add)
+        let places = (0..parts).filter_map(|_| self.places.pop());
+        places.fold(sum.saturating_add(part), u64::saturating_add)
     }
 
     fn entry(&mut self, key: u64, value: u64) -> u64 {

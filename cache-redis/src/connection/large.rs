@@ -2,16 +2,18 @@
 //!
 //! It is opened when the first large value has been seen, and used for what is known to be large: a value that is
 //! stored, and the read of an entry that was large when it was last read or stored. It holds no state and decides nothing. If it
-//! fails, what was sent over it is sent over the first one, and the keeper opens another.
+//! closes, what was sent over it is sent over the first one, and the keeper opens another. Where answers do not come in time, some of them
+//! cost their timeout, and then it is given up as well; that says nothing of the first one.
 //!
-//! It must lead to the same process as the first one, whose incarnation its answers are compared with: one that another server
-//! answers, behind a name or a balancer, is not used.
+//! It must lead to the same process as the first one, whose incarnation its answers are compared with: behind a name or a balancer a
+//! replica may answer, which has the incarnation of its primary and lags behind it. So where a server does not tell its
+//! run id there is no second connection, and none for the rest of the session where another process has answered.
 
 use std::{
     hash::BuildHasher as _,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -21,11 +23,14 @@ use foldhash::fast::RandomState;
 use redis::{Arg, Cmd, aio::MultiplexedConnection};
 use tokio::time::timeout;
 
-use super::{Connection, UNKNOWN, checked, greet, incarnation_of, options};
+use super::{Connection, Way, checked, greet, options, process};
 use crate::{call_error::CallError, config::Address, reads::Reads, trace};
 
 /// From this many bytes on a value is large: on loopback it takes as long as some round trips.
 const LARGE: usize = 16 << 10;
+
+/// After so many timeouts in a row it is given up.
+const STRIKES: u32 = 3;
 
 /// How many marks there are: entries that share one are taken for large together.
 const MARKS: usize = 4_096;
@@ -36,6 +41,10 @@ pub(crate) struct Large {
     connection: ArcSwapOption<MultiplexedConnection>,
     reads: Reads,
     is_wanted: AtomicBool,
+    /// Another process has answered.
+    is_elsewhere: AtomicBool,
+    /// Timeouts since the last answer.
+    strikes: AtomicU32,
     marks: Box<[AtomicU64; MARKS / 64]>,
     hashes: RandomState,
 }
@@ -50,6 +59,8 @@ impl Large {
             connection: ArcSwapOption::empty(),
             reads: Reads::default(),
             is_wanted: AtomicBool::new(false),
+            is_elsewhere: AtomicBool::new(false),
+            strikes: AtomicU32::new(0),
             marks: Box::new([const { AtomicU64::new(0) }; MARKS / 64]),
             hashes: RandomState::default(),
         }
@@ -101,6 +112,18 @@ impl Large {
         self.connection.load_full()
     }
 
+    pub(super) fn strikes(&self) -> &AtomicU32 {
+        &self.strikes
+    }
+
+    /// It has had so many timeouts in a row.
+    pub(super) fn lose_after(&self, strikes: u32, why: &CallError) {
+        if strikes >= STRIKES {
+            self.strikes.store(0, Ordering::Relaxed);
+            self.lose(why);
+        }
+    }
+
     /// It has failed.
     pub(super) fn lose(&self, why: &CallError) {
         if self.connection.swap(None).is_some() {
@@ -111,20 +134,21 @@ impl Large {
 
 impl Connection {
     /// Opens a connection for large values, if there are any and it has none; otherwise keeps it from being closed as idle.
-    pub(crate) async fn tend_large(&self, address: &Address, bound: Duration) {
-        if !self.large.is_wanted.load(Ordering::Relaxed) {
+    /// `bound` is for a round trip, `opening` for all that opening takes.
+    pub(crate) async fn tend_large(&self, address: &Address, bound: Duration, opening: Duration) {
+        if !self.large.is_wanted.load(Ordering::Relaxed) || self.large.is_elsewhere.load(Ordering::Relaxed) {
             return;
         }
         if let Some(open) = self.large.open() {
             let (ping, mut open) = (redis::cmd("PING"), (*open).clone());
             let span = trace::of_command(&self.server, &ping);
-            let ping = self.bounded(bound, span, open.send_packed_command(&ping));
+            let ping = self.bounded(Way::Large, bound, span, open.send_packed_command(&ping));
             if let Err(error @ CallError::OutOfReach(_)) = ping.await.and_then(checked) {
                 self.large.lose(&error);
             }
             return;
         }
-        if let Ok(Some(another)) = timeout(bound, self.open_another(address)).await {
+        if let Ok(Some(another)) = timeout(opening, self.open_another(address)).await {
             self.large.connection.store(Some(Arc::new(another)));
         } else {
             tracing::debug!(at = self.at(), "no second connection for large values");
@@ -133,12 +157,15 @@ impl Connection {
 
     /// Another connection to the same process.
     async fn open_another(&self, address: &Address) -> Option<MultiplexedConnection> {
-        if self.incarnation == UNKNOWN || address.is_by_hand() {
+        if self.process.is_none() || address.is_by_hand() {
             return None;
         }
-        let (mut another, about) = greet(address, &self.server, options(address, None)).await.ok()?;
-        let incarnation = incarnation_of(&mut another, &about).await?;
-        (incarnation == self.incarnation).then_some(another)
+        let (another, about) = greet(address, &self.server, options(address, None)).await.ok()?;
+        if process(&about) == self.process {
+            return Some(another);
+        }
+        self.large.is_elsewhere.store(true, Ordering::Relaxed);
+        None
     }
 }
 
