@@ -18,6 +18,10 @@ use staleproof::{Cache, L1};
 pub(crate) use failure::Failure;
 use service::Service;
 
+const URL_HELP: &str = "\
+redis://[user:password@]host[:port][/db], rediss://…, redis+sentinel://…/service, redis+cluster://…; without it that of \
+REDIS_URL, else redis://127.0.0.1";
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done, and all is well
@@ -38,8 +42,7 @@ struct Cli {
 
 #[derive(Args, Clone)]
 pub(crate) struct Global {
-    /// redis://[user:password@]host[:port][/db], rediss://…, redis+sentinel://…/service, redis+cluster://… [default: redis://127.0.0.1, or `REDIS_URL`]
-    #[arg(long, global = true, env = "STALEPROOF_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(long, global = true, help = URL_HELP, env = "STALEPROOF_URL", hide_env_values = true, value_name = "URL")]
     url: Option<String>,
     /// What the service puts in front of every key: its `CacheBuilder::namespace`.
     #[arg(long, short, global = true, env = "STALEPROOF_NAMESPACE", default_value = "staleproof")]
@@ -50,8 +53,13 @@ pub(crate) struct Global {
     /// How long each call of Redis, or of the service, may take.
     #[arg(long, global = true, default_value = "3", value_name = "SECONDS", value_parser = seconds)]
     timeout: Duration,
-    /// Where the service's admin page is: https://host/admin/cache
-    #[arg(long, global = true, env = "STALEPROOF_SERVICE", value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        help = "Where the service's admin page is: https://host/admin/cache",
+        env = "STALEPROOF_SERVICE",
+        value_name = "URL"
+    )]
     service: Option<String>,
     /// A header for the service, as `Authorization: Bearer …`. May be given several times.
     #[arg(

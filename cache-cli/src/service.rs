@@ -42,7 +42,7 @@ impl Service {
 
     /// One of its reports.
     pub(crate) async fn get(&self, what: &'static str) -> Result<Value, Failure> {
-        let agent = self.agent(Some(self.timeout));
+        let agent = Self::agent(Some(self.timeout));
         let request = self.request(&agent, what);
         let (url, base) = (self.url(what), self.base.clone());
         let fetched = tokio::task::spawn_blocking(move || {
@@ -56,7 +56,7 @@ impl Service {
 
     /// Its events, one JSON a message, until it ends the stream.
     pub(crate) fn events(&self) -> Result<tokio::sync::mpsc::Receiver<String>, Failure> {
-        let agent = self.agent(None);
+        let agent = Self::agent(None);
         let request = self.request(&agent, "events");
         let url = self.url("events");
         let (send, receive) = tokio::sync::mpsc::channel(256);
@@ -81,7 +81,7 @@ impl Service {
         Ok(receive)
     }
 
-    fn agent(&self, timeout: Option<Duration>) -> Agent {
+    fn agent(timeout: Option<Duration>) -> Agent {
         // A login page in the place of an answer would only confuse, and the headers are for this host alone.
         let config = Agent::config_builder().timeout_global(timeout).max_redirects(0).max_redirects_will_error(false);
         config.http_status_as_error(true).build().into()
