@@ -3,19 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use cache_core::{
-    KeyPart, Values,
-    codec::Meta,
-};
+use cache_core::{KeyPart, Values, codec::Meta, store::StoreError};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
 use crate::{
-    Kit, Scope, StateBuilder, StateError,
-    backend::{Expected, Record, Spot, version},
-    state::Core,
+    Kit, StateBuilder, StateError,
+    backend::{Expected, Record, Spot},
+    state::{Core, Source},
 };
 
 /// How often a verification is tried against others of the same code.
@@ -42,7 +39,8 @@ pub enum Verdict {
 /// Neither the code nor anything that can be compared with it without a secret is stored if a [secret](Codes::secret) is given. Attempts are
 /// counted before they are answered, in all instances together. How often a code may be *issued* is for a [`Limiter`](crate::Limiter).
 ///
-/// While Redis is out of reach, a code is accepted by the instance that issued it; to others it is [`StateError::Away`].
+/// While Redis is out of reach, an instance accepts the codes that it issues meanwhile, and no others: those may have been used elsewhere. It is
+/// [`StateError::Away`] then, and whoever logs in needs a new code.
 #[derive(Clone)]
 pub struct Codes {
     kit: Kit,
@@ -51,8 +49,6 @@ pub struct Codes {
     attempts: u32,
     ttl: Duration,
     secret: Arc<[u8]>,
-    /// Tells this instance from others.
-    own: [u8; 32],
     core: Arc<Core>,
 }
 
@@ -61,7 +57,6 @@ struct Issued {
     salt: [u8; 16],
     digest: [u8; 32],
     left: u32,
-    by: [u8; 32],
 }
 
 impl Codes {
@@ -69,7 +64,7 @@ impl Codes {
         let ttl = Duration::from_secs(5 * 60);
         let core = StateBuilder::new(kit.clone(), name).ttl(ttl).core();
         let (kit, name) = (kit.clone(), name.to_owned());
-        Self { kit, name, digits: 6, attempts: 5, ttl, secret: Arc::from([]), own: version(), core }
+        Self { kit, name, digits: 6, attempts: 5, ttl, secret: Arc::from([]), core }
     }
 
     /// How many digits a code has: 4 to 18. 6 by default.
@@ -114,7 +109,7 @@ impl Codes {
         let code = random_code(self.digits);
         let mut salt = [0; 16];
         getrandom::fill(&mut salt).expect("the system has random numbers");
-        let issued = Issued { salt, digest: self.digest(&salt, &code), left: self.attempts, by: self.own };
+        let issued = Issued { salt, digest: self.digest(&salt, &code), left: self.attempts };
         self.core.write(&self.spot(whom), encode(&issued)?).await?;
         Ok(code)
     }
@@ -123,16 +118,17 @@ impl Codes {
     ///
     /// # Errors
     ///
-    /// [`StateError::Away`] while Redis is out of reach, unless this instance has issued the code.
+    /// [`StateError::Away`] while Redis is out of reach, unless this instance has issued the code meanwhile.
     pub async fn verify<K: KeyPart + ?Sized>(&self, whom: &K, code: &str) -> Result<Verdict, StateError> {
         let spot = self.spot(whom);
         for _ in 0..ATTEMPTS {
-            let (record, scope) = self.core.read(&spot, None).await?;
+            let (record, source) = self.core.read(&spot, None).await?;
+            // Another instance may have accepted it since this one has seen it.
+            if source == Source::Memory {
+                return Err(StateError::Away(StoreError::Unavailable));
+            }
             let Some(record) = record else { return Ok(Verdict::Unknown) };
             let Some(mut issued) = decode(&record) else { return Ok(Verdict::Unknown) };
-            if scope == Scope::ThisInstance && issued.by != self.own {
-                return Err(StateError::Away(cache_core::store::StoreError::Unavailable));
-            }
             if issued.left == 0 {
                 return Ok(Verdict::Exhausted);
             }

@@ -11,7 +11,7 @@ pub(crate) const LATITUDE: f64 = 85.051_128_78;
 pub(crate) const LONGITUDE: f64 = 180.0;
 
 /// Cells on one axis.
-const CELLS: f64 = (1_u64 << 26) as f64;
+const CELLS: f64 = 67_108_864.0;
 
 /// The middle of the cell that a point is in.
 pub(crate) fn rounded(longitude: f64, latitude: f64) -> (f64, f64) {

@@ -1,12 +1,6 @@
 //! Jobs: work on a schedule, done by one instance, again by another if that one dies.
 
-use std::{
-    fmt,
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use croner::Cron;
@@ -146,7 +140,7 @@ pub struct Jobs {
     reports: States<String, JobReport>,
     locks: Locks,
     instance: String,
-    jobs: Vec<Job>,
+    all: Vec<Job>,
 }
 
 impl Jobs {
@@ -155,7 +149,7 @@ impl Jobs {
             reports: kit.states("job").ttl(KEPT).build(),
             locks: kit.locks("job").for_all_or_none(),
             instance: format!("{}", std::process::id()),
-            jobs: Vec::new(),
+            all: Vec::new(),
         }
     }
 
@@ -186,7 +180,7 @@ impl Jobs {
             let body = Arc::clone(&body);
             Box::pin(async move { body(run).await.map_err(|error| error.to_string()) })
         });
-        self.jobs.push(Job { name: name.to_owned(), schedule, body });
+        self.all.push(Job { name: name.to_owned(), schedule, body });
         self
     }
 
@@ -196,8 +190,8 @@ impl Jobs {
     ///
     /// [`JobError::Reports`] while Redis is out of reach.
     pub async fn reports(&self) -> Result<Vec<(String, JobReport)>, JobError> {
-        let mut all = Vec::with_capacity(self.jobs.len());
-        for job in &self.jobs {
+        let mut all = Vec::with_capacity(self.all.len());
+        for job in &self.all {
             let mut report = self.reports.get(&job.name).await.map_err(JobError::Reports)?.unwrap_or_default();
             report.next = job.schedule.after(Utc::now());
             all.push((job.name.clone(), report));
@@ -209,7 +203,7 @@ impl Jobs {
     pub async fn run(self) {
         let mut tasks = JoinSet::new();
         let this = Arc::new(self);
-        for job in this.jobs.clone() {
+        for job in this.all.clone() {
             let this = Arc::clone(&this);
             tasks.spawn(async move { this.keep_doing(job).await });
         }
@@ -233,14 +227,13 @@ impl Jobs {
     /// The time that the job is due and has not been done; the latest one.
     async fn due(&self, job: &Job) -> Result<Option<DateTime<Utc>>, StateError> {
         let now = Utc::now();
-        let report = match self.reports.get(&job.name).await? {
-            Some(report) => report,
-            None => {
-                // It is due from its first start on.
-                let first = JobReport { due: Some(now), ended: Some(now), ..JobReport::default() };
-                let report = self.reports.update(&job.name, |standing| standing.or_else(|| Some(first.clone()))).await?;
-                report.unwrap_or_default()
-            }
+        let report = if let Some(report) = self.reports.get(&job.name).await? {
+            report
+        } else {
+            // It is due from its first start on.
+            let first = JobReport { due: Some(now), ended: Some(now), ..JobReport::default() };
+            let report = self.reports.update(&job.name, |standing| standing.or_else(|| Some(first.clone()))).await?;
+            report.unwrap_or_default()
         };
         let last = report.due.unwrap_or(now);
         if report.ended.is_none() && report.began.is_some() {
@@ -266,14 +259,14 @@ impl Jobs {
             return;
         }
         let began = Utc::now();
-        let begun = self.reports.update(&job.name, |report| {
+        let noted = self.reports.update(&job.name, |report| {
             let mut report = report.unwrap_or_default();
             (report.due, report.began, report.ended) = (Some(due), Some(began), None);
             report.runs += 1;
             report.by.clone_from(&self.instance);
             Some(report)
         });
-        if begun.await.is_err() {
+        if noted.await.is_err() {
             guard.release().await;
             return;
         }
@@ -325,7 +318,7 @@ impl Jobs {
 
 impl fmt::Debug for Jobs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.jobs.iter().map(|job| &job.name).collect();
+        let names: Vec<_> = self.all.iter().map(|job| &job.name).collect();
         f.debug_struct("Jobs").field("instance", &self.instance).field("jobs", &names).finish_non_exhaustive()
     }
 }

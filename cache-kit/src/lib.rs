@@ -7,7 +7,7 @@
 //! | block | while Redis is out of reach |
 //! |---|---|
 //! | [`States`] | what this instance has seen or written; writings are written back, unless somebody else wrote meanwhile |
-//! | [`Codes`] | a code is accepted by the instance that issued it, once |
+//! | [`Codes`] | codes issued meanwhile are accepted, once, by the instance that issued them |
 //! | [`Limiter`] | each instance counts for itself |
 //! | [`Locks`] | each instance for itself, or an error, as the lock is set up; [`Guard::scope`] says which it is |
 //! | [`Topic`] | subscribers in this process hear what it publishes; others are told of the [gap](Heard::Gap) |
@@ -54,8 +54,6 @@ use cache_core::{
 };
 use tokio::sync::watch;
 
-#[cfg(feature = "tower")]
-pub use limit::layer;
 pub use self::{
     code::{Codes, Verdict},
     job::{JobError, JobReport, Jobs, Run, Schedule},
@@ -66,6 +64,8 @@ pub use self::{
     topic::{Heard, Subscription, Topic, TopicError},
 };
 use backend::{At, Backend};
+#[cfg(feature = "tower")]
+pub use limit::layer;
 use memory::Memory;
 
 /// For whom something holds.

@@ -198,10 +198,9 @@ async fn renew(held: Arc<Held>) {
             Ok(true) => {
                 held.until.send_replace(asked + held.lasts);
             }
-            Ok(false) => break,
             // Until it has lapsed it may still be renewed.
             Err(_) if asked < *held.until.borrow() => {}
-            Err(_) => break,
+            Ok(false) | Err(_) => break,
         }
     }
     held.is_lost.store(true, Ordering::SeqCst);

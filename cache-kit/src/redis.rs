@@ -14,8 +14,8 @@ use cache_redis::{
 };
 
 use crate::backend::{
-    Asked, At, Backend, Change, Expected, Found, Heard, Rate, Record, Removed, Seen, Spot, Subscribed, Verdict, Version,
-    version,
+    Asked, At, Backend, Change, Expected, Found, Heard, Rate, Record, Removed, Seen, Spot, Subscribed, Verdict,
+    Version, version,
 };
 
 /// Kind, version and time.
@@ -146,7 +146,11 @@ impl Backend for Redis {
         let arguments: [&[u8]; 3] = [who, lasts.as_bytes(), waits.as_bytes()];
         let answer = list_of(self.store().call_script(&LOCK, &at.place, &names, &arguments).await?)?;
         let number = integer(answer.get(1))?;
-        Ok(if integer(answer.first())? == 1 { Asked::Held(number) } else { Asked::Taken(Duration::from_millis(number)) })
+        Ok(if integer(answer.first())? == 1 {
+            Asked::Held(number)
+        } else {
+            Asked::Taken(Duration::from_millis(number))
+        })
     }
 
     async fn keep(&self, at: &At, who: &Version, lasts: Option<Duration>) -> Result<bool, StoreError> {

@@ -101,6 +101,7 @@ pub struct StateBuilder {
     ttl: Duration,
     is_sliding: bool,
     is_strict: bool,
+    is_restored: bool,
     version: u32,
     capacity: usize,
 }
@@ -108,7 +109,16 @@ pub struct StateBuilder {
 impl StateBuilder {
     pub(crate) fn new(kit: Kit, name: &str) -> Self {
         let ttl = Duration::from_secs(3600);
-        Self { kit, name: name.to_owned(), ttl, is_sliding: false, is_strict: false, version: 0, capacity: 100_000 }
+        Self {
+            kit,
+            name: name.to_owned(),
+            ttl,
+            is_sliding: false,
+            is_strict: false,
+            is_restored: false,
+            version: 0,
+            capacity: 100_000,
+        }
     }
 
     /// How long a state is kept after it was written. An hour by default.
@@ -129,6 +139,14 @@ impl StateBuilder {
     #[must_use]
     pub fn unreadable_is_an_error(mut self) -> Self {
         self.is_strict = true;
+        self
+    }
+
+    /// A Redis that comes back without its data is given what is asked for and remembered here. What another instance removed shortly before it was
+    /// lost may come back so: write a state that says "ended" instead of removing it, where that matters.
+    #[must_use]
+    pub fn restored_after_loss(mut self) -> Self {
+        self.is_restored = true;
         self
     }
 
@@ -164,8 +182,7 @@ impl StateBuilder {
 /// Typed values by typed key, with an end. Cheap to clone.
 ///
 /// What was read or written is remembered by this instance, in memory. While Redis is out of reach that is what is read, and writings go there
-/// too; when it is back they are written back, unless somebody else wrote meanwhile (then theirs stays, and the log says so). A Redis that comes back
-/// without its data is given those that are asked for and remembered.
+/// too; when it is back they are written back, unless somebody else wrote meanwhile (then theirs stays, and the log says so).
 ///
 /// # Cancellation
 ///
@@ -309,34 +326,35 @@ impl Core {
         self.settings.ttl
     }
 
-    /// A record, and for whom it is as it is.
+    /// A record, and who says so.
     pub(crate) async fn read(
         &self,
         spot: &Spot,
         touch: Option<Duration>,
-    ) -> Result<(Option<Record>, Scope), StateError> {
+    ) -> Result<(Option<Record>, Source), StateError> {
         if let Some(here) = self.away.waiting_at(&spot.at, touch) {
-            return Ok((here.into_record(), Scope::ThisInstance));
+            return Ok((here.into_record(), Source::Waiting));
         }
         let seen = match self.kit().main().read(spot, touch).await {
             Ok(seen) => seen,
             Err(error) => {
                 let known = self.away.known_for(&spot.at, touch).ok_or(StateError::Away(error))?;
-                return Ok((Some(known), Scope::ThisInstance));
+                return Ok((Some(known), Source::Memory));
             }
         };
         // Lost with all else that was there: what is remembered goes back.
-        if seen.record.is_none()
+        if self.settings.is_restored
+            && seen.record.is_none()
             && let Some(known) = self.away.lost(&spot.at, &seen.era)
         {
             let Record { version, bytes, left } = &known;
             let back = self.kit().main().write(spot, &Expected::Nothing, version, bytes, *left).await;
             return Ok(match back {
-                Ok(seen) => (self.noted(spot, seen), Scope::Everywhere),
-                Err(_) => (Some(known), Scope::ThisInstance),
+                Ok(seen) => (self.noted(spot, seen), Source::Store),
+                Err(_) => (Some(known), Source::Memory),
             });
         }
-        Ok((self.noted(spot, seen), Scope::Everywhere))
+        Ok((self.noted(spot, seen), Source::Store))
     }
 
     /// Remembers it for an outage, where there can be one.
@@ -416,13 +434,15 @@ impl Core {
                 self.away.forget(&spot.at);
                 Ok(removed.seen.record.filter(|_| removed.is_done))
             }
-            Err(error) => match self.away.known(&spot.at) {
-                Some(known) if Here::of(Some(known.clone())).is(expected) => {
-                    if self.away.keep(spot, None, self.ttl()) { Ok(Some(known)) } else { Err(StateError::Full) }
+            Err(error) => {
+                match self.away.known(&spot.at) {
+                    Some(known) if Here::of(Some(known.clone())).is(expected) => {
+                        if self.away.keep(spot, None, self.ttl()) { Ok(Some(known)) } else { Err(StateError::Full) }
+                    }
+                    Some(_) => Ok(None),
+                    None => Err(StateError::Away(error)),
                 }
-                Some(_) => Ok(None),
-                None => Err(StateError::Away(error)),
-            },
+            }
         }
     }
 
@@ -439,6 +459,17 @@ impl Core {
         }
         Ok(members)
     }
+}
+
+/// Who says what a state is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Where it is kept, now.
+    Store,
+    /// This instance, which has written it while that was out of reach.
+    Waiting,
+    /// This instance's memory of it.
+    Memory,
 }
 
 /// Writes back what was written in an outage, for as long as the states are in use.

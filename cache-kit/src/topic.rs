@@ -100,7 +100,8 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Topic<T> {
             Ok(here) => here.subscribe(&self.at).await.ok(),
             Err(_) => None,
         };
-        let hearing = Hearing { kit: self.kit.clone(), at: self.at.clone(), has_gap: main.is_none(), main, here, last: None };
+        let hearing =
+            Hearing { kit: self.kit.clone(), at: self.at.clone(), has_gap: main.is_none(), main, here, last: None };
         Subscription { messages, hearing: tokio::spawn(hearing.pass_on(send)) }
     }
 }
@@ -175,14 +176,13 @@ impl Hearing {
     /// The next message; `None` after a change of the connection.
     async fn next(&mut self) -> Option<Raw> {
         tokio::select! {
-            heard = next_of(&mut self.main) => match heard {
-                Some(heard) => {
+            heard = next_of(&mut self.main) => {
+                if let Some(heard) = heard {
                     let is_next = self.last.is_none_or(|last| last == (heard.numbering, heard.number.wrapping_sub(1)));
                     self.has_gap |= !is_next;
                     self.last = Some((heard.numbering, heard.number));
                     Some(heard)
-                }
-                None => {
+                } else {
                     (self.main, self.last, self.has_gap) = (None, None, true);
                     None
                 }

@@ -10,7 +10,9 @@ use std::{
 };
 
 use cache_core::{Cache, Store};
-use cache_kit::{Heard, Kit, LockError, Near, Owned, PlaceError, Places, Quota, Schedule, Scope, States, Topic, Verdict};
+use cache_kit::{
+    Heard, Kit, LockError, Near, Owned, PlaceError, Places, Quota, Schedule, Scope, States, Topic, Verdict,
+};
 use cache_redis::{RedisConfig, RedisStore};
 use test_support::{ClusterOptions, ClusterServers, RedisServer, shared_url, unique};
 use tokio::time::{Instant, sleep, timeout};
@@ -251,7 +253,7 @@ async fn locks(Two { one, other }: Two) {
     sleep(Duration::from_millis(900)).await;
     assert!(!guard.is_lost());
     assert!(matches!(other.locks("short").try_acquire(&1).await, Err(LockError::Taken)));
-    std::mem::drop(guard);
+    drop(guard);
     let again = other.locks("short").acquire(&1, Duration::from_secs(4)).await;
     assert!(again.is_ok());
 }
@@ -310,8 +312,7 @@ async fn jobs(Two { one, other }: Two) {
         kit.jobs().job("fails", Schedule::every(Duration::from_secs(1)), |_| async { Err("the printer is on fire") })
     };
     let (first, second, third) = (jobs(&one, "one"), jobs(&other, "other"), failing(&one));
-    let tasks =
-        [tokio::spawn(first.clone().run()), tokio::spawn(second.run()), tokio::spawn(third.clone().run())];
+    let tasks = [tokio::spawn(first.clone().run()), tokio::spawn(second.run()), tokio::spawn(third.clone().run())];
     let began = Instant::now();
     while runs.lock().unwrap().len() < 3 {
         assert!(began.elapsed() < Duration::from_secs(30), "{:?}", runs.lock().unwrap());

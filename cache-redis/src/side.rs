@@ -65,8 +65,7 @@ impl From<Value> for Reply {
         match value {
             Value::Int(number) => Self::Int(number),
             Value::BulkString(bytes) => Self::Bytes(bytes),
-            Value::SimpleString(text) => Self::Bytes(text.into_bytes()),
-            Value::VerbatimString { text, .. } => Self::Bytes(text.into_bytes()),
+            Value::SimpleString(text) | Value::VerbatimString { text, .. } => Self::Bytes(text.into_bytes()),
             Value::Okay => Self::Bytes(b"OK".to_vec()),
             Value::Double(number) => Self::Bytes(number.to_string().into_bytes()),
             Value::Boolean(is_true) => Self::Int(i64::from(is_true)),
