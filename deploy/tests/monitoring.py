@@ -12,7 +12,7 @@ import time
 import urllib.parse
 import urllib.request
 
-from common import DEPLOY, PASSWORD, STAFFING, Place, doctor, fail, free_port, healthy, say, wait
+from common import DEPLOY, PASSWORD, STAFFING, Place, doctor, fail, free_port, say, wait
 
 # For every `rate` there are then several samples.
 INTERVAL = "1s"
