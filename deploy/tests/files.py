@@ -51,7 +51,7 @@ def repeated(text, use):
 
 def compose_tool():
     """Compose itself, where there is one: it needs no engine to read the files. The first one understood profiles, but no `name`."""
-    if subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0 if shutil.which("docker") else False:
+    if shutil.which("docker") and subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0:
         command = ["docker", "compose"]
     elif shutil.which("docker-compose"):
         command = ["docker-compose"]
