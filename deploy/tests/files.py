@@ -12,7 +12,7 @@ import yaml
 
 from common import DEPLOY, ROOT, fail, say
 
-COMPOSE = ("compose.yaml", "compose.tls.yaml", "compose.sentinel.yaml")
+COMPOSE = ("compose.yaml", "compose.tls.yaml", "compose.sentinel.yaml", "compose.sentinel.tls.yaml")
 REPOSITORY = "https://github.com/staleproof/staleproof/blob/main/"
 
 
@@ -58,7 +58,7 @@ def compose_tool():
     else:
         say("there is no Compose here to read its files")
         return
-    for others in ([], ["compose.tls.yaml"], ["compose.sentinel.yaml"]):
+    for others in ([], ["compose.tls.yaml"], ["compose.sentinel.yaml"], ["compose.sentinel.yaml", "compose.sentinel.tls.yaml"]):
         files = [DEPLOY / name for name in ["compose.yaml", *others]]
         nameless = DEPLOY / ".compose.check.yaml"
         try:

@@ -72,14 +72,17 @@ def tls(place):
     check(f"an unknown authority is trusted: {distrusted}", "UnknownIssuer" in distrusted)
     check("it speaks without TLS, too", not healthy(port, REDIS_TLS_DIR=""))
     say("deploy/tls: the certificates are trusted by whom they should be, and the doctor finds nothing wrong over TLS")
+    return folder
 
 
-def sentinels(place):
+def sentinels(place, tls):
+    """A group, over TLS or without."""
     ports = [free_port() for _ in range(3)]
     watchers = [free_port() for _ in range(3)]
+    secured = {"REDIS_TLS_DIR": str(tls), "SSL_CERT_FILE": f"{tls}/ca.crt"} if tls else {}
     group = {
-        "REDIS_ANNOUNCE": "127.0.0.1", "REDIS_PRIMARY": f"127.0.0.1:{ports[0]}", "SENTINELS": " ".join(f"127.0.0.1:{port}" for port in watchers),
-    }
+        "REDIS_ANNOUNCE": "localhost", "REDIS_PRIMARY": f"localhost:{ports[0]}", "SENTINELS": " ".join(f"localhost:{port}" for port in watchers),
+    } | secured
     servers = [place.redis(f"server-{port}", port, **group) for port in ports]
     for port in watchers:
         directory = place.folder / f"sentinel-{port}"
@@ -87,37 +90,40 @@ def sentinels(place):
         # As shipped, but sooner.
         place.start(
             f"sentinel-{port}", DEPLOY / "redis/sentinel", REDIS_PASSWORD=PASSWORD, REDIS_DIR=str(directory), SENTINEL_PORT=str(port),
-            SENTINEL_ANNOUNCE="127.0.0.1", REDIS_PRIMARY=group["REDIS_PRIMARY"], SENTINEL_DOWN_AFTER="1000",
+            SENTINEL_ANNOUNCE="localhost", REDIS_PRIMARY=group["REDIS_PRIMARY"], SENTINEL_DOWN_AFTER="1000", **secured,
         )
-    known = lambda port: dict(zip(*[iter(cli(port, "SENTINEL", "MASTER", "staleproof").splitlines())] * 2))
+    ask = lambda port, *words: cli(port, *words, tls=tls)
+    known = lambda port: dict(zip(*[iter(ask(port, "SENTINEL", "MASTER", "staleproof").splitlines())] * 2))
     for port in watchers:
-        wait(f"sentinel {port} is healthy", lambda: healthy(port, REDIS_PASSWORD=PASSWORD))
+        wait(f"sentinel {port} is healthy", lambda: healthy(port, REDIS_PASSWORD=PASSWORD, **secured))
         wait("it knows all", lambda: (known(port)["num-slaves"], known(port)["num-other-sentinels"]) == ("2", "2"), 30)
 
-    hosts = ",".join(f"127.0.0.1:{port}" for port in watchers)
-    url = f"redis+sentinel://:{PASSWORD}@{hosts}/staleproof?sentinel_pass={PASSWORD}"
-    wait("the replicas are there", lambda: cli(ports[0], "INFO", "replication").count("state=online") == 2)
-    found = doctor(url)
+    hosts = ",".join(f"localhost:{port}" for port in watchers)
+    url = f"{'rediss' if tls else 'redis'}+sentinel://:{PASSWORD}@{hosts}/staleproof?sentinel_pass={PASSWORD}"
+    wait("the replicas are there", lambda: ask(ports[0], "INFO", "replication").count("state=online") == 2)
+    found = doctor(url, **secured)
     check(f"the doctor finds something wrong with the group: {found}", not found)
 
     servers[0].kill()
     servers[0].wait()
-    primary = lambda: int(cli(watchers[0], "SENTINEL", "GET-MASTER-ADDR-BY-NAME", "staleproof").splitlines()[1])
+    primary = lambda: int(ask(watchers[0], "SENTINEL", "GET-MASTER-ADDR-BY-NAME", "staleproof").splitlines()[1])
     wait("the sentinels have named another primary", lambda: primary() != ports[0], 30)
-    wait("it takes writes", lambda: cli(primary(), "SET", "proof", "1") == "OK", 30)
+    wait("it takes writes", lambda: ask(primary(), "SET", "proof", "1") == "OK", 30)
     # It asks who is the primary by now, so that it never is one beside it.
     place.redis(f"server-{ports[0]}", ports[0], **group)
-    roles = cli(ports[0], "ROLE").splitlines()
+    roles = ask(ports[0], "ROLE").splitlines()
     check(f"the old primary came back as {roles}", roles[0] == "slave" and int(roles[2]) == primary())
-    wait("all are there again", lambda: cli(primary(), "INFO", "replication").count("state=online") == 2, 30)
-    found = doctor(url)
+    wait("all are there again", lambda: ask(primary(), "INFO", "replication").count("state=online") == 2, 30)
+    found = doctor(url, **secured)
     check(f"the doctor finds something wrong after the failover: {found}", not found)
-    say("deploy/redis: a killed primary is replaced, comes back as a replica, and the doctor finds nothing wrong before and after")
+    how = "over TLS" if tls else "with sentinels"
+    say(f"a group {how}: a killed primary is replaced, comes back as a replica, and the doctor finds nothing wrong before and after")
 
 
 if __name__ == "__main__":
     no_password()
     with Place() as place:
         single(place)
-        tls(place)
-        sentinels(place)
+        certificates = tls(place)
+        sentinels(place, None)
+        sentinels(place, certificates)
