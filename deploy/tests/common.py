@@ -30,7 +30,7 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def wait(what, condition, seconds=15):
+def wait(what, condition, seconds=30):
     """Waits until the condition answers something true, and answers that."""
     deadline = time.monotonic() + seconds
     while True:
