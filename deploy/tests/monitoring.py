@@ -140,9 +140,9 @@ def with_variables(query):
     return query
 
 
-def without_comparison(query):
+def compared(query):
     """What an alert compares: present, whether or not it is so bad that it fires."""
-    return re.sub(r"\s*(?:[=!<>]=|[<>])\s*[0-9][0-9.e+]*", "", query)
+    return re.split(r"\bunless\b(?: on \([^)]*\))?", re.sub(r"\s*(?:[=!<>]=|[<>])\s*[0-9][0-9.e+]*", "", query))
 
 
 def evaluate(prometheus):
@@ -163,9 +163,9 @@ def evaluate(prometheus):
             count += 1
             if rule["health"] != "ok":
                 empty.append(f"rule {rule['name']}: {rule.get('lastError', rule['health'])}")
-            query = without_comparison(rule["query"]) if rule["type"] == "alerting" else rule["name"]
-            if not prometheus.samples(query):
-                empty.append(f"rule {rule['name']}: {query}")
+            for query in compared(rule["query"]) if rule["type"] == "alerting" else [rule["name"]]:
+                if not prometheus.samples(query):
+                    empty.append(f"rule {rule['name']}: {query}")
     return empty, count
 
 
