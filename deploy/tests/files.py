@@ -36,6 +36,8 @@ def compose_files():
                 check(f"{what}: is in no profile", settings.get("profiles"))
                 check(f"{what}: has no limit on its memory", settings.get("mem_limit"))
                 check(f"{what}: may gain privileges", settings.get("security_opt") == ["no-new-privileges:true"])
+            if "/redis/" in "".join(settings.get("entrypoint", [])):
+                check(f"{what}: listens to nobody but itself", settings["environment"].get("REDIS_BIND") == "* -::*")
             for volume in settings.get("volumes", []):
                 source = volume.split(":")[0]
                 check(f"{what}: {source} is not there", not source.startswith(".") or (DEPLOY / source).exists())

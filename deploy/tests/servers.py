@@ -42,9 +42,10 @@ def single(place):
     found = settings(port, "maxmemory", "maxmemory-policy", "appendonly", "appendfsync", "no-appendfsync-on-rewrite", "save", "client-output-buffer-limit")
     expected = ["67108864", "allkeys-lru", "yes", "everysec", "yes", "", "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60"]
     check(f"the settings are {found}", found == expected)
+    check("it listens to others", settings(port, "bind") == ["127.0.0.1 -::1"])
     port = free_port()
-    place.redis("volatile", port, REDIS_APPENDONLY="no")
-    check("REDIS_APPENDONLY=no has an append-only file", settings(port, "appendonly", "maxmemory") == ["no", "268435456"])
+    place.redis("volatile", port, REDIS_APPENDONLY="no", REDIS_BIND="127.0.0.1")
+    check("REDIS_APPENDONLY=no has an append-only file", settings(port, "appendonly", "maxmemory", "bind") == ["no", "268435456", "127.0.0.1"])
     check("there is one on the disk", not (place.folder / "volatile/appendonlydir").exists())
     say("deploy/redis: password, limit, policy and append-only file are in force, and the doctor finds nothing wrong")
 
