@@ -37,6 +37,8 @@ pub(crate) struct Record {
     pub(crate) bytes: Vec<u8>,
     /// How long it is kept unless it is touched.
     pub(crate) left: Duration,
+    /// When it was written, in microseconds there.
+    pub(crate) written: u64,
     /// Whether it was written since the server last restarted, or another took its place: it cannot be from the past.
     pub(crate) is_of_this_life: bool,
 }
@@ -44,11 +46,13 @@ pub(crate) struct Record {
 /// What a look at a record shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// Names the life of the data there: another one means that they were lost. Empty: not known.
-    pub(crate) era: Vec<u8>,
+    /// Names the life of the server: data that were written in another one may be missing, or from the past.
+    pub(crate) incarnation: Vec<u8>,
     /// The time there, in microseconds.
     pub(crate) now: u64,
     pub(crate) record: Option<Record>,
+    /// There is none because one was removed, lately.
+    pub(crate) was_removed: bool,
 }
 
 /// What has to be there for a record to be replaced or removed.
@@ -135,7 +139,7 @@ pub(crate) trait Subscribed: Send {
 
 /// Where things are kept. Each step is atomic and bounded in time.
 ///
-/// An error of [`StoreError::Unavailable`] says that nothing was done, any other that it may have been. Steps that name a version, or who asks, may
+/// After an error a step may or may not have been done. Steps that name a version, or who asks, may
 /// be sent again: that changes nothing more.
 #[async_trait]
 pub(crate) trait Backend: Send + Sync {

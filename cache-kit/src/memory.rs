@@ -28,7 +28,7 @@ const SWEEP: u64 = 1_024;
 pub(crate) struct Memory {
     state: Mutex<State>,
     clock: Clock,
-    era: Version,
+    own: Version,
     /// Where its time begins, also in microseconds since 1970, so that fences are above those of Redis.
     start: std::time::Instant,
     base: u64,
@@ -74,7 +74,7 @@ impl Memory {
     pub(crate) fn new(clock: Clock) -> Self {
         let (start, today) = (clock.now(), clock.system_time());
         let base = micros(today.duration_since(std::time::UNIX_EPOCH).unwrap_or_default());
-        Self { state: Mutex::default(), clock, era: version(), start, base }
+        Self { state: Mutex::default(), clock, own: version(), start, base }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -88,7 +88,7 @@ impl Memory {
 
     fn seen(&self, now: u64, kept: Option<&Kept>) -> Seen {
         let record = kept.filter(|kept| kept.is_there(now)).map(|kept| kept.record(now));
-        Seen { era: self.era.to_vec(), now, record }
+        Seen { incarnation: self.own.to_vec(), now, record, was_removed: false }
     }
 }
 
@@ -99,7 +99,7 @@ impl Kept {
 
     fn record(&self, now: u64) -> Record {
         let left = Duration::from_micros(self.until.saturating_sub(now));
-        Record { version: self.version, bytes: self.bytes.clone(), left, is_of_this_life: true }
+        Record { version: self.version, bytes: self.bytes.clone(), left, written: self.written, is_of_this_life: true }
     }
 
     fn is(&self, expected: &Expected) -> bool {
@@ -209,7 +209,7 @@ impl Backend for Memory {
             let at = At { place: spot.at.place.clone(), name: list.clone() };
             state.delist(&at, std::slice::from_ref(name));
         }
-        Ok(Removed { seen: Seen { era: self.era.to_vec(), now, record }, is_done })
+        Ok(Removed { seen: Seen { incarnation: self.own.to_vec(), now, record, was_removed: false }, is_done })
     }
 
     async fn list(&self, at: &At, most: usize, gone: &[String]) -> Result<Vec<String>, StoreError> {
@@ -283,7 +283,7 @@ impl Backend for Memory {
         *last += 1;
         let number = *last;
         // Nobody may be there to hear it.
-        drop(topic.send(Heard { numbering: self.era, number, bytes: bytes.to_vec() }));
+        drop(topic.send(Heard { numbering: self.own, number, bytes: bytes.to_vec() }));
         Ok(number)
     }
 

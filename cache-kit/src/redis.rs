@@ -21,8 +21,8 @@ use crate::backend::{
 /// Kind, version, time and incarnation.
 const HEAD: usize = 69;
 
-/// How long a removal is remembered, for one that is sent again.
-const REMEMBERED: Duration = Duration::from_secs(60);
+/// How long a removal is remembered, for one that is sent again, and to tell it from a loss.
+const REMEMBERED: Duration = Duration::from_secs(300);
 
 macro_rules! script {
     ($name:literal over records) => {
@@ -46,9 +46,6 @@ static KEEP: LazyLock<SideScript> = script!("keep");
 static PUBLISH: LazyLock<SideScript> = script!("publish");
 static PLACE: LazyLock<SideScript> = script!("place");
 
-/// The era of the records in a place.
-const ERA: &str = "era";
-
 /// A store that is Redis.
 pub(crate) struct Redis(Arc<dyn Store>);
 
@@ -69,18 +66,16 @@ impl Redis {
         any.downcast_ref().expect("it was one when this was made")
     }
 
-    /// Calls a script over a record, its era and its list. `arguments` come after the name of a new era.
+    /// Calls a script over a record and its list.
     async fn over_record(
         &self,
         script: &SideScript,
         spot: &Spot,
         arguments: &[&[u8]],
     ) -> Result<Vec<Reply>, StoreError> {
-        let mut names = vec![spot.at.name.as_str(), ERA];
+        let mut names = vec![spot.at.name.as_str()];
         names.extend(spot.list.as_ref().map(|(list, _)| list.as_str()));
-        let era = version();
-        let mut all: Vec<&[u8]> = vec![&era];
-        all.extend(arguments);
+        let mut all: Vec<&[u8]> = arguments.to_vec();
         all.extend(spot.list.as_ref().map(|(_, name)| name.as_bytes()));
         list_of(self.store().call_script(script, &spot.at.place, &names, &all).await?)
     }
@@ -108,7 +103,7 @@ impl Backend for Redis {
     async fn remove(&self, spot: &Spot, expected: &Expected, who: &Version) -> Result<Removed, StoreError> {
         let (expected, remembered) = (text_of(expected), millis(REMEMBERED).to_string());
         let answer = self.over_record(&REMOVE, spot, &[&expected, who, remembered.as_bytes()]).await?;
-        let is_done = matches!(answer.get(3), Some(Reply::Int(1)));
+        let is_done = matches!(answer.get(2), Some(Reply::Int(1)));
         Ok(Removed { seen: seen(&answer)?, is_done })
     }
 
@@ -254,19 +249,28 @@ fn integer(reply: Option<&Reply>) -> Result<u64, StoreError> {
 }
 
 fn seen(answer: &[Reply]) -> Result<Seen, StoreError> {
-    let [Reply::Bytes(era), Reply::Bytes(incarnation), _, Reply::Int(left), Reply::Bytes(record)] = answer else {
+    let [Reply::Bytes(incarnation), _, Reply::Int(left), Reply::Bytes(record)] = answer else {
         return Err(unexpected());
     };
-    let record = if record.is_empty() {
+    let was_removed = record == b"X";
+    let record = if record.is_empty() || was_removed {
         None
     } else {
         let version = record.get(1..33).and_then(|version| version.try_into().ok()).ok_or_else(unexpected)?;
         let bytes = record.get(HEAD..).ok_or_else(unexpected)?.to_vec();
         // It was written by the server as it is now.
         let is_of_this_life = record.get(HEAD - 16..HEAD) == Some(incarnation.as_slice());
-        Some(Record { version, bytes, is_of_this_life, left: Duration::from_millis(u64::try_from(*left).unwrap_or(0)) })
+        let written = record.get(33..53).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+        let written = written.ok_or_else(unexpected)?;
+        Some(Record {
+            version,
+            bytes,
+            written,
+            is_of_this_life,
+            left: Duration::from_millis(u64::try_from(*left).unwrap_or(0)),
+        })
     };
-    Ok(Seen { era: era.clone(), now: integer(answer.get(2))?, record })
+    Ok(Seen { incarnation: incarnation.clone(), now: integer(answer.get(1))?, record, was_removed })
 }
 
 fn found(reply: Reply) -> Result<Found, StoreError> {

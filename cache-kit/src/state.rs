@@ -142,7 +142,7 @@ impl StateBuilder {
         self
     }
 
-    /// A Redis that comes back without its data is given what is asked for and remembered here. What another instance removed shortly before it was
+    /// A Redis that comes back without its data, or with older ones, is given what is asked for and remembered here. What another instance removed shortly before it was
     /// lost may come back so: write a state that says "ended" instead of removing it, where that matters.
     #[must_use]
     pub fn restored_after_loss(mut self) -> Self {
@@ -342,13 +342,13 @@ impl Core {
                 return Ok((Some(known), Source::Memory));
             }
         };
-        // Lost with all else that was there: what is remembered goes back.
+        // Lost with all else that was there, or replaced by what was there before: what is remembered goes back.
         if self.settings.is_restored
-            && seen.record.is_none()
-            && let Some(known) = self.away.lost(&spot.at, &seen.era)
+            && let Some(known) = self.away.lost(&spot.at, &seen)
         {
+            let expected = seen.record.map_or(Expected::Nothing, |record| Expected::Version(record.version));
             let Record { version, bytes, left, .. } = &known;
-            let back = self.kit().main().write(spot, &Expected::Nothing, version, bytes, *left).await;
+            let back = self.kit().main().write(spot, &expected, version, bytes, *left).await;
             return Ok(match back {
                 Ok(seen) => (self.noted(spot, seen), Source::Store),
                 Err(_) => (Some(known), Source::Memory),

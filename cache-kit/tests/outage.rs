@@ -119,7 +119,7 @@ async fn killed_and_restarted_with_its_data_nobody_notices() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_that_comes_back_empty_is_given_what_is_remembered() {
+async fn a_redis_that_comes_back_empty_or_older_is_given_what_is_remembered() {
     let mut server = RedisServer::own().expect("there is a server to start");
     let one = Instance::on(&server.url()).await;
     let sessions = one.kit.states("session").ttl(LONG).restored_after_loss().build::<u64, String>();
@@ -149,6 +149,17 @@ async fn a_redis_that_comes_back_empty_is_given_what_is_remembered() {
     assert_eq!(plain.get(&1).await.unwrap(), None, "not unless that is asked for");
     let other = Instance::on(&server.url()).await.states("session");
     assert!(sessions.get(&1).await.unwrap().is_some());
+
+    // Nor does what was there before come back with an old file.
+    assert!(server.save(), "it can be saved");
+    sessions.put(&2, &text("bob, once more")).await.unwrap();
+    server.kill();
+    one.waits(false).await;
+    server.restart();
+    one.waits(true).await;
+    assert_eq!(sessions.get(&2).await.unwrap().as_deref(), Some("bob, once more"));
+    let other = Instance::on(&server.url()).await.states("session");
+    assert_eq!(other.get(&2).await.unwrap().as_deref(), Some("bob, once more"));
 
     // What others remove is not brought back: nothing was lost.
     assert!(other.take(&1).await.unwrap().is_some());

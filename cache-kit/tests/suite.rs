@@ -456,6 +456,6 @@ async fn a_decision_is_one_round_trip_and_the_limit_is_exact() {
     // Three windows have begun, and none has more than its quota.
     assert_eq!(allowed.len(), 300, "of {asked}");
     allowed.sort();
-    let closest = allowed.windows(101).map(|some| some[100] - some[0]).min().expect("there are more");
+    let closest = allowed.windows(101).map(|some| some[100].saturating_sub(some[0])).min().expect("there are more");
     assert!(closest > Duration::from_millis(2_900), "101 within {closest:?}");
 }

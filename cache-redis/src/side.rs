@@ -89,8 +89,8 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] while Redis is out of reach: nothing was done. [`StoreError::Timeout`]: it may or may not
-    /// have been done. [`StoreError::Failed`] of the script's own error.
+    /// [`StoreError::Unavailable`] while Redis is out of reach, [`StoreError::Timeout`] without an answer: it may or may not have been
+    /// done. [`StoreError::Failed`] of the script's own error.
     pub async fn call_script(
         &self,
         script: &SideScript,

@@ -1,18 +1,9 @@
 -- Stands in front of the scripts over records. A record is `R` version (32 bytes) time (20 digits, microseconds) the
--- server's incarnation (16 bytes) bytes; `X` stands
--- where one was taken, with the name of who took it, and counts as absent.
+-- server's incarnation (16 bytes) bytes; `X` stands where one was removed, with the name of who did, and counts as absent.
 
 local function microseconds()
   local time = redis.call('TIME')
   return time[1] * 1000000 + time[2]
-end
-
--- Names the life of these data: another one means that they were lost.
-local function era_of(key, new)
-  local era = redis.call('GET', key)
-  if era then return era end
-  local set = redis.pcall('SET', key, new)
-  return (type(set) == 'table' and set.err) and '' or new
 end
 
 local function standing(key)
@@ -22,6 +13,12 @@ end
 
 local function is_record(value)
   return string.sub(value, 1, 1) == 'R' and #value >= 69
+end
+
+-- Without what is in it, where it is no record: `X` for one that was removed.
+local function shown(value)
+  if is_record(value) then return value end
+  return string.sub(value, 1, 1) == 'X' and 'X' or ''
 end
 
 -- `*`: whatever is there; `-`: nothing; `<` time: nothing, or what was written before that; else the version.

@@ -29,7 +29,8 @@ struct Known {
     version: Version,
     bytes: Vec<u8>,
     until: Instant,
-    era: Vec<u8>,
+    written: u64,
+    incarnation: Vec<u8>,
     list: Option<(String, String)>,
 }
 
@@ -39,8 +40,8 @@ struct Waiting {
     spot: Spot,
     /// What has to be there still.
     base: Expected,
-    /// The life of the data that the base was in; empty: not known.
-    era: Vec<u8>,
+    /// The life of the server that the base was seen in; empty: not known.
+    incarnation: Vec<u8>,
     value: Option<(Version, Vec<u8>)>,
     until: Instant,
 }
@@ -87,7 +88,8 @@ impl Away {
             version: record.version,
             bytes: record.bytes.clone(),
             until: Instant::now() + record.left,
-            era: seen.era.clone(),
+            written: record.written,
+            incarnation: seen.incarnation.clone(),
             list: spot.list.clone(),
         };
         self.known.insert(spot.at.clone(), known);
@@ -116,10 +118,15 @@ impl Away {
         Some(record)
     }
 
-    /// What was there before Redis lost its data.
-    pub(super) fn lost(&self, at: &At, era: &[u8]) -> Option<Record> {
+    /// What was there before Redis lost its data, or went back to older ones.
+    pub(super) fn lost(&self, at: &At, seen: &Seen) -> Option<Record> {
         let known = self.known.get(at)?;
-        let is_lost = !era.is_empty() && !known.era.is_empty() && known.era != era;
+        let is_lost = match &seen.record {
+            None => !seen.was_removed && known.incarnation != seen.incarnation,
+            Some(record) => {
+                record.written < known.written && record.version != known.version && !record.is_of_this_life
+            }
+        };
         known.record().filter(|_| is_lost)
     }
 
@@ -135,6 +142,7 @@ impl Away {
             version: *version,
             bytes: bytes.clone(),
             left: waiting.until - now,
+            written: u64::MAX,
             is_of_this_life: true,
         })))
     }
@@ -169,12 +177,12 @@ impl Away {
         if all.len() >= self.capacity {
             return false;
         }
-        let (base, era) = match self.known.get(&spot.at) {
-            Some(known) => (Expected::Version(known.version), known.era),
+        let (base, incarnation) = match self.known.get(&spot.at) {
+            Some(known) => (Expected::Version(known.version), known.incarnation),
             // Nothing, or what was there before contact was lost.
             None => (Expected::Before(self.newest.load(Ordering::Relaxed)), Vec::new()),
         };
-        all.insert(spot.at.clone(), Waiting { spot: spot.clone(), base, era, value, until });
+        all.insert(spot.at.clone(), Waiting { spot: spot.clone(), base, incarnation, value, until });
         true
     }
 
@@ -209,14 +217,15 @@ impl Away {
             return;
         }
         waiting.base = seen.record.as_ref().map_or(Expected::Nothing, |record| Expected::Version(record.version));
-        waiting.era.clone_from(&seen.era);
+        waiting.incarnation.clone_from(&seen.incarnation);
     }
 }
 
 impl Known {
     fn record(&self) -> Option<Record> {
         let left = self.until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
-        Some(Record { version: self.version, bytes: self.bytes.clone(), left, is_of_this_life: false })
+        let Self { version, bytes, written, .. } = self;
+        Some(Record { version: *version, bytes: bytes.clone(), left, written: *written, is_of_this_life: false })
     }
 }
 
@@ -232,7 +241,8 @@ impl Waiting {
         };
         let is_written = |seen: &Seen| seen.record.as_ref().is_some_and(|record| record.version == *version);
         let seen = main.write(&self.spot, &self.base, version, bytes, left).await?;
-        let is_lost = seen.record.is_none() && !self.era.is_empty() && !seen.era.is_empty() && self.era != seen.era;
+        let is_other_life = !self.incarnation.is_empty() && self.incarnation != seen.incarnation;
+        let is_lost = seen.record.is_none() && !seen.was_removed && is_other_life;
         if is_lost {
             let seen = main.write(&self.spot, &Expected::Nothing, version, bytes, left).await?;
             let is_written = is_written(&seen);
