@@ -139,7 +139,7 @@ pub(crate) trait Subscribed: Send {
 
 /// Where things are kept. Each step is atomic and bounded in time.
 ///
-/// After an error a step may or may not have been done. Steps that name a version, or who asks, may
+/// After [`StoreError::Unavailable`] a step has not been done; after other errors it may have been, and is not done later. Steps that name a version, or who asks, may
 /// be sent again: that changes nothing more.
 #[async_trait]
 pub(crate) trait Backend: Send + Sync {

@@ -2,8 +2,11 @@
 
 use std::{
     any::Any,
-    sync::{Arc, LazyLock},
-    time::Duration,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -46,8 +49,17 @@ static KEEP: LazyLock<SideScript> = script!("keep");
 static PUBLISH: LazyLock<SideScript> = script!("publish");
 static PLACE: LazyLock<SideScript> = script!("place");
 
+/// What `write` and `remove` answer instead of milliseconds to a call that came too late.
+const TOO_LATE: i64 = -3;
+
 /// A store that is Redis.
-pub(crate) struct Redis(Arc<dyn Store>);
+pub(crate) struct Redis {
+    store: Arc<dyn Store>,
+    /// Where the time here begins.
+    start: Instant,
+    /// How much the clock of Redis is ahead of the time here, in microseconds; 0: not known.
+    ahead: AtomicU64,
+}
 
 /// An answer that no script here gives.
 #[derive(Debug, thiserror::Error)]
@@ -58,12 +70,58 @@ impl Redis {
     /// Over this store, if it is Redis.
     pub(crate) fn over(store: &Arc<dyn Store>) -> Option<Self> {
         let any: &dyn Any = &**store;
-        any.is::<RedisStore>().then(|| Self(Arc::clone(store)))
+        any.is::<RedisStore>().then(|| Self {
+            store: Arc::clone(store),
+            start: Instant::now(),
+            ahead: AtomicU64::new(0),
+        })
     }
 
     fn store(&self) -> &RedisStore {
-        let any: &dyn Any = &*self.0;
+        let any: &dyn Any = &*self.store;
         any.downcast_ref().expect("it was one when this was made")
+    }
+
+    /// Microseconds since this was made.
+    fn here(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX >> 8)
+    }
+
+    /// When whoever calls now no longer waits, by the clock of Redis; 0: not known. An answer takes its time, so the clock is known to be ahead by so
+    /// much at least, and this is never too late.
+    fn deadline(&self) -> u64 {
+        match self.ahead.load(Ordering::Relaxed) {
+            0 => 0,
+            ahead => ahead + self.here() + u64::try_from(self.store().call_timeout().as_micros()).unwrap_or(0),
+        }
+    }
+
+    /// Calls a script that changes a record. One that would be executed after its caller has gone on to something else is not.
+    async fn change_record(
+        &self,
+        script: &SideScript,
+        spot: &Spot,
+        arguments: &[&[u8]],
+    ) -> Result<Vec<Reply>, StoreError> {
+        for _ in 0..2 {
+            let deadline = self.deadline().to_string();
+            let all: Vec<&[u8]> = std::iter::once(deadline.as_bytes()).chain(arguments.iter().copied()).collect();
+            let answer = self.over_record(script, spot, &all).await?;
+            if answer.get(2) != Some(&Reply::Int(TOO_LATE)) {
+                return Ok(answer);
+            }
+            // The clock of another server, or one that was set: what was known of it is worth nothing.
+            let now = integer(answer.get(1))?;
+            self.ahead.store(now.saturating_sub(self.here()).max(1), Ordering::Relaxed);
+        }
+        Err(StoreError::Unavailable)
+    }
+
+    /// Learns from an answer how much the clock of Redis is ahead.
+    fn seen(&self, answer: &[Reply]) -> Result<Seen, StoreError> {
+        let seen = seen(answer)?;
+        self.ahead.fetch_max(seen.now.saturating_sub(self.here()), Ordering::Relaxed);
+        Ok(seen)
     }
 
     /// Calls a script over a record and its list.
@@ -85,7 +143,7 @@ impl Redis {
 impl Backend for Redis {
     async fn read(&self, spot: &Spot, touch: Option<Duration>) -> Result<Seen, StoreError> {
         let touch = touch.map_or(0, millis).to_string();
-        seen(&self.over_record(&READ, spot, &[touch.as_bytes()]).await?)
+        self.seen(&self.over_record(&READ, spot, &[touch.as_bytes()]).await?)
     }
 
     async fn write(
@@ -97,14 +155,14 @@ impl Backend for Redis {
         kept: Duration,
     ) -> Result<Seen, StoreError> {
         let (expected, kept) = (text_of(expected), millis(kept).to_string());
-        seen(&self.over_record(&WRITE, spot, &[&expected, version, kept.as_bytes(), bytes]).await?)
+        self.seen(&self.change_record(&WRITE, spot, &[&expected, version, kept.as_bytes(), bytes]).await?)
     }
 
     async fn remove(&self, spot: &Spot, expected: &Expected, who: &Version) -> Result<Removed, StoreError> {
         let (expected, remembered) = (text_of(expected), millis(REMEMBERED).to_string());
-        let answer = self.over_record(&REMOVE, spot, &[&expected, who, remembered.as_bytes()]).await?;
+        let answer = self.change_record(&REMOVE, spot, &[&expected, who, remembered.as_bytes()]).await?;
         let is_done = matches!(answer.get(2), Some(Reply::Int(1)));
-        Ok(Removed { seen: seen(&answer)?, is_done })
+        Ok(Removed { seen: self.seen(&answer)?, is_done })
     }
 
     async fn list(&self, at: &At, most: usize, gone: &[String]) -> Result<Vec<String>, StoreError> {

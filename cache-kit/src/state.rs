@@ -19,7 +19,7 @@ use cache_core::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use self::away::{Away, Here};
+use self::away::{Away, Kept};
 use crate::{
     Kit, Scope,
     backend::{At, Expected, Record, Seen, Spot, Version, version},
@@ -332,8 +332,9 @@ impl Core {
         spot: &Spot,
         touch: Option<Duration>,
     ) -> Result<(Option<Record>, Source), StateError> {
-        if let Some(here) = self.away.waiting_at(&spot.at, touch) {
-            return Ok((here.into_record(), Source::Waiting));
+        if let Some(record) = self.away.waiting_at(&spot.at, touch) {
+            let is_unheard = record.as_ref().is_none_or(|record| record.is_of_this_life);
+            return Ok((record, if is_unheard { Source::Waiting } else { Source::Memory }));
         }
         let seen = match self.kit().main().read(spot, touch).await {
             Ok(seen) => seen,
@@ -373,22 +374,31 @@ impl Core {
                 self.away.forget_waiting(&spot.at);
                 Ok(Scope::Everywhere)
             }
-            Err(error) => self.write_here(spot, (version, bytes), self.ttl(), error),
+            Err(error) => {
+                let kept = self.keep(spot, &Expected::Anything, Some((version, bytes)), self.ttl(), error)?;
+                if kept.is_some() { Ok(Scope::ThisInstance) } else { Err(StateError::Contended) }
+            }
         }
     }
 
-    fn write_here(
+    /// Keeps a writing or a removal until Redis is back, and returns what it replaces. `None`: what this instance knows is not as expected.
+    #[allow(clippy::option_option, reason = "nothing was replaced, or nothing was done")]
+    fn keep(
         &self,
         spot: &Spot,
-        value: (Version, Vec<u8>),
+        expected: &Expected,
+        value: Option<(Version, Vec<u8>)>,
         kept: Duration,
         error: StoreError,
-    ) -> Result<Scope, StateError> {
+    ) -> Result<Option<Option<Record>>, StateError> {
         if !self.kit().is_redis() {
             return Err(StateError::Away(error));
         }
-        let is_kept = self.away.keep(spot, Some(value), kept);
-        if is_kept { Ok(Scope::ThisInstance) } else { Err(StateError::Full) }
+        match self.away.keep(spot, expected, value, kept, !matches!(error, StoreError::Unavailable)) {
+            Kept::InPlaceOf(record) => Ok(Some(record)),
+            Kept::NotExpected => Ok(None),
+            Kept::Full => Err(StateError::Full),
+        }
     }
 
     /// `false`: what is there is not as expected.
@@ -400,29 +410,28 @@ impl Core {
         kept: Duration,
     ) -> Result<bool, StateError> {
         let version = version();
-        if let Some(here) = self.away.waiting_at(&spot.at, None) {
-            return Ok(here.is(expected) && self.away.keep(spot, Some((version, bytes)), kept));
+        if self.away.waiting_at(&spot.at, None).is_some() {
+            let _turn = self.away.turn().await;
+            if self.away.waiting_at(&spot.at, None).is_some() {
+                let value = Some((version, bytes));
+                return Ok(self.keep(spot, expected, value, kept, StoreError::Unavailable)?.is_some());
+            }
         }
         match self.kit().main().write(spot, expected, &version, &bytes, kept).await {
             Ok(seen) => Ok(self.noted(spot, seen).is_some_and(|record| record.version == version)),
-            Err(error) => {
-                let known = Here::of(self.away.known(&spot.at));
-                if !known.is(expected) {
-                    return Ok(false);
-                }
-                self.write_here(spot, (version, bytes), kept, error).map(|_| true)
-            }
+            Err(error) => Ok(self.keep(spot, expected, Some((version, bytes)), kept, error)?.is_some()),
         }
     }
 
     /// What was removed; `None` if nothing was there, or not what was expected.
     pub(crate) async fn remove(&self, spot: &Spot, expected: &Expected) -> Result<Option<Record>, StateError> {
         let who = version();
-        if let Some(here) = self.away.waiting_at(&spot.at, None) {
-            if !here.is(expected) || !self.away.keep(spot, None, self.ttl()) {
-                return Ok(None);
+        if self.away.waiting_at(&spot.at, None).is_some() {
+            let _turn = self.away.turn().await;
+            if self.away.waiting_at(&spot.at, None).is_some() {
+                let removed = self.keep(spot, expected, None, self.ttl(), StoreError::Unavailable)?;
+                return Ok(removed.flatten());
             }
-            return Ok(here.into_record());
         }
         let mut removed = self.kit().main().remove(spot, expected, &who).await;
         if let Err(StoreError::Timeout) = removed {
@@ -434,15 +443,8 @@ impl Core {
                 self.away.forget(&spot.at);
                 Ok(removed.seen.record.filter(|_| removed.is_done))
             }
-            Err(error) => {
-                match self.away.known(&spot.at) {
-                    Some(known) if Here::of(Some(known.clone())).is(expected) => {
-                        if self.away.keep(spot, None, self.ttl()) { Ok(Some(known)) } else { Err(StateError::Full) }
-                    }
-                    Some(_) => Ok(None),
-                    None => Err(StateError::Away(error)),
-                }
-            }
+            Err(error) if self.away.known_for(&spot.at, None).is_none() => Err(StateError::Away(error)),
+            Err(error) => Ok(self.keep(spot, expected, None, self.ttl(), error)?.flatten()),
         }
     }
 

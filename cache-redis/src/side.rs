@@ -89,8 +89,8 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] while Redis is out of reach, [`StoreError::Timeout`] without an answer: it may or may not have been
-    /// done. [`StoreError::Failed`] of the script's own error.
+    /// [`StoreError::Unavailable`] while Redis is out of reach: nothing was done. [`StoreError::Timeout`] without an answer: it may or may not have
+    /// been done, and may be done later. [`StoreError::Failed`] of the script's own error.
     pub async fn call_script(
         &self,
         script: &SideScript,
@@ -140,7 +140,11 @@ impl RedisStore {
     fn finish(&self, session: &Arc<Session>, result: Result<Option<Reply>, CallError>) -> Result<Reply, StoreError> {
         match result {
             Ok(reply) => reply.ok_or(StoreError::Unavailable),
-            Err(error) => Err(self.kept().settle(session, error)),
+            Err(error) => match self.kept().settle(session, error) {
+                // It had been sent.
+                StoreError::Unavailable => Err(StoreError::Timeout),
+                error => Err(error),
+            },
         }
     }
 
@@ -180,6 +184,11 @@ impl RedisStore {
             Err(CallError::Failed(error)) => Err(StoreError::Failed(error)),
             Err(_) => Err(StoreError::Unavailable),
         }
+    }
+
+    /// The bound on each call.
+    pub fn call_timeout(&self) -> Duration {
+        self.kept().call_timeout()
     }
 
     /// The name of a channel in Redis, for a script that publishes.

@@ -21,6 +21,8 @@ pub(super) struct Away {
     capacity: usize,
     /// The newest time of Redis that was seen, in microseconds there.
     newest: AtomicU64,
+    /// Held while one of them is written back, and by who decides on what waits.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// A state as it was seen.
@@ -42,34 +44,44 @@ struct Waiting {
     base: Expected,
     /// The life of the server that the base was seen in; empty: not known.
     incarnation: Vec<u8>,
+    /// When the base was written, in microseconds of Redis; 0: not known.
+    written: u64,
+    /// Earlier versions of this instance's own, which may have come to be there without an answer.
+    own: Vec<Version>,
     value: Option<(Version, Vec<u8>)>,
     until: Instant,
+    /// Redis has heard of none of it for sure: nobody else knows it.
+    is_unheard: bool,
+}
+
+/// What became of a writing that is to be kept.
+pub(super) enum Kept {
+    /// It is, in the place of this.
+    InPlaceOf(Option<Record>),
+    /// What this instance knows is not as expected.
+    NotExpected,
+    /// There is no room.
+    Full,
 }
 
 /// What is there as far as this instance goes.
-pub(super) struct Here(Option<Record>);
-
-impl Here {
-    pub(super) fn of(record: Option<Record>) -> Self {
-        Self(record)
-    }
-
-    pub(super) fn into_record(self) -> Option<Record> {
-        self.0
-    }
-
-    pub(super) fn is(&self, expected: &Expected) -> bool {
-        match (expected, &self.0) {
-            (Expected::Anything, _) | (Expected::Nothing, None) => true,
-            (Expected::Version(version), Some(record)) => record.version == *version,
-            _ => false,
-        }
+fn is_expected(expected: &Expected, record: Option<&Record>) -> bool {
+    match (expected, record) {
+        (Expected::Anything, _) | (Expected::Nothing, None) => true,
+        (Expected::Version(version), Some(record)) => record.version == *version,
+        _ => false,
     }
 }
 
 impl Away {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { known: Cache::new(capacity), waiting: Mutex::default(), capacity, newest: AtomicU64::new(0) }
+        Self {
+            known: Cache::new(capacity),
+            waiting: Mutex::default(),
+            capacity,
+            newest: AtomicU64::new(0),
+            turn: tokio::sync::Mutex::default(),
+        }
     }
 
     fn all_waiting(&self) -> MutexGuard<'_, HashMap<At, Waiting>> {
@@ -103,10 +115,6 @@ impl Away {
         self.all_waiting().remove(at);
     }
 
-    pub(super) fn known(&self, at: &At) -> Option<Record> {
-        self.known.get(at)?.record()
-    }
-
     /// What is remembered, for `touch` from now on if that is given.
     pub(super) fn known_for(&self, at: &At, touch: Option<Duration>) -> Option<Record> {
         let mut known = self.known.get(at)?;
@@ -130,21 +138,21 @@ impl Away {
         known.record().filter(|_| is_lost)
     }
 
-    /// What is to be written there. It is kept for `touch` from now on if that is given.
-    pub(super) fn waiting_at(&self, at: &At, touch: Option<Duration>) -> Option<Here> {
-        let (mut all, now) = (self.all_waiting(), Instant::now());
+    /// What is to be written there, with `Some(None)` for a removal. It is kept for `touch` from now on if that is given.
+    #[allow(clippy::option_option, reason = "nothing waits, or a removal does")]
+    pub(super) fn waiting_at(&self, at: &At, touch: Option<Duration>) -> Option<Option<Record>> {
+        let mut all = self.all_waiting();
         let waiting = all.get_mut(at)?;
-        let (Some((version, bytes)), true) = (&waiting.value, waiting.until > now) else { return Some(Here(None)) };
-        if let Some(touch) = touch {
-            waiting.until = now + touch;
+        let record = waiting.record();
+        if let (Some(_), Some(touch)) = (&record, touch) {
+            waiting.until = Instant::now() + touch;
         }
-        Some(Here(Some(Record {
-            version: *version,
-            bytes: bytes.clone(),
-            left: waiting.until - now,
-            written: u64::MAX,
-            is_of_this_life: true,
-        })))
+        Some(record)
+    }
+
+    /// Nothing is written back while this is held.
+    pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     /// Names in a list of what is to be written.
@@ -166,43 +174,73 @@ impl Away {
         known.collect()
     }
 
-    /// Keeps a writing, or with `None` a removal, to be written back. `false`: there is no room.
-    pub(super) fn keep(&self, spot: &Spot, value: Option<(Version, Vec<u8>)>, kept: Duration) -> bool {
+    /// Keeps a writing, or with `None` a removal, to be written back, if what this instance knows is as expected. `is_sent`: Redis may have heard of it.
+    pub(super) fn keep(
+        &self,
+        spot: &Spot,
+        expected: &Expected,
+        value: Option<(Version, Vec<u8>)>,
+        kept: Duration,
+        is_sent: bool,
+    ) -> Kept {
         let mut all = self.all_waiting();
         let until = Instant::now() + kept;
         if let Some(waiting) = all.get_mut(&spot.at) {
+            let before = waiting.record();
+            if !is_expected(expected, before.as_ref()) {
+                return Kept::NotExpected;
+            }
+            if let Some((version, _)) = waiting.value.take().filter(|_| !waiting.is_unheard) {
+                waiting.own.push(version);
+            }
             (waiting.value, waiting.until) = (value, until);
-            return true;
+            waiting.is_unheard &= !is_sent;
+            return Kept::InPlaceOf(before);
+        }
+        let known = self.known.get(&spot.at).and_then(|known| Some((known.record()?, known.incarnation)));
+        if !is_expected(expected, known.as_ref().map(|(record, _)| record)) {
+            return Kept::NotExpected;
         }
         if all.len() >= self.capacity {
-            return false;
+            return Kept::Full;
         }
-        let (base, incarnation) = match self.known.get(&spot.at) {
-            Some(known) => (Expected::Version(known.version), known.incarnation),
+        let (base, incarnation, written) = match &known {
+            Some((record, incarnation)) => (Expected::Version(record.version), incarnation.clone(), record.written),
             // Nothing, or what was there before contact was lost.
-            None => (Expected::Before(self.newest.load(Ordering::Relaxed)), Vec::new()),
+            None => (Expected::Before(self.newest.load(Ordering::Relaxed)), Vec::new(), 0),
         };
-        all.insert(spot.at.clone(), Waiting { spot: spot.clone(), base, incarnation, value, until });
-        true
+        let (own, is_unheard) = (Vec::new(), !is_sent);
+        let waiting = Waiting { spot: spot.clone(), base, incarnation, written, own, value, until, is_unheard };
+        all.insert(spot.at.clone(), waiting);
+        Kept::InPlaceOf(known.map(|(record, _)| record))
     }
 
     /// Writes back what waits. `false`: some of it still does.
     pub(super) async fn write_back(&self, main: &dyn Backend, states: &str) -> bool {
-        let all: Vec<Waiting> = self.all_waiting().values().cloned().collect();
-        for waiting in all {
+        let all: Vec<At> = self.all_waiting().keys().cloned().collect();
+        for at in all {
+            let _turn = self.turn.lock().await;
+            let Some(waiting) = self.all_waiting().get(&at).cloned() else { continue };
             match waiting.write_back(main).await {
                 Ok((seen, is_written)) => {
                     self.note(&waiting.spot, &seen);
                     if !is_written {
                         tracing::warn!(
                             states,
-                            key = waiting.spot.at.name,
+                            key = at.name,
                             "somebody else wrote while Redis was out of reach: what this instance wrote is dropped"
                         );
                     }
                     self.written(&waiting, &seen);
                 }
-                Err(_) => return false,
+                Err(error) => {
+                    if !matches!(error, StoreError::Unavailable)
+                        && let Some(waiting) = self.all_waiting().get_mut(&at)
+                    {
+                        waiting.is_unheard = false;
+                    }
+                    return false;
+                }
             }
         }
         self.all_waiting().is_empty()
@@ -216,8 +254,10 @@ impl Away {
             all.remove(&was.spot.at);
             return;
         }
+        waiting.own.clear();
         waiting.base = seen.record.as_ref().map_or(Expected::Nothing, |record| Expected::Version(record.version));
         waiting.incarnation.clone_from(&seen.incarnation);
+        waiting.written = seen.record.as_ref().map_or(0, |record| record.written);
     }
 }
 
@@ -230,25 +270,56 @@ impl Known {
 }
 
 impl Waiting {
+    /// What is to be written, unless its time is over.
+    fn record(&self) -> Option<Record> {
+        let left = self.until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+        let (version, bytes) = self.value.clone()?;
+        Some(Record { version, bytes, left, written: u64::MAX, is_of_this_life: self.is_unheard })
+    }
+
     /// What is there now, and whether it is what was to be written.
     async fn write_back(&self, main: &dyn Backend) -> Result<(Seen, bool), StoreError> {
-        let left = self.until.saturating_duration_since(Instant::now());
-        let (Some((version, bytes)), false) = (&self.value, left.is_zero()) else {
-            let removed = main.remove(&self.spot, &self.base, &crate::backend::version()).await?;
-            let is_gone = removed.is_done || removed.seen.record.is_none();
-            let seen = if removed.is_done { Seen { record: None, ..removed.seen } } else { removed.seen };
-            return Ok((seen, is_gone));
+        let Some(record) = self.record() else { return self.remove(main).await };
+        let write = |expected: Expected| {
+            let Record { version, bytes, left, .. } = &record;
+            async move { main.write(&self.spot, &expected, version, bytes, *left).await }
         };
-        let is_written = |seen: &Seen| seen.record.as_ref().is_some_and(|record| record.version == *version);
-        let seen = main.write(&self.spot, &self.base, version, bytes, left).await?;
-        let is_other_life = !self.incarnation.is_empty() && self.incarnation != seen.incarnation;
-        let is_lost = seen.record.is_none() && !seen.was_removed && is_other_life;
-        if is_lost {
-            let seen = main.write(&self.spot, &Expected::Nothing, version, bytes, left).await?;
-            let is_written = is_written(&seen);
-            return Ok((seen, is_written));
+        let is_written = |seen: &Seen| seen.record.as_ref().is_some_and(|there| there.version == record.version);
+        let mut seen = write(self.base.clone()).await?;
+        if !is_written(&seen)
+            && let Some(other) = self.other_base(&seen)
+        {
+            seen = write(other).await?;
         }
         let is_written = is_written(&seen);
         Ok((seen, is_written))
+    }
+
+    async fn remove(&self, main: &dyn Backend) -> Result<(Seen, bool), StoreError> {
+        let who = crate::backend::version();
+        let mut removed = main.remove(&self.spot, &self.base, &who).await?;
+        if !removed.is_done
+            && let Some(other) = self.other_base(&removed.seen)
+        {
+            removed = main.remove(&self.spot, &other, &who).await?;
+        }
+        let is_gone = removed.is_done || removed.seen.record.is_none();
+        let seen = if removed.is_done { Seen { record: None, ..removed.seen } } else { removed.seen };
+        Ok((seen, is_gone))
+    }
+
+    /// What has to be there instead of the base: what this instance had sent, or what shows that Redis has lost the base, or went back to older data.
+    fn other_base(&self, seen: &Seen) -> Option<Expected> {
+        match &seen.record {
+            None => {
+                let is_other_life = !self.incarnation.is_empty() && self.incarnation != seen.incarnation;
+                (is_other_life && !seen.was_removed).then_some(Expected::Nothing)
+            }
+            Some(record) => {
+                let is_past = record.written < self.written && !record.is_of_this_life;
+                let is_own = self.own.contains(&record.version);
+                (is_past || is_own).then_some(Expected::Version(record.version))
+            }
+        }
     }
 }

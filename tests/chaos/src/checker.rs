@@ -226,7 +226,7 @@ impl Book {
             Fact::Late(from, to) => self.lates.push((life, from, to)),
             Fact::Link { up, at } => self.links.push((life, up, at)),
             Fact::Refused => self.refused += 1,
-            Fact::Counters(_) | Fact::Error(_) => {}
+            Fact::Counters(_) | Fact::Error(_) | Fact::Kit(_) => {}
         }
         None
     }

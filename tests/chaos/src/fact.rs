@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Nanos;
+use crate::{clock::Nanos, kit::Granted};
 
 /// Numbers the lives of all instances: each start has its own.
 pub(crate) type Life = u32;
@@ -39,6 +39,8 @@ pub(crate) enum Fact {
         at: Nanos,
     },
     Counters(Counters),
+    /// A block of the kit has granted something.
+    Kit(Granted),
     /// Something that must not happen.
     Error(String),
 }

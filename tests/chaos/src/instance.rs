@@ -29,6 +29,7 @@ use crate::{
     BOUND, Broken, Copies, Degraded, MAX_TTL,
     clock::{Nanos, now},
     fact::{Commit, Counters, Fact, Kind, Life, Method, Read, Told, Write},
+    kit,
     service::{self, CALLED, Error, ROWS, Service, TEAM},
 };
 
@@ -215,6 +216,8 @@ async fn run(setup: Setup, teller: Teller) {
     tasks.spawn(Arc::clone(&instance).follow_events());
     tasks.spawn(Arc::clone(&instance).count());
     tokio::spawn(Arc::clone(&instance).await_joining());
+    let (cache, life) = (instance.service.cache.clone(), instance.service.life);
+    tasks.spawn(kit::run(cache, life, instance.service.teller.clone()));
     tasks.spawn(watch_the_runtime(instance.service.teller.clone()));
     for _ in 0..READERS {
         tasks.spawn(Arc::clone(&instance).read());

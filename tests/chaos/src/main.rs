@@ -26,6 +26,7 @@ mod clock;
 mod fact;
 mod faults;
 mod instance;
+mod kit;
 mod reaper;
 mod report;
 mod servers;

@@ -8,6 +8,7 @@ use crate::{
     clock::{Nanos, millis, nanos},
     fact::{Counters, Fact, Life, Told},
     faults::Faults,
+    kit::Ledger,
     world::Reach,
 };
 
@@ -25,6 +26,8 @@ const SHOWN: usize = 10;
 pub(crate) struct Tally {
     counters: HashMap<Life, Counters>,
     pub(crate) errors: Vec<(Life, String)>,
+    /// What the blocks of the kit have granted.
+    granted: Ledger,
     stale: usize,
     reads: u64,
     loaded: u64,
@@ -43,6 +46,9 @@ impl Tally {
             Fact::Write(_) => self.applied += 1,
             Fact::Counters(counters) => drop(self.counters.insert(life, *counters)),
             Fact::Error(error) => self.errors.push((life, error.clone())),
+            Fact::Kit(granted) => {
+                self.errors.extend(self.granted.note(granted.clone()).map(|broken| (life, broken)));
+            }
             _ => {}
         }
         self.stale += usize::from(book.note(life, fact).is_some());
@@ -177,6 +183,12 @@ impl Report<'_> {
         for (name, count) in &self.faults.count {
             row(&format!("fault {name}"), count);
         }
+        let granted = &self.tally.granted;
+        row("kit: codes accepted, locks had", format!("{} and {}, none twice", granted.codes(), granted.fences()));
+        row(
+            "kit: sessions read, limits asked, messages",
+            format!("{}, {}, {}", granted.sessions, granted.decisions, granted.messages),
+        );
         row("journaled by the killed, replayed", format!("{} by the next in their places", book.inherited));
         row("keys evicted", self.faults.evicted);
         let handover = millis(self.faults.longest_handover);
