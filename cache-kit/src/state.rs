@@ -1,6 +1,7 @@
 //! Typed values by typed key, with an end: sessions, states of conversations, drafts, results of tasks.
 
 mod away;
+mod builder;
 
 use std::{
     fmt,
@@ -20,6 +21,7 @@ use cache_core::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::away::{Away, Kept};
+pub use self::builder::StateBuilder;
 use crate::{
     Kit, Scope,
     backend::{At, Expected, Record, Seen, Spot, Version, version},
@@ -91,92 +93,6 @@ impl<O: KeyPart, I: KeyPart> StateKey for Owned<O, I> {
 fn list_of<O: KeyPart + ?Sized>(name: &str, owner: &O) -> At {
     let place = Key::new("state").arg(name).arg(owner).as_str().to_owned();
     At { name: format!("{place}:#"), place }
-}
-
-/// Sets states up. [`Kit::states`] begins it.
-#[derive(Clone, Debug)]
-pub struct StateBuilder {
-    kit: Kit,
-    name: String,
-    ttl: Duration,
-    is_sliding: bool,
-    is_strict: bool,
-    is_restored: bool,
-    version: u32,
-    capacity: usize,
-}
-
-impl StateBuilder {
-    pub(crate) fn new(kit: Kit, name: &str) -> Self {
-        let ttl = Duration::from_secs(3600);
-        Self {
-            kit,
-            name: name.to_owned(),
-            ttl,
-            is_sliding: false,
-            is_strict: false,
-            is_restored: false,
-            version: 0,
-            capacity: 100_000,
-        }
-    }
-
-    /// How long a state is kept after it was written. An hour by default.
-    #[must_use]
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = ttl;
-        self
-    }
-
-    /// Reading keeps it for as long again.
-    #[must_use]
-    pub fn sliding(mut self) -> Self {
-        self.is_sliding = true;
-        self
-    }
-
-    /// What is damaged, or of a shape before a change of the type, is [`StateError::Unreadable`] rather than absent.
-    #[must_use]
-    pub fn unreadable_is_an_error(mut self) -> Self {
-        self.is_strict = true;
-        self
-    }
-
-    /// A Redis that comes back without its data, or with older ones, is given what is asked for and remembered here. What another instance removed shortly before it was
-    /// lost may come back so: write a state that says "ended" instead of removing it, where that matters.
-    #[must_use]
-    pub fn restored_after_loss(mut self) -> Self {
-        self.is_restored = true;
-        self
-    }
-
-    /// To be raised where a value's meaning changes and its shape does not.
-    #[must_use]
-    pub fn version(mut self, version: u32) -> Self {
-        self.version = version;
-        self
-    }
-
-    /// How many states this instance remembers for an outage, and how many writings it keeps to be written back. 100,000 by default.
-    #[must_use]
-    pub fn remembers(mut self, states: usize) -> Self {
-        self.capacity = states.max(1);
-        self
-    }
-
-    /// The states. Inside of a Tokio runtime: what was written in an outage is written back by a task, which ends with the last clone.
-    pub fn build<K, T>(self) -> States<K, T> {
-        States { core: self.core(), types: PhantomData }
-    }
-
-    pub(crate) fn core(self) -> Arc<Core> {
-        let kit = self.kit.clone();
-        let core = Arc::new(Core { away: Away::new(self.capacity), settings: self });
-        if kit.is_redis() {
-            tokio::spawn(write_back(kit, Arc::downgrade(&core)));
-        }
-        core
-    }
 }
 
 /// Typed values by typed key, with an end. Cheap to clone.

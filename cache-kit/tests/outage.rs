@@ -147,7 +147,6 @@ async fn a_redis_that_comes_back_empty_or_older_is_given_what_is_remembered() {
     server.restart();
     one.waits(true).await;
     assert_eq!(plain.get(&1).await.unwrap(), None, "not unless that is asked for");
-    let other = Instance::on(&server.url()).await.states("session");
     assert!(sessions.get(&1).await.unwrap().is_some());
 
     // Nor does what was there before come back with an old file.
