@@ -1,0 +1,113 @@
+//! What all requests share.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use cache_core::{Cache, Diagnosis};
+use tokio::{
+    runtime::Handle,
+    sync::Semaphore,
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{
+    admin::Writes,
+    history::{History, Interval},
+    secret::Secret,
+};
+
+/// How many streams of events may be open at once. Each makes the cache announce what it does.
+const STREAMS: usize = 16;
+
+/// For how long a diagnosis counts as new.
+const DIAGNOSIS_LASTS: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) title: String,
+    pub(crate) hide_values: bool,
+    pub(crate) sample_every: Duration,
+}
+
+pub(crate) struct Shared {
+    pub(crate) cache: Cache,
+    pub(crate) writes: Writes,
+    pub(crate) secret: Secret,
+    pub(crate) settings: Settings,
+    pub(crate) streams: Arc<Semaphore>,
+    history: Mutex<History>,
+    sampler: Mutex<Option<JoinHandle<()>>>,
+    diagnosis: tokio::sync::Mutex<Option<(Instant, Diagnosis)>>,
+}
+
+impl Shared {
+    pub(crate) fn new(cache: Cache, writes: Writes, secret: Secret, settings: Settings) -> Self {
+        Self {
+            cache,
+            writes,
+            secret,
+            settings,
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            history: Mutex::default(),
+            sampler: Mutex::default(),
+            diagnosis: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Begins to take samples, if there is a runtime and nobody does. The task goes with the last router of this page.
+    pub(crate) fn keep_sampling(self: &Arc<Self>) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let mut sampler = self.sampler.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that has finished went with its runtime.
+        if sampler.as_ref().is_none_or(JoinHandle::is_finished) {
+            *sampler = Some(runtime.spawn(sample(Arc::downgrade(self), self.settings.sample_every)));
+        }
+    }
+
+    fn history(&self) -> std::sync::MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn intervals(&self) -> Vec<Interval> {
+        self.history().intervals(Instant::now())
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        !matches!(self.writes, Writes::By(_))
+    }
+
+    /// What the doctor says, at most ten seconds ago. Those who ask meanwhile wait for the same.
+    pub(crate) async fn diagnosis(&self) -> Diagnosis {
+        let mut latest = self.diagnosis.lock().await;
+        match &*latest {
+            Some((at, diagnosis)) if at.elapsed() < DIAGNOSIS_LASTS => diagnosis.clone(),
+            _ => {
+                let diagnosis = self.cache.doctor().await;
+                *latest = Some((Instant::now(), diagnosis.clone()));
+                diagnosis
+            }
+        }
+    }
+}
+
+async fn sample(shared: std::sync::Weak<Shared>, every: Duration) {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(shared) = shared.upgrade() else { return };
+        let stats = shared.cache.stats();
+        shared.history().note(Instant::now(), &stats);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(sampler) = self.sampler.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            sampler.abort();
+        }
+    }
+}
