@@ -79,8 +79,8 @@ pub use cache_core::conformance;
 pub use cache_core::{
     BuildError, Cache, CacheBuilder, CallResult, Clock, Codec, Degraded, Diagnosis, Event, Events, FunctionStats,
     Health, Hold, Key, KeyPart, L1, ManualClock, MemoryStore, Outcome, Policy, Requests, Start, Stats, Store, Tag,
-    Target, Unavailable, Warmed, Warmup, clock, codec, connect, doctor, key, map, memory, policy, registry, start,
-    store, transaction,
+    Target, Unavailable, Warmed, Warmup, clock, codec, connect, doctor, inspect, key, map, memory, policy, registry,
+    start, store, transaction,
 };
 // It is enough that it is there: the builder finds it.
 #[cfg(feature = "autostart")]

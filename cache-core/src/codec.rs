@@ -20,6 +20,8 @@ mod values;
 pub use compress::Compression;
 pub use error::{DecodeError, EncodeError};
 pub(crate) use format::Format;
+#[cfg(feature = "json")]
+pub(crate) use values::readable;
 pub use values::{Meta, Values};
 
 use sealed::Sealed;

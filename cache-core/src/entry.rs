@@ -89,29 +89,14 @@ impl Header {
     pub(crate) fn open(entry: &[u8], fingerprint: u64) -> Result<(Self, &[u8]), DecodeError> {
         let (content, checksum) = entry.split_last_chunk::<CHECKSUM>().ok_or(DecodeError::TooShort)?;
         let (fixed, rest) = content.split_first_chunk::<HEADER>().ok_or(DecodeError::TooShort)?;
-        let [format, codecs, flags, zero] = four(fixed, 0);
-        if format != FORMAT {
-            return Err(DecodeError::Format(format));
-        }
-        if flags & !(NEGATIVE | TRACED | FRESHNESS | EXPIRY) != 0 || zero != 0 {
-            return Err(DecodeError::Header);
-        }
-        let mut header = Self {
-            codec: codecs & 15,
-            compression: codecs >> 4,
-            is_negative: flags & NEGATIVE != 0,
-            trace: None,
-            raw_len: u32::from_le_bytes(four(fixed, 4)),
-            fingerprint: eight(fixed, 8),
-            meta: meta(flags, eight(fixed, 16), u32::from_le_bytes(four(fixed, 24)))?,
-        };
+        let mut header = Self::fixed(fixed)?;
         if header.fingerprint != fingerprint {
             return Err(DecodeError::Schema);
         }
         if crc32fast::hash(content) != u32::from_le_bytes(*checksum) {
             return Err(DecodeError::Checksum);
         }
-        let payload = if flags & TRACED == 0 {
+        let payload = if four(fixed, 0)[2] & TRACED == 0 {
             rest
         } else {
             let (trace, payload) = rest.split_first_chunk::<TRACE>().ok_or(DecodeError::TooShort)?;
@@ -120,6 +105,50 @@ impl Header {
         };
         header.fits(payload.len())?;
         Ok((header, payload))
+    }
+
+    /// What the first bytes of an entry say, by themselves.
+    pub(crate) fn peek(entry: &[u8]) -> Option<Self> {
+        Self::fixed(entry.first_chunk()?).ok()
+    }
+
+    /// What encoded the payload.
+    pub(crate) fn codec_name(&self) -> Option<&'static str> {
+        Some(match self.codec {
+            1 => "postcard",
+            2 => "message-pack",
+            3 => "json",
+            4 => "bincode",
+            _ => return None,
+        })
+    }
+
+    /// What compressed it.
+    pub(crate) fn compression_name(&self) -> Option<&'static str> {
+        Some(match self.compression {
+            1 => "zstd",
+            2 => "lz4",
+            _ => return None,
+        })
+    }
+
+    fn fixed(fixed: &[u8; HEADER]) -> Result<Self, DecodeError> {
+        let [format, codecs, flags, zero] = four(fixed, 0);
+        if format != FORMAT {
+            return Err(DecodeError::Format(format));
+        }
+        if flags & !(NEGATIVE | TRACED | FRESHNESS | EXPIRY) != 0 || zero != 0 {
+            return Err(DecodeError::Header);
+        }
+        Ok(Self {
+            codec: codecs & 15,
+            compression: codecs >> 4,
+            is_negative: flags & NEGATIVE != 0,
+            trace: None,
+            raw_len: u32::from_le_bytes(four(fixed, 4)),
+            fingerprint: eight(fixed, 8),
+            meta: meta(flags, eight(fixed, 16), u32::from_le_bytes(four(fixed, 24)))?,
+        })
     }
 
     fn fits(&self, payload: usize) -> Result<(), DecodeError> {

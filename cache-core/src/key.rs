@@ -63,6 +63,16 @@ impl Key {
         Self { path: Path::of_prefix(prefix), tags: SmallVec::new(), slot: Slot::NONE }
     }
 
+    /// The key of a path that was encoded before, as [`Key::as_str`] gave it: without tags, which are not in it.
+    ///
+    /// # Errors
+    ///
+    /// [`NotAKey`] if no key encodes to that text.
+    pub fn of_encoded(path: &str) -> Result<Self, NotAKey> {
+        decode(path)?;
+        Ok(Self { path: Path::of_encoded(path.to_owned()), tags: SmallVec::new(), slot: Slot::NONE })
+    }
+
     /// Adds an argument as the next segment.
     #[must_use]
     pub fn arg<A: KeyPart + ?Sized>(mut self, arg: &A) -> Self {
@@ -192,6 +202,12 @@ impl Start {
         let mut path = self.path.clone();
         path.push(|to| to.text(segment));
         Self { path, slot: self.slot }
+    }
+
+    /// The encoded first segment.
+    pub(crate) fn prefix(&self) -> &str {
+        let path = self.path.as_str();
+        path.split_once(SEPARATOR).map_or(path, |(prefix, _)| prefix)
     }
 
     /// A key of no arguments.

@@ -17,6 +17,7 @@ pub mod error;
 pub mod events;
 mod flight;
 pub mod glob;
+pub mod inspect;
 pub mod key;
 pub mod map;
 pub mod memory;

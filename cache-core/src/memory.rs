@@ -42,6 +42,7 @@
 mod entries;
 mod entry;
 mod hold;
+mod inspect;
 mod mint;
 mod pin;
 mod store;

@@ -232,6 +232,14 @@ fn is_taken(prefix: &str, function: &str) -> bool {
         .any(|Registered(other)| other.key_prefix == Some(prefix) && call::place::prefix((other.here)()) != function)
 }
 
+/// Whether the entries of the function whose keys begin with this encoded segment have tags. `None`: the program has no such function.
+pub(crate) fn has_tags(prefix: &str) -> Option<bool> {
+    let mut sites =
+        inventory::iter::<Registered>.into_iter().filter(|Registered(site)| site.start().prefix() == prefix);
+    let first = !sites.next()?.0.tags.is_empty();
+    Some(first || sites.any(|Registered(site)| !site.tags.is_empty()))
+}
+
 /// How many cached functions the program has.
 pub(crate) fn count() -> usize {
     inventory::iter::<Registered>.into_iter().count()

@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use crate::{
     codec::Meta,
     doctor::Finding,
+    inspect::Inspect,
     key::{Key, Target},
 };
 
@@ -348,6 +349,11 @@ pub trait Store: Any + Send + Sync {
     /// Looks for what is wrong with the store and its settings.
     async fn examine(&self) -> Vec<Finding> {
         Vec::new()
+    }
+
+    /// Lets operators look into it. `None`: it does not.
+    fn inspect(&self) -> Option<&dyn Inspect> {
+        None
     }
 
     /// What the calls of its server came to. `None`: there is no server.

@@ -15,6 +15,7 @@ mod doctor;
 mod entry;
 mod error;
 mod feed;
+mod inspect;
 mod invalidate;
 mod journal;
 mod kind;

@@ -341,7 +341,7 @@ impl Link {
     }
 
     /// Turns a failed call into the caller's error, and gives the session up if it is of no more use.
-    fn settle(&self, session: &Arc<Session>, error: CallError) -> StoreError {
+    pub(crate) fn settle(&self, session: &Arc<Session>, error: CallError) -> StoreError {
         match error {
             CallError::Failed(error) => StoreError::Failed(error),
             CallError::Timeout { strikes } if strikes < self.patience(session) => StoreError::Timeout,

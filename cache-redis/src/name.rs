@@ -263,7 +263,8 @@ impl Names {
         }
     }
 
-    fn tag_token(&self, tag: &Tag) -> (Partition, String) {
+    /// A tag's token, and where it is.
+    pub(crate) fn tag_token(&self, tag: &Tag) -> (Partition, String) {
         let at = self.partition(tag.as_str());
         (at, self.name(at, &[TAG, tag.as_str(), TOKEN]))
     }
@@ -278,7 +279,18 @@ impl Names {
         rest.starts_with(b"}").then(|| Partition::tagged(tag)).flatten()
     }
 
-    fn pattern(&self, glob: &str) -> String {
+    /// The path of an entry that a pattern has found; `None` for anything else.
+    pub(crate) fn path_of(&self, name: &[u8]) -> Option<String> {
+        let mut path = std::str::from_utf8(name).ok()?.strip_prefix(&self.prefix)?;
+        if self.is_partitioned {
+            path = path.strip_prefix('{')?.split_once('}')?.1;
+        }
+        // No encoded path holds one.
+        (!path.contains('#')).then(|| path.to_owned())
+    }
+
+    /// The pattern of the names of the paths that match a glob.
+    pub(crate) fn pattern(&self, glob: &str) -> String {
         let mut pattern = String::with_capacity(self.prefix.len() + self.mark() + glob.len());
         for c in self.prefix.chars() {
             if matches!(c, '*' | '?' | '[' | ']' | '\\' | '^') {

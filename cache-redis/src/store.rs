@@ -19,6 +19,7 @@ use async_trait::async_trait;
 use cache_core::{
     Key, Outcome, Store, Target,
     doctor::Finding,
+    inspect::Inspect,
     policy::MAX_TTL,
     store::{
         Acquired, Filled, HolderId, Lease, Link as Status, Nearby, NotHoldable, Payload, Purpose, Read, StoreError,
@@ -192,12 +193,16 @@ impl RedisStore {
     }
 
     /// The link, with a task that keeps it: the one before may have ended with its runtime.
-    fn kept(&self) -> &Link {
+    pub(crate) fn kept(&self) -> &Link {
         self.keeper.ensure();
         &self.link
     }
 
-    fn session(&self) -> Result<Arc<Session>, StoreError> {
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    pub(crate) fn session(&self) -> Result<Arc<Session>, StoreError> {
         self.kept().session()
     }
 
@@ -348,6 +353,10 @@ impl Store for RedisStore {
         self.kept().examine().await
     }
 
+    fn inspect(&self) -> Option<&dyn Inspect> {
+        Some(self)
+    }
+
     fn traffic(&self) -> Option<Traffic> {
         Some(self.link.traffic())
     }
@@ -369,7 +378,7 @@ async fn open_journal(path: PathBuf, namespace: String) -> Result<(JournalFile, 
     opened.unwrap_or_else(|error| Err(error.into())).map_err(|source| ConnectError::JournalFile { path, source })
 }
 
-fn unexpected() -> StoreError {
+pub(crate) fn unexpected() -> StoreError {
     StoreError::Failed(Box::new(UnexpectedReply))
 }
 

@@ -245,3 +245,16 @@ fn stopped(stop: Stop) -> EncodeError {
         Stop::Custom(message) => EncodeError::Codec(message),
     }
 }
+
+/// The value of an entry of which nothing is known, where its format describes itself.
+#[cfg(feature = "json")]
+pub(crate) fn readable(entry: &[u8], limit: usize) -> Option<serde_json::Value> {
+    let (header, payload) = Header::open(entry, Header::peek(entry)?.fingerprint).ok()?;
+    let format = Format::from_id(header.codec).ok().filter(|format| format.is_human_readable())?;
+    let raw_len = header.raw_len as usize;
+    if header.is_negative || raw_len > limit {
+        return None;
+    }
+    let raw = compress::decompress(header.compression, payload, raw_len).ok()?;
+    format.decode(&raw, 16 * limit).ok()
+}

@@ -36,6 +36,11 @@ impl Path {
         path
     }
 
+    /// A path that was encoded before.
+    pub(super) fn of_encoded(text: String) -> Self {
+        Self { hash: hash_of(&text), text: text.into() }
+    }
+
     #[inline]
     pub(super) fn push(&mut self, encode: impl FnOnce(&mut Segment<'_>)) {
         if self.text.len() > 0 {

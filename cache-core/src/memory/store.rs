@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::{MemoryStore, sweep::Sweep};
 use crate::{
+    inspect::Inspect,
     key::{Key, Target},
     store::{Acquired, Filled, HolderId, Lease, NotHoldable, Outcome, Payload, Purpose, Read, Store, StoreError},
 };
@@ -56,6 +57,10 @@ impl Store for MemoryStore {
         }
         self.hold_now(targets, holder, lasts);
         Ok(())
+    }
+
+    fn inspect(&self) -> Option<&dyn Inspect> {
+        Some(self)
     }
 
     async fn release_hold(&self, targets: &[Target], holder: HolderId) -> Result<Outcome, StoreError> {

@@ -95,6 +95,11 @@ impl Table {
         drop(shard);
     }
 
+    /// Whether anything refers to that name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.shard(name).lock().get(name).is_some_and(|token| token.strong_count() > 0)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
     }

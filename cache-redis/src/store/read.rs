@@ -25,7 +25,7 @@ use crate::{
 
 impl RedisStore {
     /// Reads an entry; of its head only, the value's payload is empty.
-    pub(super) async fn read_part(&self, key: &Key, part: Part) -> Result<Read, StoreError> {
+    pub(crate) async fn read_part(&self, key: &Key, part: Part) -> Result<Read, StoreError> {
         let session = self.session()?;
         let home = self.names.home(key);
         let elsewhere = self.names.elsewhere(home, key);
