@@ -1,6 +1,6 @@
 //! What an operator wants to invalidate, as it is written in a form or as JSON.
 
-use cache_core::{Tag, Target};
+use cache_core::{Target, inspect::Naming, key::NotAKey};
 use serde::{Deserialize, Serialize};
 
 /// No key is longer than this.
@@ -44,7 +44,7 @@ impl Kind {
 }
 
 /// Why it is no target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoTarget {
     #[error("say what to invalidate")]
     Empty,
@@ -52,6 +52,8 @@ pub(crate) enum NoTarget {
     TooLong,
     #[error("a function is named by the first part of its keys, without a colon; for what is below, take a node")]
     NotAFunction,
+    #[error(transparent)]
+    NotAKey(#[from] NotAKey),
 }
 
 impl Aim {
@@ -64,13 +66,13 @@ impl Aim {
             return Err(NoTarget::Empty);
         }
         Ok(match self.kind {
-            Kind::Entry => Target::Entry(text.to_owned()),
+            Kind::Entry => Naming::Entry.target(text)?,
             // As it is shown, and as it is written.
-            Kind::Node => Target::Node(text.strip_suffix(":..").unwrap_or(text).to_owned()),
-            Kind::Tag => Target::Tag(Tag::new(text.strip_prefix('#').unwrap_or(text))),
-            Kind::Glob => Target::Glob(text.to_owned()),
+            Kind::Node => Naming::Node.target(text.strip_suffix(":..").unwrap_or(text))?,
+            Kind::Tag => Naming::Tag.target(text.strip_prefix('#').unwrap_or(text))?,
+            Kind::Glob => Naming::Glob.target(text)?,
             Kind::Function if text.contains(':') => return Err(NoTarget::NotAFunction),
-            Kind::Function => Target::Node(text.to_owned()),
+            Kind::Function => Naming::Node.target(text)?,
             Kind::All => Target::All,
         })
     }
@@ -83,6 +85,8 @@ impl Aim {
 
 #[cfg(test)]
 mod tests {
+    use cache_core::Tag;
+
     use super::*;
 
     fn target(kind: Kind, target: &str) -> Result<Target, NoTarget> {
@@ -95,6 +99,7 @@ mod tests {
         assert_eq!(target(Kind::Node, "page:7:.."), Ok(Target::Node("page:7".into())));
         assert_eq!(target(Kind::Tag, "#owner:7"), Ok(Target::Tag(Tag::new("owner:").arg(&7))));
         assert_eq!(target(Kind::Function, "page"), Ok(Target::Node("page".into())));
+        assert!(matches!(target(Kind::Entry, "a b"), Err(NoTarget::NotAKey(_))));
         assert_eq!(target(Kind::Function, "page:7"), Err(NoTarget::NotAFunction));
         assert_eq!(target(Kind::All, ""), Ok(Target::All));
         assert_eq!(target(Kind::Glob, ""), Err(NoTarget::Empty));

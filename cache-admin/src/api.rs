@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use cache_core::{Diagnosis, Health, Outcome, Stats, map::Map};
+use cache_core::{Diagnosis, Health, Outcome, Stats, inspect::Server, map::Map};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -70,6 +70,8 @@ pub struct Overview {
     pub health: HealthReport,
     /// The counters.
     pub stats: StatsReport,
+    /// The servers that the entries are on; none for a cache in memory. Null while they are out of reach.
+    pub servers: Option<Vec<Server>>,
     /// The last minutes, from the oldest to the newest.
     pub history: Vec<Interval>,
 }
@@ -143,7 +145,8 @@ fn report(shared: &Shared) -> StatsReport {
 
 pub(crate) async fn overview(State(shared): State<Arc<Shared>>) -> Json<Overview> {
     let (stats, history) = (report(&shared), shared.intervals());
-    Json(Overview { health: HealthReport::new(shared.cache.health()), stats, history })
+    let servers = shared.cache.inspect().servers().await.ok();
+    Json(Overview { health: HealthReport::new(shared.cache.health()), stats, servers, history })
 }
 
 pub(crate) async fn stats(State(shared): State<Arc<Shared>>) -> Json<StatsReport> {
@@ -177,7 +180,8 @@ impl Sorting {
 }
 
 pub(crate) async fn functions(State(shared): State<Arc<Shared>>, Query(sorting): Query<Sorting>) -> Response {
-    let mut rows = functions::rows(&shared.cache.stats(), &cache_core::map(), None);
+    let entries = shared.entries().await;
+    let mut rows = functions::rows(&shared.cache.stats(), &cache_core::map(), entries.as_deref());
     functions::sort(&mut rows, sorting.sort, sorting.is_descending());
     Json(rows).into_response()
 }

@@ -4,6 +4,8 @@ pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod functions;
 pub(crate) mod invalidate;
+pub(crate) mod key;
+pub(crate) mod keys;
 pub(crate) mod map;
 pub(crate) mod overview;
 
@@ -38,10 +40,11 @@ pub(crate) struct HealthWords {
 }
 
 /// Where the pages are, and what they are called.
-const PAGES: [(&str, &str, &str); 6] = [
+const PAGES: [(&str, &str, &str); 7] = [
     ("overview", "./", "Overview"),
     ("functions", "functions", "Functions"),
     ("map", "map", "Map"),
+    ("keys", "keys", "Keys"),
     ("invalidate", "invalidate", "Invalidate"),
     ("events", "events", "Events"),
     ("doctor", "doctor", "Doctor"),

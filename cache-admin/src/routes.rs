@@ -14,7 +14,7 @@ use axum::{
 use crate::{
     access::Authorizer,
     admin::Writes,
-    api, assets, events, forgery,
+    api, assets, events, forgery, keys,
     pages::{self, message},
     state::Shared,
 };
@@ -52,6 +52,9 @@ pub(crate) fn router(shared: Arc<Shared>, reads: Authorizer) -> Router {
         .route("/history", get(api::history))
         .route("/map", get(api::map))
         .route("/doctor", get(api::doctor))
+        .route("/keys", get(keys::list))
+        .route("/key", get(keys::look))
+        .route("/preview", get(keys::preview))
         .route("/events", get(events::stream))
         .route("/invalidate", post(api::invalidate).layer(writing()))
         .fallback(api::not_found)
@@ -60,6 +63,8 @@ pub(crate) fn router(shared: Arc<Shared>, reads: Authorizer) -> Router {
         .route("/", get(root))
         .route("/functions", get(pages::functions::page))
         .route("/map", get(pages::map::page))
+        .route("/keys", get(pages::keys::page))
+        .route("/key", get(pages::key::page))
         .route("/events", get(pages::events::page))
         .route("/doctor", get(pages::doctor::page))
         .route("/invalidate", get(pages::invalidate::page).merge(post(pages::invalidate::submit).layer(writing())))

@@ -1,11 +1,12 @@
 //! What all requests share.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use cache_core::{Cache, Diagnosis};
+use cache_core::{Cache, Diagnosis, inspect::Kind};
 use tokio::{
     runtime::Handle,
     sync::Semaphore,
@@ -15,12 +16,22 @@ use tokio::{
 
 use crate::{
     admin::Writes,
+    functions::Entries,
     history::{History, Interval},
     secret::Secret,
 };
 
 /// How many streams of events may be open at once. Each makes the cache announce what it does.
 const STREAMS: usize = 16;
+
+/// For how long the numbers of entries count as new: they take a walk over the store.
+const CENSUS_LASTS: Duration = Duration::from_secs(30);
+
+/// How many entries a walk for them looks at.
+const COUNTED: usize = 5_000;
+
+/// How many it asks for at a time.
+const STEP: usize = 1_000;
 
 /// For how long a diagnosis counts as new.
 const DIAGNOSIS_LASTS: Duration = Duration::from_secs(10);
@@ -41,6 +52,13 @@ pub(crate) struct Shared {
     history: Mutex<History>,
     sampler: Mutex<Option<JoinHandle<()>>>,
     diagnosis: tokio::sync::Mutex<Option<(Instant, Diagnosis)>>,
+    census: tokio::sync::Mutex<Option<Census>>,
+}
+
+/// How many entries each function has, and when they were counted.
+struct Census {
+    at: Instant,
+    entries: Arc<BTreeMap<String, Entries>>,
 }
 
 impl Shared {
@@ -54,6 +72,7 @@ impl Shared {
             history: Mutex::default(),
             sampler: Mutex::default(),
             diagnosis: tokio::sync::Mutex::default(),
+            census: tokio::sync::Mutex::default(),
         }
     }
 
@@ -91,6 +110,39 @@ impl Shared {
             }
         }
     }
+}
+
+impl Shared {
+    /// How many entries each function has, as of half a minute ago at most. None if the store does not say.
+    pub(crate) async fn entries(&self) -> Option<Arc<BTreeMap<String, Entries>>> {
+        let mut latest = self.census.lock().await;
+        if let Some(census) = latest.as_ref().filter(|census| census.at.elapsed() < CENSUS_LASTS) {
+            return Some(Arc::clone(&census.entries));
+        }
+        let entries = Arc::new(count_entries(&self.cache).await?);
+        *latest = Some(Census { at: Instant::now(), entries: Arc::clone(&entries) });
+        Some(entries)
+    }
+}
+
+async fn count_entries(cache: &Cache) -> Option<BTreeMap<String, Entries>> {
+    let (mut counted, mut seen, mut at) = (BTreeMap::<String, Entries>::new(), 0, None);
+    for _ in 0..COUNTED.div_ceil(STEP) {
+        let page = cache.inspect().list("*", at.as_ref(), STEP).await.ok()?;
+        seen += page.items.len();
+        for item in page.items.iter().filter(|item| item.kind == Kind::Value) {
+            let function = item.path.split(':').next().unwrap_or_default();
+            counted.entry(function.to_owned()).or_default().counted += 1;
+        }
+        at = page.next;
+        if at.is_none() || seen >= COUNTED {
+            break;
+        }
+    }
+    for entries in counted.values_mut() {
+        entries.or_more = at.is_some();
+    }
+    Some(counted)
 }
 
 async fn sample(shared: std::sync::Weak<Shared>, every: Duration) {

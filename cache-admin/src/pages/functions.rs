@@ -52,7 +52,8 @@ struct Shown {
 }
 
 pub(crate) async fn page(State(shared): State<Arc<Shared>>, Query(sorting): Query<Sorting>) -> Response {
-    let mut rows = functions::rows(&shared.cache.stats(), &cache_core::map(), None);
+    let entries = shared.entries().await;
+    let mut rows = functions::rows(&shared.cache.stats(), &cache_core::map(), entries.as_deref());
     functions::sort(&mut rows, sorting.sort, sorting.is_descending());
     render(&Functions {
         frame: Frame::new(&shared, "functions"),

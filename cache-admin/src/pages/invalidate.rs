@@ -9,14 +9,15 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use cache_core::Outcome;
+use cache_core::{Outcome, Target, inspect};
 use serde::Deserialize;
 
 use super::{Frame, message, render};
 use crate::{
     aim::{Aim, KINDS, Kind},
-    forgery,
+    forgery, keys,
     state::Shared,
+    text,
 };
 
 #[derive(Template)]
@@ -35,6 +36,40 @@ struct Page {
 /// What would be hit.
 struct Preview {
     target: String,
+    /// In words.
+    hits: String,
+    some: Vec<String>,
+    more: bool,
+}
+
+impl Preview {
+    async fn of(shared: &Shared, target: &Target) -> Self {
+        let counted = keys::count(&shared.cache, target).await;
+        let hits = match &counted {
+            Err(error) => {
+                format!(
+                    "What it would hit is not known: {}. It can be invalidated all the same.",
+                    keys::failure(error).1
+                )
+            }
+            Ok(counted) => words(target, counted),
+        };
+        let (some, count) = counted.map(|counted| (counted.some, counted.count)).unwrap_or_default();
+        Self { target: target.to_string(), hits, more: count > some.len() as u64, some }
+    }
+}
+
+fn words(target: &Target, counted: &inspect::Preview) -> String {
+    let number = text::count(counted.count);
+    match (target, counted.tag_in_use) {
+        (Target::Tag(_), Some(true)) => "Something is stored under it. Keys do not tell how many entries.".to_owned(),
+        (Target::Tag(_), Some(false)) => "Nothing is stored under it now.".to_owned(),
+        (Target::Tag(_), None) => "How many entries have it cannot be told from the keys.".to_owned(),
+        _ if counted.is_at_least => format!("It would hit {number} entries or more."),
+        _ if counted.count == 0 => "It would hit nothing that is stored now.".to_owned(),
+        _ if counted.count == 1 => "It would hit 1 entry.".to_owned(),
+        _ => format!("It would hit {number} entries."),
+    }
 }
 
 struct Done {
@@ -75,7 +110,7 @@ pub(crate) async fn page(
     let mut page = Page::new(&shared, aim);
     if asked {
         match page.aim.target() {
-            Ok(target) => page.preview = Some(Preview { target: target.to_string() }),
+            Ok(target) => page.preview = Some(Preview::of(&shared, &target).await),
             Err(problem) => page.problem = Some(problem.to_string()),
         }
     }
@@ -97,7 +132,7 @@ pub(crate) async fn submit(
         Err(problem) => page.problem = Some(problem.to_string()),
         Ok(target) if page.aim.is_wide() && order.sure != "yes" => {
             page.problem = Some("that may hit a lot: tick the box if you mean it".to_owned());
-            page.preview = Some(Preview { target: target.to_string() });
+            page.preview = Some(Preview::of(&shared, &target).await);
         }
         Ok(target) => {
             let text = target.to_string();

@@ -1,14 +1,20 @@
 //! The first page: the last minutes as charts, and how it all stands.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use askama::Template;
 use axum::{extract::State, response::Response};
 
-use super::{Frame, render};
+use cache_core::inspect::Server;
+
+use super::{Frame, HealthWords, render};
 use crate::{
     chart::{self, Chart, Row},
     history::ratio,
+    keys,
     state::Shared,
     text,
 };
@@ -20,6 +26,19 @@ struct Overview {
     charts: Vec<Chart>,
     rows: Vec<Row>,
     facts: Vec<Fact>,
+    servers: Vec<ServerCard>,
+    /// Why nothing is known of the servers.
+    trouble: Option<String>,
+    health: String,
+}
+
+/// A server, and what it says of itself.
+struct ServerCard {
+    at: String,
+    version: String,
+    facts: Vec<Fact>,
+    /// Of the memory it may take, in percent.
+    full: Option<f64>,
 }
 
 /// A number, and what it is.
@@ -38,7 +57,59 @@ impl Fact {
 pub(crate) async fn page(State(shared): State<Arc<Shared>>) -> Response {
     let intervals = shared.intervals();
     let (charts, rows) = (chart::charts(&intervals), chart::rows(&intervals));
-    render(&Overview { frame: Frame::new(&shared, "overview"), charts, rows, facts: facts(&shared) })
+    let began = Instant::now();
+    let servers = shared.cache.inspect().servers().await;
+    let took = began.elapsed();
+    render(&Overview {
+        frame: Frame::new(&shared, "overview"),
+        charts,
+        rows,
+        facts: facts(&shared),
+        trouble: servers.as_ref().err().map(|error| keys::failure(error).1),
+        servers: servers.unwrap_or_default().into_iter().map(|server| ServerCard::new(server, took)).collect(),
+        health: HealthWords::new(shared.cache.health()).long,
+    })
+}
+
+impl ServerCard {
+    fn new(server: Server, took: Duration) -> Self {
+        let limit = server.memory_limit_bytes.filter(|limit| *limit > 0);
+        let full = server.memory_bytes.zip(limit).map(|(used, limit)| (100.0 * used as f64 / limit as f64).min(100.0));
+        let number =
+            |name, value: Option<u64>, note: &str| value.map(|value| Fact::new(name, text::count(value), note));
+        let memory = server.memory_bytes.map(|used| {
+            let note = match limit {
+                Some(limit) => format!("of {}", text::bytes(limit)),
+                None => "no limit is set".to_owned(),
+            };
+            Fact::new("Memory", text::bytes(used), note)
+        });
+        let evicted = server.evicted_keys.map(|evicted| {
+            let expired = server.expired_keys.map(|expired| format!("{} expired", text::count(expired)));
+            Fact::new("Evictions", text::count(evicted), expired.unwrap_or_default())
+        });
+        let clients = server.clients.map(|clients| {
+            let replicas = server.replicas.filter(|replicas| *replicas > 0);
+            let note = replicas.map(|replicas| format!("and {replicas} replicas")).unwrap_or_default();
+            Fact::new("Clients", text::count(clients), note)
+        });
+        let facts = [
+            memory,
+            server.eviction_policy.map(|policy| Fact::new("Policy at the limit", policy, "")),
+            evicted,
+            clients,
+            number("Keys", server.keys, "those of others included"),
+            number("Commands / s", server.commands_per_second, ""),
+            server.uptime_seconds.map(|seconds| Fact::new("Running for", text::seconds(seconds as f64), "")),
+            Some(Fact::new("Answered in", text::seconds(took.as_secs_f64()), "for what is shown here")),
+        ];
+        Self {
+            at: server.at,
+            version: server.version.unwrap_or_default(),
+            facts: facts.into_iter().flatten().collect(),
+            full,
+        }
+    }
 }
 
 fn facts(shared: &Shared) -> Vec<Fact> {

@@ -1,0 +1,176 @@
+//! What is in the store: lists of entries, single ones, and what an invalidation would hit.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    Json,
+    extract::{Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use cache_core::{
+    Cache, Key, Target,
+    inspect::{Cursor, Item, Lost, Opaque, Page, Preview},
+    store::StoreError,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    aim::{Aim, Kind},
+    api,
+    state::Shared,
+};
+
+/// Entries of a page, unless asked for fewer or more.
+const PAGE: usize = 50;
+
+/// A page has no more, but for what one step of a store's walk finds at once.
+const LARGEST_PAGE: usize = 500;
+
+/// A page that is empty so far is looked for this long.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// A preview counts up to this.
+const COUNTED: u64 = 100_000;
+
+/// Which entries are wanted.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Search {
+    /// The beginning of a key, or a glob.
+    #[serde(default, rename = "match")]
+    pub(crate) pattern: String,
+    /// Where the page before it ended.
+    pub(crate) cursor: Option<String>,
+    pub(crate) count: Option<usize>,
+}
+
+impl Search {
+    /// What is no glob is the beginning of a key.
+    fn glob(&self) -> String {
+        let pattern = self.pattern.trim();
+        if pattern.contains(['*', '?', '[', '\\']) { pattern.to_owned() } else { format!("{pattern}*") }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count.unwrap_or(PAGE).clamp(1, LARGEST_PAGE)
+    }
+}
+
+/// A page. A server's walk also passes what does not match: while nothing was found, it goes on for a moment.
+pub(crate) async fn find(cache: &Cache, search: &Search) -> Result<Page, StoreError> {
+    let (glob, began) = (search.glob(), Instant::now());
+    let mut at = search.cursor.clone().filter(|cursor| !cursor.is_empty()).map(Cursor::new);
+    loop {
+        let page = cache.inspect().list(&glob, at.as_ref(), search.count()).await?;
+        if !page.items.is_empty() || page.next.is_none() || began.elapsed() > PATIENCE {
+            return Ok(page);
+        }
+        at = page.next;
+    }
+}
+
+/// `api/key`: an entry.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct EntryReport {
+    /// What lies there.
+    #[serde(flatten)]
+    pub item: Item,
+    /// The parts of its key, decoded.
+    pub parts: Vec<String>,
+    /// Whether `value` is the value, and if not, why.
+    pub value_state: ValueState,
+    /// The value, where its codec describes itself.
+    pub value: Option<serde_json::Value>,
+}
+
+/// Whether a value can be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ValueState {
+    /// It is.
+    Shown,
+    /// By configuration it is not.
+    Hidden,
+    /// Known to be absent: there is none.
+    Absent,
+    /// An object in memory, which has no bytes; a codec that does not describe itself; or too large.
+    Opaque,
+}
+
+pub(crate) async fn entry(shared: &Shared, key: &Key) -> Result<Option<EntryReport>, StoreError> {
+    let Some(contents) = shared.cache.inspect().look(key).await? else { return Ok(None) };
+    let parts = cache_core::key::decode(key.as_str()).unwrap_or_default().iter().map(ToString::to_string).collect();
+    let value = if shared.settings.hide_values { None } else { contents.json() };
+    let value_state = match &value {
+        _ if contents.item.is_negative => ValueState::Absent,
+        Some(_) => ValueState::Shown,
+        None if shared.settings.hide_values => ValueState::Hidden,
+        None => ValueState::Opaque,
+    };
+    Ok(Some(EntryReport { item: contents.item, parts, value_state, value }))
+}
+
+pub(crate) async fn count(cache: &Cache, target: &Target) -> Result<Preview, StoreError> {
+    cache.inspect().preview(target, COUNTED).await
+}
+
+/// What is said of a store's failure, and whether it is the asker's.
+pub(crate) fn failure(error: &StoreError) -> (StatusCode, String) {
+    match error {
+        StoreError::Failed(cause) if cause.is::<Lost>() => (StatusCode::BAD_REQUEST, cause.to_string()),
+        StoreError::Failed(cause) if cause.is::<Opaque>() => (StatusCode::NOT_IMPLEMENTED, cause.to_string()),
+        StoreError::Failed(cause) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}: {cause}")),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    }
+}
+
+fn refusal(error: &StoreError) -> Response {
+    let (status, text) = failure(error);
+    api::error(status, &text)
+}
+
+pub(crate) async fn list(State(shared): State<Arc<Shared>>, Query(search): Query<Search>) -> Response {
+    match find(&shared.cache, &search).await {
+        Ok(page) => Json(page).into_response(),
+        Err(error) => refusal(&error),
+    }
+}
+
+/// Which entry is wanted.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Name {
+    pub(crate) name: String,
+}
+
+pub(crate) async fn look(State(shared): State<Arc<Shared>>, Query(Name { name }): Query<Name>) -> Response {
+    let key = match Key::of_encoded(&name) {
+        Ok(key) => key,
+        Err(problem) => return api::error(StatusCode::BAD_REQUEST, &problem.to_string()),
+    };
+    match entry(&shared, &key).await {
+        Ok(Some(report)) => Json(report).into_response(),
+        Ok(None) => api::error(StatusCode::NOT_FOUND, "there is no such entry"),
+        Err(error) => refusal(&error),
+    }
+}
+
+/// A target in an address.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Question {
+    kind: Kind,
+    #[serde(default)]
+    target: String,
+}
+
+pub(crate) async fn preview(State(shared): State<Arc<Shared>>, Query(question): Query<Question>) -> Response {
+    let target = match (Aim { kind: question.kind, target: question.target }).target() {
+        Ok(target) => target,
+        Err(problem) => return api::error(StatusCode::BAD_REQUEST, &problem.to_string()),
+    };
+    match count(&shared.cache, &target).await {
+        Ok(preview) => Json(preview).into_response(),
+        Err(error) => refusal(&error),
+    }
+}
