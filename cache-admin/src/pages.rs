@@ -41,7 +41,7 @@ pub(crate) struct HealthWords {
 
 /// Where the pages are, and what they are called.
 const PAGES: [(&str, &str, &str); 7] = [
-    ("overview", "./", "Overview"),
+    ("overview", "overview", "Overview"),
     ("functions", "functions", "Functions"),
     ("map", "map", "Map"),
     ("keys", "keys", "Keys"),

@@ -61,6 +61,7 @@ pub(crate) fn router(shared: Arc<Shared>, reads: Authorizer) -> Router {
         .method_not_allowed_fallback(api::wrong_method);
     Router::new()
         .route("/", get(root))
+        .route("/overview", get(pages::overview::page))
         .route("/functions", get(pages::functions::page))
         .route("/map", get(pages::map::page))
         .route("/keys", get(pages::keys::page))
@@ -118,16 +119,16 @@ async fn with_headers(request: Request, next: Next) -> Response {
     response
 }
 
-/// The overview. All links are relative to the folder that the page is in, so that it is a folder has to be seen in the address.
-async fn root(state: State<Arc<Shared>>, OriginalUri(uri): OriginalUri) -> Response {
-    let path = uri.path();
-    if path.ends_with('/') {
-        return pages::overview::page(state).await;
-    }
-    let last = path.rsplit('/').next().unwrap_or_default();
-    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    match HeaderValue::from_str(&format!("./{last}/{query}")) {
-        Ok(location) => (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, location)]).into_response(),
+/// To the first page. All pages are in one folder, and all links relative to it, so that they lead where they should wherever the router is
+/// mounted, also behind a proxy that takes a part of the path away.
+async fn root(OriginalUri(uri): OriginalUri) -> Response {
+    let folder = match uri.path().rsplit_once('/') {
+        Some((_, "")) | None => String::new(),
+        // The place where it is mounted, without a slash at its end.
+        Some((_, last)) => format!("{last}/"),
+    };
+    match HeaderValue::from_str(&format!("./{folder}overview")) {
+        Ok(location) => (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)]).into_response(),
         Err(_) => StatusCode::BAD_REQUEST.into_response(),
     }
 }
@@ -135,7 +136,7 @@ async fn root(state: State<Arc<Shared>>, OriginalUri(uri): OriginalUri) -> Respo
 async fn fallback(state: State<Arc<Shared>>, original: OriginalUri, uri: Uri) -> Response {
     // What is nested somewhere is found there with a slash at its end, too.
     if uri.path() == "/" || uri.path().is_empty() {
-        return root(state, original).await;
+        return root(original).await;
     }
     let text = "There is no such page here.";
     message(&state.0, StatusCode::NOT_FOUND, "Not found", text, uri.path().matches('/').count())
