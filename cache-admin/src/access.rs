@@ -73,13 +73,13 @@ impl Authorizer {
 /// let router = Admin::new(cache).authorize_reads(token("look")).authorize_writes(token("look and touch")).build();
 /// # assert!(router.is_ok());
 /// ```
-pub fn token(token: impl Into<String>) -> impl Fn(&Parts) -> Result<(), Response> + Clone + Send + Sync + 'static {
+pub fn token(token: impl Into<String>) -> impl Fn(&Parts) -> Result<(), Unauthorized> + Clone + Send + Sync + 'static {
     let token = token.into();
     move |parts| {
         let given = parts.headers.get(header::AUTHORIZATION).and_then(password);
         match given {
             Some(given) if !token.is_empty() && Secret::same(given.as_bytes(), token.as_bytes()) => Ok(()),
-            _ => Err(ask_for_password()),
+            _ => Err(Unauthorized),
         }
     }
 }
@@ -96,9 +96,15 @@ fn password(header: &HeaderValue) -> Option<String> {
     decoded.split_once(':').map(|(_, password)| password.to_owned())
 }
 
-fn ask_for_password() -> Response {
-    let challenge = (header::WWW_AUTHENTICATE, r#"Basic realm="staleproof", charset="UTF-8""#);
-    (StatusCode::UNAUTHORIZED, [challenge], "unauthorized\n").into_response()
+/// Asks for the password: `401 Unauthorized`.
+#[derive(Clone, Copy, Debug)]
+pub struct Unauthorized;
+
+impl IntoResponse for Unauthorized {
+    fn into_response(self) -> Response {
+        let challenge = (header::WWW_AUTHENTICATE, r#"Basic realm="staleproof", charset="UTF-8""#);
+        (StatusCode::UNAUTHORIZED, [challenge], "unauthorized\n").into_response()
+    }
 }
 
 #[cfg(test)]

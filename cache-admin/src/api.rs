@@ -133,7 +133,7 @@ impl StatsReport {
 pub(crate) fn outcome_name(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Applied => "applied",
-        _ => "journaled",
+        Outcome::Journaled => "journaled",
     }
 }
 

@@ -126,7 +126,13 @@ fn chart(
         })
         .collect();
     let summary = series.iter().map(|series| summary(series.name, &values(series), write)).collect();
-    Chart { id, title, summary, top: write(top), begin: text::seconds(span.round()), lines }
+    Chart { id, title, summary, top: write(top), begin: begin(span), lines }
+}
+
+/// How long ago it begins, roundly.
+fn begin(span: f64) -> String {
+    let unit = if span < 120.0 { 10.0 } else { 60.0 };
+    text::seconds((span / unit).round() * unit)
 }
 
 fn latest(values: &[f64]) -> Option<f64> {

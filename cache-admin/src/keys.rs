@@ -27,7 +27,10 @@ const PAGE: usize = 50;
 /// A page has no more, but for what one step of a store's walk finds at once.
 const LARGEST_PAGE: usize = 500;
 
-/// A page that is empty so far is looked for this long.
+/// In how many steps a page is looked for, where all keys match.
+const STEPS: usize = 5;
+
+/// For how long a page is looked for.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// A preview counts up to this.
@@ -56,16 +59,23 @@ impl Search {
     }
 }
 
-/// A page. A server's walk also passes what does not match: while nothing was found, it goes on for a moment.
+/// A page. A server's walk passes what does not match, too, and finds several at once: it is asked for few at a time, until there are enough or
+/// a moment is over.
 pub(crate) async fn find(cache: &Cache, search: &Search) -> Result<Page, StoreError> {
-    let (glob, began) = (search.glob(), Instant::now());
+    let (glob, count, began) = (search.glob(), search.count(), Instant::now());
     let mut at = search.cursor.clone().filter(|cursor| !cursor.is_empty()).map(Cursor::new);
+    let mut all = Page::default();
     loop {
-        let page = cache.inspect().list(&glob, at.as_ref(), search.count()).await?;
-        if !page.items.is_empty() || page.next.is_none() || began.elapsed() > PATIENCE {
-            return Ok(page);
+        let page = cache.inspect().list(&glob, at.as_ref(), count.div_ceil(STEPS)).await?;
+        all.items.extend(page.items);
+        all.next = page.next;
+        if all.items.len() >= count || all.next.is_none() || began.elapsed() > PATIENCE {
+            // What a server has moved meanwhile may come twice.
+            all.items.sort_by(|one, other| one.path.cmp(&other.path));
+            all.items.dedup_by(|one, other| one.path == other.path);
+            return Ok(all);
         }
-        at = page.next;
+        at.clone_from(&all.next);
     }
 }
 

@@ -42,7 +42,7 @@ mod secret;
 mod state;
 mod text;
 
-pub use access::{Verdict, token};
+pub use access::{Unauthorized, Verdict, token};
 pub use admin::{Admin, BuildError};
 pub use api::{HealthReport, Invalidated, MapReport, Overview, StatsReport};
 pub use events::EventReport;

@@ -26,8 +26,8 @@ impl Secret {
     /// Whether two texts are the same, in a time that says nothing about the one or the other. What is compared are their digests under a key
     /// that is made for it: those have one length, and who knows neither can aim at nothing.
     pub(crate) fn same(one: &[u8], other: &[u8]) -> bool {
-        let Ok(once) = Self::random() else { return false };
-        once.mac(one).verify_slice(&once.mac(other).finalize().into_bytes()).is_ok()
+        let Ok(key) = Self::random() else { return false };
+        key.mac(one).verify_slice(&key.mac(other).finalize().into_bytes()).is_ok()
     }
 
     fn mac(&self, text: &[u8]) -> Hmac<Sha256> {
