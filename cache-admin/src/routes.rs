@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, Uri, header},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{any, get, post},
 };
 
 use crate::{
@@ -72,6 +72,8 @@ pub(crate) fn router(shared: Arc<Shared>, reads: Authorizer) -> Router {
         .route(&format!("/{}", names.style), get(assets::style))
         .route(&format!("/{}", names.script), get(assets::script))
         .nest("/api", api)
+        // As a route, since a fallback is not passed on by a router between this and the outermost.
+        .route("/{*rest}", any(fallback))
         .fallback(fallback)
         .method_not_allowed_fallback(wrong_method)
         .with_state(shared)

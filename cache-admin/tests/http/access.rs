@@ -8,9 +8,12 @@ use axum::{
 };
 use cache_admin::{Admin, BuildError};
 
-use crate::support::{MOUNT, READER, Service, get, send};
+use crate::{
+    client::{get, send},
+    support::{MOUNT, READER, Service},
+};
 
-const PATHS: [&str; 24] = [
+const PATHS: [&str; 25] = [
     "",
     "/overview",
     "/functions",
@@ -35,6 +38,7 @@ const PATHS: [&str; 24] = [
     "/api/preview?kind=all",
     "/api/events",
     "/api/nothing",
+    "/api/invalidate",
 ];
 
 fn assert_headers(headers: &HeaderMap, path: &str) {

@@ -5,7 +5,10 @@ use std::time::Duration;
 use axum::http::{StatusCode, header};
 use test_support::RedisServer;
 
-use crate::support::{READER, Service, get};
+use crate::{
+    client::get,
+    support::{READER, Service},
+};
 
 #[tokio::test]
 async fn what_the_pages_show_is_there_as_json() {

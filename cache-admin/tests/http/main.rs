@@ -4,6 +4,7 @@
 mod support;
 
 mod access;
+mod client;
 mod json;
 mod outage;
 mod pages;

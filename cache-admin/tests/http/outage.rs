@@ -5,7 +5,10 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use test_support::RedisServer;
 
-use crate::support::{READER, Service, WRITER, get};
+use crate::{
+    client::get,
+    support::{READER, Service, WRITER},
+};
 
 #[tokio::test]
 async fn an_outage_is_shown_and_breaks_nothing() {

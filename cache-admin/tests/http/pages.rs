@@ -3,7 +3,10 @@
 use axum::http::StatusCode;
 use test_support::RedisServer;
 
-use crate::support::{MARKUP, READER, Service, WRITER, get};
+use crate::{
+    client::get,
+    support::{MARKUP, READER, Service, WRITER},
+};
 
 #[tokio::test]
 async fn functions_are_sorted_without_scripts() {

@@ -9,7 +9,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{READER, Service, get};
+use crate::{
+    client::get,
+    support::{READER, Service},
+};
 
 async fn listen(address: SocketAddr, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.expect("it listens");
@@ -54,6 +57,7 @@ async fn events_come_as_they_happen() {
         service.page(7, 1).await;
     }
     service.change(7).await;
+    service.rename("anybody".to_owned()).await;
     let seen = read_until(&mut all, "\"invalidated\"").await;
     for kind in ["miss", "loaded", "filled", "hit"] {
         assert!(seen.contains(&format!("\"kind\":\"{kind}\"")), "{kind}: {seen}");

@@ -6,7 +6,10 @@ use axum::{
     http::{Request, StatusCode, header},
 };
 
-use crate::support::{Answer, MOUNT, READER, Service, WRITER, get, send};
+use crate::{
+    client::{Answer, get, send},
+    support::{MOUNT, READER, Service, WRITER},
+};
 
 /// What a browser has after it has opened the form.
 struct Form {
