@@ -83,7 +83,7 @@ pub(crate) const KINDS: [&str; 12] = [
 const TARGETS: usize = 20;
 
 impl EventReport {
-    fn new(event: Event) -> Self {
+    fn new(event: Event, hide_values: bool) -> Self {
         let of = |kind, key| Self { kind, key: Some(key), ..Self::default() };
         let seconds = |time: Duration| Some(time.as_secs_f64());
         let report = match event {
@@ -93,6 +93,8 @@ impl EventReport {
             Event::Loaded { key, took, ok } => Self { seconds: seconds(took), ok: Some(ok), ..of("loaded", key) },
             Event::Filled { key, ttl } => Self { seconds: seconds(ttl), ..of("filled", key) },
             Event::Refused { key } => of("refused", key),
+            // What a codec says may quote the value.
+            Event::Unreadable { key, .. } if hide_values => of("unreadable", key),
             Event::Unreadable { key, reason } => Self { what: Some(reason), ..of("unreadable", key) },
             Event::ServedStale { key } => of("stale", key),
             Event::Mismatched { key } => of("mismatched", key),
@@ -142,6 +144,7 @@ pub(crate) async fn stream(State(shared): State<Arc<Shared>>, Query(wanted): Que
     let listener = Listener {
         events: shared.cache.events(),
         wanted,
+        hide_values: shared.settings.hide_values,
         ends: Instant::now() + LASTS,
         second: Second::default(),
         _seat: seat,
@@ -163,6 +166,7 @@ fn messages(listener: Listener) -> impl Stream<Item = Result<Message, Infallible
 struct Listener {
     events: Events,
     wanted: Wanted,
+    hide_values: bool,
     ends: Instant,
     second: Second,
     /// Given back when the listener leaves.
@@ -196,7 +200,7 @@ impl Listener {
             }
             let next = pin!(self.events.next());
             let Ok(event) = tokio::time::timeout_at(self.second.ends.into(), next).await else { continue };
-            let report = EventReport::new(event?);
+            let report = EventReport::new(event?, self.hide_values);
             if !self.wanted.takes(report.kind) {
                 continue;
             }
@@ -206,5 +210,24 @@ impl Listener {
             }
             self.second.kept_back += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_codecs_complaint_may_quote_the_value_and_is_hidden_with_it() {
+        let event = Event::Unreadable { key: "k".into(), reason: "invalid type: string \"secret\"".into() };
+        assert!(EventReport::new(event.clone(), false).what.is_some());
+        assert_eq!(EventReport::new(event, true).what, None);
+    }
+
+    #[test]
+    fn what_is_wanted_is_named() {
+        let wanted = |kinds: &str| Wanted { kinds: kinds.to_owned() };
+        assert!(wanted("").takes("hit") && wanted("miss, hit").takes("hit") && wanted("miss").takes("skipped"));
+        assert!(!wanted("miss,filled").takes("hit"));
     }
 }

@@ -51,6 +51,14 @@ pub(crate) fn is_from_here(headers: &HeaderMap) -> bool {
     }
 }
 
+/// Whether a page of another origin makes the browser fetch this, as an image, a frame or by a script. It could not read the answer, but make
+/// this service work for it. Following a link is something else.
+pub(crate) fn is_embedded_elsewhere(headers: &HeaderMap) -> bool {
+    let says = |name: &str, value: &str| headers.get(name).is_some_and(|said| said == value);
+    let from_elsewhere = says("sec-fetch-site", "cross-site") || says("sec-fetch-site", "same-site");
+    from_elsewhere && !(says("sec-fetch-mode", "navigate") && says("sec-fetch-dest", "document"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,5 +104,23 @@ mod tests {
         ] {
             assert_eq!(is_from_here(&headers(pairs)), is_here, "{pairs:?}");
         }
+    }
+
+    #[test]
+    fn a_link_may_lead_here_and_nothing_else_from_elsewhere() {
+        let from = |site: &str, mode: &str, dest: &str| {
+            is_embedded_elsewhere(&headers(&[
+                ("sec-fetch-site", site),
+                ("sec-fetch-mode", mode),
+                ("sec-fetch-dest", dest),
+            ]))
+        };
+        assert!(!from("cross-site", "navigate", "document"));
+        assert!(!from("same-origin", "cors", "empty"));
+        assert!(!from("none", "navigate", "document"));
+        assert!(from("cross-site", "navigate", "iframe"));
+        assert!(from("cross-site", "no-cors", "image"));
+        assert!(from("same-site", "cors", "empty"));
+        assert!(!is_embedded_elsewhere(&HeaderMap::new()), "no browser, or an old one");
     }
 }

@@ -1,6 +1,9 @@
 //! What is in the store: lists of entries, single ones, and what an invalidation would hit.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Json,
@@ -31,10 +34,13 @@ const LARGEST_PAGE: usize = 500;
 const STEPS: usize = 5;
 
 /// For how long a page is looked for.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A preview counts up to this.
 const COUNTED: u64 = 100_000;
+
+/// And for this long at most.
+const COUNTING: Duration = Duration::from_secs(5);
 
 /// Which entries are wanted.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -122,8 +128,33 @@ pub(crate) async fn entry(shared: &Shared, key: &Key) -> Result<Option<EntryRepo
     Ok(Some(EntryReport { item: contents.item, parts, value_state, value }))
 }
 
-pub(crate) async fn count(cache: &Cache, target: &Target) -> Result<Preview, StoreError> {
-    cache.inspect().preview(target, COUNTED).await
+/// `api/preview`: what an invalidation would hit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PreviewReport {
+    /// How many entries were counted. Of a tag: none, since keys do not tell.
+    pub count: u64,
+    /// Whether there may be more than were counted: counting ends at 100,000, or after five seconds.
+    pub is_at_least: bool,
+    /// Some of them.
+    pub some: Vec<String>,
+    /// Of a tag: whether anything is stored under it, if that can be told.
+    pub tag_in_use: Option<bool>,
+}
+
+/// Counts what a target would hit. A walk over a large store is work for it: few are under way at once.
+pub(crate) async fn count(shared: &Shared, target: &Target) -> Result<PreviewReport, StoreError> {
+    let _turn = shared.walks.acquire().await;
+    let mut counted = 0;
+    let inspector = shared.cache.inspect();
+    let counting = inspector.preview_with(target, COUNTED, |count| counted = count);
+    match tokio::time::timeout(COUNTING, counting).await {
+        Ok(Ok(Preview { count, is_at_least, some, tag_in_use, .. })) => {
+            Ok(PreviewReport { count, is_at_least, some, tag_in_use })
+        }
+        Ok(Err(error)) => Err(error),
+        Err(_) => Ok(PreviewReport { count: counted, is_at_least: true, ..PreviewReport::default() }),
+    }
 }
 
 /// What is said of a store's failure, and whether it is the asker's.
@@ -179,7 +210,7 @@ pub(crate) async fn preview(State(shared): State<Arc<Shared>>, Query(question): 
         Ok(target) => target,
         Err(problem) => return api::error(StatusCode::BAD_REQUEST, &problem.to_string()),
     };
-    match count(&shared.cache, &target).await {
+    match count(&shared, &target).await {
         Ok(preview) => Json(preview).into_response(),
         Err(error) => refusal(&error),
     }

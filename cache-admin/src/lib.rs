@@ -48,4 +48,4 @@ pub use api::{HealthReport, Invalidated, MapReport, Overview, StatsReport};
 pub use events::EventReport;
 pub use functions::{Entries, FunctionRow};
 pub use history::Interval;
-pub use keys::{EntryReport, ValueState};
+pub use keys::{EntryReport, PreviewReport, ValueState};

@@ -94,6 +94,9 @@ async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Resp
     if let Some(refusal) = guard.reads.refuses(&parts).await {
         return refusal;
     }
+    if forgery::is_embedded_elsewhere(&parts.headers) {
+        return from_elsewhere();
+    }
     guard.shared.keep_sampling();
     next.run(Request::from_parts(parts, body)).await
 }
@@ -102,7 +105,7 @@ async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Resp
 async fn write(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     if !forgery::is_from_here(&parts.headers) {
-        return (StatusCode::FORBIDDEN, "refused: the request comes from another site\n").into_response();
+        return from_elsewhere();
     }
     let Writes::By(authorizer) = &shared.writes else {
         return (StatusCode::FORBIDDEN, "this admin page is read-only\n").into_response();
@@ -111,6 +114,10 @@ async fn write(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
         Some(refusal) => refusal,
         None => next.run(Request::from_parts(parts, body)).await,
     }
+}
+
+fn from_elsewhere() -> Response {
+    (StatusCode::FORBIDDEN, "refused: the request comes from another site\n").into_response()
 }
 
 async fn with_headers(request: Request, next: Next) -> Response {

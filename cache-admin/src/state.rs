@@ -24,6 +24,9 @@ use crate::{
 /// How many streams of events may be open at once. Each makes the cache announce what it does.
 const STREAMS: usize = 16;
 
+/// How many previews are counted at once.
+const WALKS: usize = 2;
+
 /// For how long the numbers of entries count as new: they take a walk over the store.
 const CENSUS_LASTS: Duration = Duration::from_secs(30);
 
@@ -49,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) secret: Secret,
     pub(crate) settings: Settings,
     pub(crate) streams: Arc<Semaphore>,
+    pub(crate) walks: Semaphore,
     history: Mutex<History>,
     sampler: Mutex<Option<JoinHandle<()>>>,
     diagnosis: tokio::sync::Mutex<Option<(Instant, Diagnosis)>>,
@@ -69,6 +73,7 @@ impl Shared {
             secret,
             settings,
             streams: Arc::new(Semaphore::new(STREAMS)),
+            walks: Semaphore::new(WALKS),
             history: Mutex::default(),
             sampler: Mutex::default(),
             diagnosis: tokio::sync::Mutex::default(),

@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use cache_core::{Outcome, Target, inspect};
+use cache_core::{Outcome, Target};
 use serde::Deserialize;
 
 use super::{Frame, message, render};
@@ -44,7 +44,7 @@ struct Preview {
 
 impl Preview {
     async fn of(shared: &Shared, target: &Target) -> Self {
-        let counted = keys::count(&shared.cache, target).await;
+        let counted = keys::count(shared, target).await;
         let hits = match &counted {
             Err(error) => {
                 format!(
@@ -59,7 +59,7 @@ impl Preview {
     }
 }
 
-fn words(target: &Target, counted: &inspect::Preview) -> String {
+fn words(target: &Target, counted: &keys::PreviewReport) -> String {
     let number = text::count(counted.count);
     match (target, counted.tag_in_use) {
         (Target::Tag(_), Some(true)) => "Something is stored under it. Keys do not tell how many entries.".to_owned(),

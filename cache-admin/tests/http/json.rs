@@ -82,3 +82,13 @@ fn a_router_that_is_built_outside_of_a_runtime_samples_all_the_same() {
         });
     }
 }
+
+#[tokio::test]
+async fn nothing_outlives_the_router() {
+    let service = Service::in_memory();
+    let (router, mut events) = (service.router(), service.cache.events());
+    get(&router, "/overview", READER).await;
+    drop((service, router));
+    let end = async { while events.next().await.is_some() {} };
+    tokio::time::timeout(Duration::from_secs(30), end).await.expect("the sampler has let go of the cache");
+}

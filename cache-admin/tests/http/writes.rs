@@ -11,6 +11,9 @@ use crate::{
     support::{MOUNT, READER, Service, WRITER},
 };
 
+/// Names and values.
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 /// What a browser has after it has opened the form.
 struct Form {
     cookie: String,
@@ -26,7 +29,7 @@ async fn open_form(router: &Router, who: &str) -> Form {
     Form { cookie, token: token.split('"').next().expect("in quotes").to_owned() }
 }
 
-async fn post(router: &Router, cookies: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
+async fn post(router: &Router, cookies: &str, body: &str, headers: Headers<'_>) -> Answer {
     let mut request = Request::post(format!("{MOUNT}/invalidate"))
         .header(header::COOKIE, cookies)
         .header(header::HOST, "service")
@@ -101,7 +104,7 @@ async fn a_forged_form_is_refused() {
     let own = format!("{WRITER}; {}", form.cookie);
     let body = |token: &str| format!("kind=node&target=page:7&csrf={token}");
     let right = body(&form.token);
-    let cases: [(&str, &str, String, &[(&str, &str)]); 9] = [
+    let cases: [(&str, &str, String, Headers<'_>); 9] = [
         ("no token", &own, "kind=node&target=page:7".to_owned(), &[]),
         ("an empty token", &own, body(""), &[]),
         ("another browser's token", &own, body(&other.token), &[]),
@@ -122,7 +125,7 @@ async fn a_forged_form_is_refused() {
     assert_eq!(post(&router, &own, &right, &[]).await.status, StatusCode::OK, "the right one is right");
 }
 
-async fn json(router: &Router, body: &str, who: &str, headers: &[(&str, &str)]) -> Answer {
+async fn json(router: &Router, body: &str, who: &str, headers: Headers<'_>) -> Answer {
     let mut request = Request::post(format!("{MOUNT}/api/invalidate")).header(header::COOKIE, who);
     if !headers.iter().any(|(name, _)| *name == "content-type") {
         request = request.header(header::CONTENT_TYPE, "application/json");
@@ -139,7 +142,7 @@ async fn json_of_another_site_is_refused() {
     let router = service.router();
     service.page(7, 1).await;
     let body = r#"{"targets":[{"kind":"all"}]}"#;
-    let cases: [(&str, StatusCode, &[(&str, &str)]); 6] = [
+    let cases: [(&str, StatusCode, Headers<'_>); 6] = [
         (READER, StatusCode::FORBIDDEN, &[]),
         (WRITER, StatusCode::UNSUPPORTED_MEDIA_TYPE, &[("content-type", "text/plain")]),
         (WRITER, StatusCode::UNSUPPORTED_MEDIA_TYPE, &[("content-type", "application/x-www-form-urlencoded")]),
