@@ -7,8 +7,8 @@ use crate::{functions::FunctionRow, text};
 const MARGIN: usize = 8;
 /// Of the line with the columns' names.
 const HEAD: usize = 28;
-const WRITER: usize = 250;
-const BETWEEN: usize = 250;
+const WRITER: usize = 280;
+const BETWEEN: usize = 240;
 const FUNCTION: usize = 290;
 const GAP: usize = 14;
 /// Between two edges at one box.
@@ -16,6 +16,8 @@ const PORT: usize = 19;
 const LEAST: usize = 50;
 /// As many letters as a box has room for.
 const LETTERS: usize = 32;
+/// And where it is marked as an orphan.
+const LETTERS_OF_ORPHAN: usize = 25;
 
 pub(crate) struct Drawing {
     pub(crate) width: usize,
@@ -234,7 +236,7 @@ fn function_box(function: &CachedFunction, area: Area, rows: &[FunctionRow], is_
     };
     FunctionBox {
         area,
-        name: text::shortened(&function.prefix, LETTERS),
+        name: text::shortened(&function.prefix, if is_orphan { LETTERS_OF_ORPHAN } else { LETTERS }),
         full: path(&function.function),
         prefix: function.prefix.clone(),
         numbers,

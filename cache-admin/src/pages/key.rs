@@ -47,7 +47,7 @@ pub(crate) async fn page(State(shared): State<Arc<Shared>>, Query(Name { name })
         }
         Err(error) => {
             let (status, text) = keys::failure(&error);
-            message(&shared, status, "The store does not say", &format!("{text}."), 1).into_response()
+            message(&shared, status, "The store does not say", &text::sentence(&text), 1).into_response()
         }
     }
 }

@@ -49,7 +49,7 @@ pub(crate) async fn page(State(shared): State<Arc<Shared>>, Query(search): Query
         pattern: search.pattern,
         rows: found.items.into_iter().map(Row::new).collect(),
         next: found.next.map(|cursor| cursor.to_string()),
-        problem: failed.as_ref().map(|(_, problem)| problem.clone()),
+        problem: failed.as_ref().map(|(_, problem)| text::sentence(problem)),
     };
     match failed {
         Some((status, _)) => (status, render(&page)).into_response(),

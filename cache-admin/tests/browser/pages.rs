@@ -148,7 +148,7 @@ async fn the_map_shows_the_orphan_and_live_numbers() {
         settings.settings().await;
     }
     browser
-        .wait_for("return document.querySelector('#map .orphan').textContent.includes('75 % hits of 4 calls')")
+        .wait_for("return document.querySelector('#map .orphan').textContent.includes('75\\u00a0% hits of 4 calls')")
         .await;
     browser.goto(&listening.admin("functions")).await;
     browser.wait_for("return document.querySelector('#functions tr').textContent.includes('orphan')").await;
