@@ -51,7 +51,7 @@ pub struct FunctionRow {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Entries {
-    /// So many were counted.
+    /// So many were counted, those that are being loaded included.
     pub counted: u64,
     /// Whether there may be more: counting ends after some thousand keys.
     pub or_more: bool,

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cache_core::{Cache, Diagnosis, inspect::Kind};
+use cache_core::{Cache, Diagnosis};
 use tokio::{
     runtime::Handle,
     sync::Semaphore,
@@ -31,7 +31,10 @@ const WALKS: usize = 2;
 const CENSUS_LASTS: Duration = Duration::from_secs(30);
 
 /// How many entries a walk for them looks at.
-const COUNTED: usize = 5_000;
+const COUNTED: usize = 50_000;
+
+/// And for how long.
+const COUNTING: Duration = Duration::from_secs(2);
 
 /// How many it asks for at a time.
 const STEP: usize = 1_000;
@@ -132,15 +135,16 @@ impl Shared {
 
 async fn count_entries(cache: &Cache) -> Option<BTreeMap<String, Entries>> {
     let (mut counted, mut seen, mut at) = (BTreeMap::<String, Entries>::new(), 0, None);
-    for _ in 0..COUNTED.div_ceil(STEP) {
-        let page = cache.inspect().list("*", at.as_ref(), STEP).await.ok()?;
-        seen += page.items.len();
-        for item in page.items.iter().filter(|item| item.kind == Kind::Value) {
-            let function = item.path.split(':').next().unwrap_or_default();
+    let began = Instant::now();
+    while seen < COUNTED && began.elapsed() < COUNTING {
+        let page = cache.inspect().walk("*", at.as_ref(), STEP).await.ok()?;
+        seen += page.paths.len();
+        for path in &page.paths {
+            let function = path.split(':').next().unwrap_or_default();
             counted.entry(function.to_owned()).or_default().counted += 1;
         }
         at = page.next;
-        if at.is_none() || seen >= COUNTED {
+        if at.is_none() {
             break;
         }
     }

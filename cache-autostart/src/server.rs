@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cache_core::start::LocalServer;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
@@ -31,8 +32,8 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts it. The kernel ties it to the thread that calls this.
-    pub(crate) fn start(program: &Program, directory: &Directory, max_memory: u64) -> io::Result<Self> {
-        directory.write_settings(&settings(max_memory))?;
+    pub(crate) fn start(program: &Program, directory: &Directory, settings: &LocalServer) -> io::Result<Self> {
+        directory.write_settings(&text(settings))?;
         let log = directory.log()?;
         let child = program
             .command()
@@ -88,7 +89,9 @@ impl Drop for Server {
 }
 
 /// `set-proc-title no` keeps its arguments visible, by which it is told from other processes.
-fn settings(max_memory: u64) -> String {
+fn text(settings: &LocalServer) -> String {
+    let max_memory = settings.memory_bytes();
+    let append_only = if settings.is_persistent() { "yes" } else { "no" };
     format!(
         "# Written at each start.\n\
          port 0\n\
@@ -98,7 +101,7 @@ fn settings(max_memory: u64) -> String {
          maxmemory {max_memory}\n\
          maxmemory-policy allkeys-lru\n\
          save \"\"\n\
-         appendonly no\n\
+         appendonly {append_only}\n\
          loglevel warning\n\
          set-proc-title no\n"
     )

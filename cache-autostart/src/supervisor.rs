@@ -47,9 +47,9 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     pub(crate) fn start(directory: Directory, program: Program, settings: &LocalServer) -> Result<Self, LocalError> {
         let (stop, stopped) = sync_channel(0);
-        let (max_memory, bounds) = (settings.memory_bytes(), settings.restart_bounds());
+        let (settings, bounds) = (settings.clone(), settings.restart_bounds());
         let is_settled = Arc::new(AtomicBool::new(false));
-        let keeper = Keeper { directory, program, max_memory, bounds, stopped, is_settled: Arc::clone(&is_settled) };
+        let keeper = Keeper { directory, program, settings, bounds, stopped, is_settled: Arc::clone(&is_settled) };
         let thread = thread::Builder::new().name("staleproof-server".to_owned());
         let thread = thread.spawn(move || keeper.run()).map_err(LocalError::Thread)?;
         Ok(Self { stop: Some(stop), thread: Some(thread), is_settled })
@@ -73,7 +73,7 @@ impl Drop for Supervisor {
 struct Keeper {
     directory: Directory,
     program: Program,
-    max_memory: u64,
+    settings: LocalServer,
     bounds: (u32, Duration),
     stopped: Receiver<()>,
     is_settled: Arc<AtomicBool>,
@@ -139,7 +139,7 @@ impl Keeper {
         if !lock.is_in_place() {
             return End::Displaced;
         }
-        let started = Server::start(&self.program, &self.directory, self.max_memory);
+        let started = Server::start(&self.program, &self.directory, &self.settings);
         let mut server = match started {
             Ok(server) => server,
             Err(error) => {

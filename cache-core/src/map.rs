@@ -8,12 +8,12 @@ mod resolve;
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::registry::{self, Aim, Site};
 
 /// The cached functions of the program and those that invalidate their entries.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Map {
     /// By file and line.
@@ -23,7 +23,7 @@ pub struct Map {
 }
 
 /// A function with `#[cached]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CachedFunction {
     /// The first segment of its keys.
@@ -41,7 +41,7 @@ pub struct CachedFunction {
 }
 
 /// A function with `#[invalidates]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Writer {
     /// Module path, type and name.
@@ -55,7 +55,7 @@ pub struct Writer {
 }
 
 /// One target of a writer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Drops {
     /// How.
@@ -67,7 +67,7 @@ pub struct Drops {
 }
 
 /// How entries are named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum How {

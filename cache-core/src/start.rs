@@ -61,7 +61,8 @@ impl FromStr for Start {
 /// The server that [`Start::Auto`] starts on this machine.
 ///
 /// It listens on a Unix socket only, in a directory of its own, and keeps nothing on the disk but its log (`server.log` there, 1 MiB at
-/// most from one start to the next). Data would be of no use after a restart: entries of a server that was started anew count as invalidated.
+/// most from one start to the next). To the cache data would be of no use after a restart: entries of a server that was started anew count as
+/// invalidated. [`LocalServer::persist`] is for other data of the service.
 ///
 /// Building the cache waits up to 10 seconds until the server answers; after that the cache starts degraded, or with
 /// [`require_redis`](crate::CacheBuilder::require_redis) fails. A server that ends is started again, after a pause of 0.1 seconds that
@@ -81,13 +82,20 @@ impl FromStr for Start {
 pub struct LocalServer {
     directory: Option<PathBuf>,
     max_memory: u64,
+    is_persistent: bool,
     restarts: u32,
     within: Duration,
 }
 
 impl Default for LocalServer {
     fn default() -> Self {
-        Self { directory: None, max_memory: 256 << 20, restarts: 10, within: Duration::from_secs(60) }
+        Self {
+            directory: None,
+            max_memory: 256 << 20,
+            is_persistent: false,
+            restarts: 10,
+            within: Duration::from_secs(60),
+        }
     }
 }
 
@@ -114,6 +122,15 @@ impl LocalServer {
         self
     }
 
+    /// Keeps an append-only file in the directory, so that what else the service has in this server (sessions, drafts) is there after a
+    /// restart, that of the machine included if the [directory](LocalServer::directory) is on a disk. A crash of the machine may lose the last second. Off by
+    /// default. What has the least recent use is still evicted at the limit.
+    #[must_use]
+    pub fn persist(mut self, persist: bool) -> Self {
+        self.is_persistent = persist;
+        self
+    }
+
     /// How many times it is started again within this time, when it ends or hangs. After that it is left alone until the time is
     /// over, with an error in the log. By default 10 times a minute.
     #[must_use]
@@ -131,6 +148,11 @@ impl LocalServer {
     /// The most that it holds, in bytes.
     pub fn memory_bytes(&self) -> u64 {
         self.max_memory
+    }
+
+    /// Whether it keeps an append-only file.
+    pub fn is_persistent(&self) -> bool {
+        self.is_persistent
     }
 
     /// How many times it is started again, and within which time.

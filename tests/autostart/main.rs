@@ -14,7 +14,7 @@ use std::{
     path::Path,
 };
 
-use place::{Place, runs, signal, wait_until};
+use place::{Place, runs, signal, wait_for, wait_until};
 use service::Service;
 use test_support::{Options, RedisServer};
 
@@ -91,6 +91,35 @@ fn directory_and_server_are_private() {
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
     let service = Service::start(place.path(), &[]);
     assert!(service.began.contains("not private"), "{}", service.began);
+}
+
+/// What the server answers once it has loaded its data.
+fn draft(place: &Place) -> String {
+    wait_for("the data", || place.ask("GET draft").filter(|answer| !answer.starts_with('-')))
+}
+
+fn other_data_outlive_its_server_where_that_is_asked_for() {
+    let persists = [("TEST_PERSIST", "1")];
+    for (environment, kept) in [(&persists[..], "$5"), (&[], "$-1")] {
+        let place = Place::new();
+        let mut service = Service::start(place.path(), environment);
+        let server = place.server();
+        assert_eq!(place.ask("SET draft begun").as_deref(), Some("+OK"));
+        assert_eq!(service.ask("load 1"), "2 1");
+        // The file is written each second: killed within it, the last second may be lost.
+        std::thread::sleep(std::time::Duration::from_millis(1_500));
+        signal(server, "-KILL");
+        assert_ne!(place.server_other_than(server), server);
+        assert!(draft(&place).starts_with(kept), "killed: {}", draft(&place));
+        uses_its_server(&mut service, &place);
+        assert_eq!(place.ask("SET draft ended").as_deref(), Some("+OK"));
+        service.end();
+
+        let mut service = Service::start(place.path(), environment);
+        assert!(draft(&place).starts_with(kept), "ended: {}", draft(&place));
+        assert_eq!(service.ask("load 1"), "2 1", "what the cache had counts as invalidated");
+        service.end();
+    }
 }
 
 fn without_a_program_it_is_memory() {
@@ -294,6 +323,10 @@ async fn main() {
         ("one_that_hangs_is_replaced", &one_that_hangs_is_replaced),
         ("a_directory_that_is_cleared_away_is_made_anew", &a_directory_that_is_cleared_away_is_made_anew),
         ("directory_and_server_are_private", &directory_and_server_are_private),
+        (
+            "other_data_outlive_its_server_where_that_is_asked_for",
+            &other_data_outlive_its_server_where_that_is_asked_for,
+        ),
         ("without_a_program_it_is_memory", &without_a_program_it_is_memory),
         ("without_a_program_it_joins_those_who_have_one", &without_a_program_it_joins_those_who_have_one),
         ("it_ends_with_its_cache_or_its_process", &it_ends_with_its_cache_or_its_process),

@@ -36,7 +36,7 @@ pub(crate) async fn serve(directory: &str) {
     let is_asked = std::env::var_os("TEST_FROM_ENV").is_some();
     let mut builder = if is_asked { builder.from_env() } else { builder.start(Start::Auto) };
     builder = builder
-        .local_server(LocalServer::new().directory(directory))
+        .local_server(LocalServer::new().directory(directory).persist(std::env::var_os("TEST_PERSIST").is_some()))
         // The bound on calls is not what this test is about.
         .call_timeout(Duration::from_secs(5));
     if std::env::var_os("TEST_REQUIRE").is_some() {

@@ -1,0 +1,81 @@
+//! Why a command could not do what it was asked for.
+
+use std::{error::Error, fmt, process::ExitCode};
+
+use serde_json::json;
+use staleproof::{BuildError, inspect, key::NotAKey, store::StoreError};
+
+use crate::{print_json, shown::printable};
+
+/// Why a command could not do what it was asked for.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What was asked for makes no sense.
+    Usage(String),
+    /// Redis or the service does not answer, or refuses.
+    OutOfReach(String),
+    /// Nothing was invalidated.
+    NotConfirmed,
+}
+
+impl Failure {
+    pub(crate) fn usage(what: impl fmt::Display) -> Self {
+        Self::Usage(what.to_string())
+    }
+
+    pub(crate) fn connecting(error: &BuildError) -> Self {
+        let text = chain(error);
+        match error {
+            BuildError::Setting(_) => Self::Usage(text),
+            _ => Self::OutOfReach(text),
+        }
+    }
+
+    pub(crate) fn code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Usage(_) => 2,
+            Self::OutOfReach(_) => 3,
+            Self::NotConfirmed => 4,
+        })
+    }
+
+    pub(crate) fn tell(&self, is_json: bool) {
+        let what = match self {
+            Self::Usage(what) | Self::OutOfReach(what) => what.as_str(),
+            Self::NotConfirmed => "nothing was invalidated: confirm with --yes",
+        };
+        if is_json {
+            print_json(&json!({ "error": what }));
+        }
+        eprintln!("staleproof: {}", printable(what));
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Failed(inner) if inner.is::<inspect::Lost>() => Self::Usage(inner.to_string()),
+            _ => Self::OutOfReach(chain(&error)),
+        }
+    }
+}
+
+impl From<NotAKey> for Failure {
+    fn from(error: NotAKey) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+/// An error with what caused it, each once.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
