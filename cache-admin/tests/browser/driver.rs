@@ -13,12 +13,16 @@ use fantoccini::{Client, ClientBuilder, Locator, elements::Element, wd::Capabili
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use test_support::unique;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The browser's programs, as distributions call them.
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
 /// Nothing that is waited for takes longer, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many browsers there are at once: each is a handful of processes.
+static SEATS: Semaphore = Semaphore::const_new(3);
 
 /// How wide the window is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +35,7 @@ pub(crate) enum Device {
 pub(crate) struct Browser {
     pub(crate) client: Client,
     _driver: Driver,
+    _seat: SemaphorePermit<'static>,
 }
 
 /// The driver's process. What it has started ends with it, also where the test fails.
@@ -84,23 +89,36 @@ impl Drop for Driver {
 
 /// A process and all that it has started, at one time.
 fn descendants(process: u32) -> BTreeSet<u32> {
-    let listing = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output().map(|output| output.stdout);
-    let listing = String::from_utf8_lossy(&listing.unwrap_or_default()).into_owned();
-    let pairs: Vec<(u32, u32)> = listing
-        .lines()
-        .filter_map(|line| {
-            let mut numbers = line.split_whitespace().map(str::parse);
-            Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-        })
-        .collect();
+    let parents = parents();
     let mut all = BTreeSet::from([process]);
     loop {
-        let more: Vec<_> = pairs.iter().filter(|(id, parent)| all.contains(parent) && !all.contains(id)).collect();
+        let more: Vec<_> = parents.iter().filter(|(id, parent)| all.contains(parent) && !all.contains(id)).collect();
         if more.is_empty() {
             return all;
         }
         all.extend(more.into_iter().map(|(id, _)| id));
     }
+}
+
+/// The parent of each process: as Linux shows it, else as `ps` tells.
+fn parents() -> Vec<(u32, u32)> {
+    if let Ok(processes) = std::fs::read_dir("/proc") {
+        let stat = |entry: std::io::Result<std::fs::DirEntry>| {
+            let entry = entry.ok()?;
+            let id = entry.file_name().to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            // Behind the name, in which anything may be.
+            let parent = stat.rsplit_once(") ")?.1.split_whitespace().nth(1)?.parse().ok()?;
+            Some((id, parent))
+        };
+        return processes.filter_map(stat).collect();
+    }
+    let listing = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output().map(|output| output.stdout);
+    let pair = |line: &str| {
+        let (id, parent) = line.trim().split_once(char::is_whitespace)?;
+        Some((id.parse().ok()?, parent.trim().parse().ok()?))
+    };
+    String::from_utf8_lossy(&listing.unwrap_or_default()).lines().filter_map(pair).collect()
 }
 
 fn capabilities(device: Device, folder: &Path) -> Capabilities {
@@ -126,11 +144,12 @@ fn capabilities(device: Device, folder: &Path) -> Capabilities {
 
 impl Browser {
     pub(crate) async fn open(device: Device) -> Self {
+        let seat = SEATS.acquire().await.expect("it is never closed");
         let (driver, address) = Driver::start();
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(capabilities(device, &driver.folder));
         let client = builder.connect(&address).await.expect("the driver opens a browser");
-        Self { client, _driver: driver }
+        Self { client, _driver: driver, _seat: seat }
     }
 
     pub(crate) async fn goto(&self, address: &str) {
