@@ -57,6 +57,7 @@
 //! | `auto` (default) | the codec [`Auto`]; also `postcard`, `message-pack`, `json`, `bincode` alone |
 //! | `zstd`, `lz4` | compression of large values |
 //! | `uuid`, `chrono`, `jiff`, `time` | `KeyPart` for their types |
+//! | `kit` | what a service keeps beside its cache: states, one-time codes, limits, locks, topics, jobs, places |
 //! | `metrics` | what a cache does, published through the `metrics` crate; [OPERATIONS.md](https://github.com/staleproof/staleproof/blob/main/docs/OPERATIONS.md) has the names |
 //! | `conformance` | the suite that every store passes |
 //!
@@ -89,6 +90,10 @@ pub use cache_macros::{KeyPart, cached, cached_impl, invalidates, keys};
 /// The Redis store, for settings that [`CacheBuilder`] does not have.
 #[cfg(feature = "redis")]
 pub use cache_redis as redis;
+
+/// What a service keeps in Redis beside its cache: states, codes, limits, locks, topics, jobs, places.
+#[cfg(feature = "kit")]
+pub use cache_kit as kit;
 
 /// What generated code names. Not part of the public interface.
 #[doc(hidden)]

@@ -427,6 +427,23 @@ async fn a_write_that_does_not_invalidate() {
     ]);
 }
 
+/// Without the store an instance may serve what others have changed: that is no write that does not invalidate.
+#[tokio::test]
+async fn hits_of_an_outage_are_not_verified() {
+    let (recorded, namespace) = (Recorded::new(), unique("verify"));
+    let builder = Cache::builder().namespace(&namespace).redis("redis://127.0.0.1:1").verify(1.0);
+    let service = Service::new(builder.connect().await.expect("no Redis is no error"), &Source::new());
+    service.page(7, "a").await;
+    service.source.write();
+    service.page(7, "a").await;
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    recorded.of(&service.cache, &namespace).is(&[
+        ("verified_total{function=paged}", 0.0),
+        ("verify_mismatches_total{function=paged}", 0.0),
+        ("requests_total{function=paged,outcome=degraded}", 2.0),
+    ]);
+}
+
 #[tokio::test]
 async fn evictions_from_memory() {
     let (recorded, namespace) = (Recorded::new(), unique("evictions"));

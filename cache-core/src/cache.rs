@@ -370,7 +370,8 @@ impl Cache {
         self.inner.announcer.subscribe()
     }
 
-    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+    /// The store, for what is built beside the cache.
+    pub fn store(&self) -> &Arc<dyn Store> {
         &self.inner.store
     }
 

@@ -27,6 +27,7 @@ mod ring;
 mod script;
 mod sentinel;
 mod session;
+pub mod side;
 mod store;
 mod trace;
 mod traffic;

@@ -279,6 +279,21 @@ impl Names {
         rest.starts_with(b"}").then(|| Partition::tagged(tag)).flatten()
     }
 
+    /// Where a service's own keys of this place are.
+    pub(crate) fn place(&self, place: &str) -> Partition {
+        self.partition(place)
+    }
+
+    /// The name of a key of a service's own. The namespace is followed by `#`, so no pattern for entries finds it.
+    pub(crate) fn beside(&self, place: &str, name: &str) -> String {
+        let namespace = &self.prefix[..self.prefix.len() - 1];
+        if self.is_partitioned {
+            format!("{namespace}#{{{}}}{name}", self.partition(place).tag())
+        } else {
+            format!("{namespace}#{name}")
+        }
+    }
+
     /// The path of an entry that a pattern has found; `None` for anything else.
     pub(crate) fn path_of(&self, name: &[u8]) -> Option<String> {
         let mut path = std::str::from_utf8(name).ok()?.strip_prefix(&self.prefix)?;

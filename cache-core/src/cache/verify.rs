@@ -18,9 +18,10 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(1);
 
 impl Call<'_> {
-    /// Whether this hit is one of those to verify.
+    /// Whether this hit is one of those to verify. In an outage none is: writes of other instances are not heard of, which no
+    /// invalidation would change.
     pub(super) fn is_sampled(&mut self) -> bool {
-        self.inner.samples(self.policy, &mut self.chance)
+        !self.degraded && self.inner.samples(self.policy, &mut self.chance)
     }
 
     /// Loads beside the hit and compares. Serves what was loaded; the hit if the load fails.

@@ -254,8 +254,12 @@ fn create_if_absent(url: &str) -> String {
 /// A URL as it may be shown.
 ///
 /// Everything between the scheme and the last `@` counts as user and password, also where somebody forgot to escape a
-/// slash.
+/// slash. Options are not shown if one of them is a password (`pass`, `sentinel_pass`, `password`).
 pub fn without_password(url: &str) -> String {
+    let url = match url.split_once('?') {
+        Some((place, options)) if options.contains("pass") => place,
+        _ => url,
+    };
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.into();
     };
@@ -279,6 +283,9 @@ mod tests {
             ("redis://:se/cret@host/0", "redis://host/0"),
             ("postgres://host/db", "postgres://host/db"),
             ("sqlite:staffing.db", "sqlite:staffing.db"),
+            ("redis+sentinel://:s@a,b/main?sentinel_pass=x&on_failover=trust", "redis+sentinel://a,b/main"),
+            ("redis+unix:///s?pass=a/b@c", "redis+unix:///s"),
+            ("postgres://me@host/db?password=x", "postgres://me@host/db"),
         ] {
             assert_eq!(without_password(url), shown);
         }

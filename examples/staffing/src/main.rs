@@ -1,19 +1,22 @@
-//! Runs the staffing service in the terminal: its scenario, or one side of two instances that share a cache.
+//! Runs the staffing service in the terminal: its scenario, one side of two instances that share a cache, or a load that goes on.
 
+mod load;
 mod report;
 mod scenario;
+mod telemetry;
 mod watch;
 
 use std::{
     error::Error,
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    net::SocketAddr,
     process::ExitCode,
     time::Instant,
 };
 
 use clap::{Parser, Subcommand, ValueEnum};
 use staffing::{Db, Staffing, args, db::without_password, schema, seed::Scale};
-use staleproof::{Cache, Health};
+use staleproof::{Cache, CacheBuilder, Health};
 
 /// Contracts, objects and shifts on a cache whose invalidations hold.
 #[derive(Parser)]
@@ -52,6 +55,16 @@ enum Command {
         #[arg(long, default_value = "cook")]
         trade: String,
     },
+    /// Read and write without end, and serve `/metrics` and `/healthz`.
+    Load(load::Load),
+    /// Ask a running `load` whether it is well, as a container's health check does.
+    Health {
+        /// Where it listens.
+        #[arg(long, default_value = telemetry::ADDRESS)]
+        at: SocketAddr,
+    },
+    /// Say what is wrong with the Redis, and what to do about it. No database is opened.
+    Doctor,
     /// Print which write drops what of the cache. Nothing is opened or connected to.
     Map {
         /// As text, as a drawing for Mermaid or Graphviz, or as data.
@@ -92,19 +105,26 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let command = cli.command.unwrap_or(Command::Scenario);
-    if let Command::Map { form } = command {
-        return print_map(form);
-    }
     let redis = std::env::var("STALEPROOF_URL").ok().or(cli.redis).filter(|url| !url.is_empty());
+    match command {
+        Command::Map { form } => return print_map(form),
+        Command::Health { at } => return telemetry::ask(at),
+        Command::Doctor => return examine(redis.as_deref()).await,
+        _ => {}
+    }
     let database = cli.database.filter(|url| !url.is_empty()).or_else(|| redis.as_deref().map(shared_file));
     let begun = Instant::now();
     let db = Db::open(database.as_deref(), Scale::FULL).await?;
     let opened_in = begun.elapsed();
-    let cache = open_cache(&db, redis.as_deref()).await?;
+    let builder = open_cache(&db, redis.as_deref()).await?;
+    if let Command::Load(load) = command {
+        return load::run(load, db, builder).await;
+    }
+    let cache = builder.connect().await?;
     let service = Staffing::new(db, &cache);
 
     match command {
-        Command::Map { .. } => {}
+        Command::Map { .. } | Command::Health { .. } | Command::Doctor | Command::Load(_) => {}
         Command::Scenario => {
             let sizes = sizes(&service.db).await?;
             report::print_line!("database  {}: {sizes}; ready after {} ms", service.db, opened_in.as_millis());
@@ -137,13 +157,24 @@ fn namespace(identity: &str) -> String {
     format!("staffing-{identity}")
 }
 
-async fn open_cache(db: &Db, redis: Option<&str>) -> Result<Cache, Box<dyn Error>> {
+async fn open_cache(db: &Db, redis: Option<&str>) -> Result<CacheBuilder, Box<dyn Error>> {
     let builder = Cache::builder().namespace(namespace(&schema::identity(db).await?));
-    let builder = match redis {
+    Ok(match redis {
         Some(url) => builder.redis(url),
         None => builder,
-    };
-    Ok(builder.connect().await?)
+    })
+}
+
+/// Prints what the doctor says; a failure unless all is well.
+async fn examine(redis: Option<&str>) -> Result<(), Box<dyn Error>> {
+    let url = redis.ok_or("set REDIS_URL: there is nothing to examine in memory")?;
+    let diagnosis = Cache::builder().namespace("staffing-doctor").redis(url).connect().await?.doctor().await;
+    if diagnosis.findings.is_empty() {
+        report::print_line!("nothing is wrong with {}", without_password(url));
+        return Ok(());
+    }
+    report::print_line!("{diagnosis}");
+    if diagnosis.is_well() { Ok(()) } else { Err("there is something to do".into()) }
 }
 
 async fn describe(db: &Db, cache: &Cache, redis: Option<&str>) -> staffing::Result<String> {

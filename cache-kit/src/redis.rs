@@ -1,0 +1,282 @@
+//! The steps in Redis: each one script, in one round trip.
+
+use std::{
+    any::Any,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use cache_core::{Store, store::StoreError};
+use cache_redis::{
+    RedisStore,
+    side::{Listening, Reply, SideScript},
+};
+
+use crate::backend::{
+    Asked, At, Backend, Change, Expected, Found, Heard, Rate, Record, Removed, Seen, Spot, Subscribed, Verdict,
+    Version, version,
+};
+
+/// Kind, version and time.
+const HEAD: usize = 53;
+
+/// How long a removal is remembered, for one that is sent again.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
+macro_rules! script {
+    ($name:literal over records) => {
+        LazyLock::new(|| {
+            SideScript::new(concat!(include_str!("script/common.lua"), include_str!(concat!("script/", $name, ".lua"))))
+        })
+    };
+    ($name:literal) => {
+        LazyLock::new(|| SideScript::new(include_str!(concat!("script/", $name, ".lua"))))
+    };
+}
+
+static READ: LazyLock<SideScript> = script!("read" over records);
+static WRITE: LazyLock<SideScript> = script!("write" over records);
+static REMOVE: LazyLock<SideScript> = script!("remove" over records);
+static LIST: LazyLock<SideScript> = script!("list");
+static LIMIT: LazyLock<SideScript> = script!("limit");
+static LOCK: LazyLock<SideScript> = script!("lock");
+static KEEP: LazyLock<SideScript> = script!("keep");
+static PUBLISH: LazyLock<SideScript> = script!("publish");
+static PLACE: LazyLock<SideScript> = script!("place");
+
+/// The era of the records in a place.
+const ERA: &str = "era";
+
+/// A store that is Redis.
+pub(crate) struct Redis(Arc<dyn Store>);
+
+/// An answer that no script here gives.
+#[derive(Debug, thiserror::Error)]
+#[error("Redis answered what it cannot have been asked for")]
+struct Unexpected;
+
+impl Redis {
+    /// Over this store, if it is Redis.
+    pub(crate) fn over(store: &Arc<dyn Store>) -> Option<Self> {
+        let any: &dyn Any = &**store;
+        any.is::<RedisStore>().then(|| Self(Arc::clone(store)))
+    }
+
+    fn store(&self) -> &RedisStore {
+        let any: &dyn Any = &*self.0;
+        any.downcast_ref().expect("it was one when this was made")
+    }
+
+    /// Calls a script over a record, its era and its list. `arguments` come after the name of a new era.
+    async fn over_record(
+        &self,
+        script: &SideScript,
+        spot: &Spot,
+        arguments: &[&[u8]],
+    ) -> Result<Vec<Reply>, StoreError> {
+        let mut names = vec![spot.at.name.as_str(), ERA];
+        names.extend(spot.list.as_ref().map(|(list, _)| list.as_str()));
+        let era = version();
+        let mut all: Vec<&[u8]> = vec![&era];
+        all.extend(arguments);
+        all.extend(spot.list.as_ref().map(|(_, name)| name.as_bytes()));
+        list_of(self.store().call_script(script, &spot.at.place, &names, &all).await?)
+    }
+}
+
+#[async_trait]
+impl Backend for Redis {
+    async fn read(&self, spot: &Spot, touch: Option<Duration>) -> Result<Seen, StoreError> {
+        let touch = touch.map_or(0, millis).to_string();
+        seen(&self.over_record(&READ, spot, &[touch.as_bytes()]).await?)
+    }
+
+    async fn write(
+        &self,
+        spot: &Spot,
+        expected: &Expected,
+        version: &Version,
+        bytes: &[u8],
+        kept: Duration,
+    ) -> Result<Seen, StoreError> {
+        let (expected, kept) = (text_of(expected), millis(kept).to_string());
+        seen(&self.over_record(&WRITE, spot, &[&expected, version, kept.as_bytes(), bytes]).await?)
+    }
+
+    async fn remove(&self, spot: &Spot, expected: &Expected, who: &Version) -> Result<Removed, StoreError> {
+        let (expected, remembered) = (text_of(expected), millis(REMEMBERED).to_string());
+        let answer = self.over_record(&REMOVE, spot, &[&expected, who, remembered.as_bytes()]).await?;
+        let is_done = matches!(answer.get(2), Some(Reply::Int(1)));
+        Ok(Removed { seen: seen(&answer)?, is_done })
+    }
+
+    async fn list(&self, at: &At, most: usize, gone: &[String]) -> Result<Vec<String>, StoreError> {
+        let most = most.to_string();
+        let arguments: Vec<&[u8]> = std::iter::once(most.as_bytes()).chain(gone.iter().map(String::as_bytes)).collect();
+        let answer = self.store().call_script(&LIST, &at.place, &[&at.name], &arguments).await?;
+        list_of(answer)?.iter().map(|name| text(Some(name))).collect()
+    }
+
+    async fn limit(&self, at: &At, rate: &Rate, cost: u64) -> Result<Verdict, StoreError> {
+        let (most, span) = rate.window.unwrap_or((0, 0));
+        let arguments = [cost, rate.interval, rate.ahead, most, span].map(|number| number.to_string());
+        let arguments: Vec<&[u8]> = arguments.iter().map(String::as_bytes).collect();
+        let window = format!("{}:window", at.name);
+        let answer = self.store().call_script(&LIMIT, &at.place, &[&at.name, &window], &arguments).await?;
+        let answer = list_of(answer)?;
+        Ok(Verdict {
+            is_allowed: integer(answer.first())? == 1,
+            wait: Duration::from_micros(integer(answer.get(1))?),
+            left: integer(answer.get(2))?,
+            free: Duration::from_micros(integer(answer.get(3))?),
+        })
+    }
+
+    async fn lock(
+        &self,
+        at: &At,
+        who: &Version,
+        lasts: Duration,
+        waits: Option<Duration>,
+    ) -> Result<Asked, StoreError> {
+        let [queue, waiting, fence] = around(at);
+        let (lasts, waits) = (millis(lasts).to_string(), waits.map_or(0, millis).to_string());
+        let names = [at.name.as_str(), &queue, &waiting, &fence];
+        let arguments: [&[u8]; 3] = [who, lasts.as_bytes(), waits.as_bytes()];
+        let answer = list_of(self.store().call_script(&LOCK, &at.place, &names, &arguments).await?)?;
+        let number = integer(answer.get(1))?;
+        Ok(if integer(answer.first())? == 1 {
+            Asked::Held(number)
+        } else {
+            Asked::Taken(Duration::from_millis(number))
+        })
+    }
+
+    async fn keep(&self, at: &At, who: &Version, lasts: Option<Duration>) -> Result<bool, StoreError> {
+        let [queue, waiting, _] = around(at);
+        let lasts = lasts.map_or(0, millis).to_string();
+        let names = [at.name.as_str(), &queue, &waiting];
+        let answer = self.store().call_script(&KEEP, &at.place, &names, &[who, lasts.as_bytes()]).await?;
+        Ok(answer == Reply::Int(1))
+    }
+
+    async fn publish(&self, at: &At, bytes: &[u8]) -> Result<u64, StoreError> {
+        let channel = self.store().side_name(&at.place, &at.name);
+        let arguments: [&[u8]; 3] = [channel.as_bytes(), &version(), bytes];
+        let answer = self.store().call_script(&PUBLISH, &at.place, &[&format!("{}:last", at.name)], &arguments).await?;
+        integer(Some(&answer))
+    }
+
+    async fn subscribe(&self, at: &At) -> Result<Box<dyn Subscribed>, StoreError> {
+        let listening = self.store().listen(&at.place, &[&at.name]).await?;
+        Ok(Box::new(Ears(listening)))
+    }
+
+    async fn change(&self, at: &At, changes: &[Change]) -> Result<(), StoreError> {
+        for change in changes {
+            let arguments: Vec<String> = match change {
+                Change::Put { name, longitude, latitude } => {
+                    vec!["+".to_owned(), longitude.to_string(), latitude.to_string(), name.clone()]
+                }
+                Change::Remove { name } => vec!["-".to_owned(), name.clone()],
+            };
+            let arguments: Vec<&[u8]> = arguments.iter().map(String::as_bytes).collect();
+            self.store().call_script(&PLACE, &at.place, &[&at.name], &arguments).await?;
+        }
+        Ok(())
+    }
+
+    async fn near(
+        &self,
+        at: &At,
+        longitude: f64,
+        latitude: f64,
+        metres: f64,
+        most: usize,
+    ) -> Result<Vec<Found>, StoreError> {
+        let arguments = [longitude.to_string(), latitude.to_string(), metres.to_string(), most.to_string()];
+        let arguments: Vec<&[u8]> = std::iter::once(&b"?"[..]).chain(arguments.iter().map(String::as_bytes)).collect();
+        let answer = list_of(self.store().call_script(&PLACE, &at.place, &[&at.name], &arguments).await?)?;
+        answer.into_iter().map(found).collect()
+    }
+}
+
+struct Ears(Listening);
+
+#[async_trait]
+impl Subscribed for Ears {
+    async fn next(&mut self) -> Option<Heard> {
+        let (_, message) = self.0.next().await?;
+        let (numbering, rest) = message.split_first_chunk::<32>()?;
+        let (number, bytes) = rest.split_at_checked(20)?;
+        let number = std::str::from_utf8(number).ok()?.parse().ok()?;
+        Some(Heard { numbering: *numbering, number, bytes: bytes.to_vec() })
+    }
+}
+
+/// What is kept beside a lock: the queue, who in it still waits, and the last fence.
+fn around(at: &At) -> [String; 3] {
+    ["queue", "waiting", "fence"].map(|what| format!("{}:{what}", at.name))
+}
+
+fn text_of(expected: &Expected) -> Vec<u8> {
+    match expected {
+        Expected::Anything => b"*".to_vec(),
+        Expected::Nothing => b"-".to_vec(),
+        Expected::Version(version) => version.to_vec(),
+        Expected::Before(time) => format!("<{time}").into_bytes(),
+    }
+}
+
+fn unexpected() -> StoreError {
+    StoreError::Failed(Box::new(Unexpected))
+}
+
+fn list_of(reply: Reply) -> Result<Vec<Reply>, StoreError> {
+    if let Reply::List(list) = reply { Ok(list) } else { Err(unexpected()) }
+}
+
+fn text(reply: Option<&Reply>) -> Result<String, StoreError> {
+    match reply {
+        Some(Reply::Bytes(bytes)) => String::from_utf8(bytes.clone()).map_err(|_| unexpected()),
+        _ => Err(unexpected()),
+    }
+}
+
+/// A number; what is below zero counts as zero.
+fn integer(reply: Option<&Reply>) -> Result<u64, StoreError> {
+    match reply {
+        Some(Reply::Int(number)) => Ok(u64::try_from(*number).unwrap_or(0)),
+        reply => text(reply)?.parse().map_err(|_| unexpected()),
+    }
+}
+
+fn seen(answer: &[Reply]) -> Result<Seen, StoreError> {
+    let [Reply::Bytes(era), _, Reply::Int(left), Reply::Bytes(record)] = answer else { return Err(unexpected()) };
+    let record = if record.is_empty() {
+        None
+    } else {
+        let version = record.get(1..33).and_then(|version| version.try_into().ok()).ok_or_else(unexpected)?;
+        let bytes = record.get(HEAD..).ok_or_else(unexpected)?.to_vec();
+        Some(Record { version, bytes, left: Duration::from_millis(u64::try_from(*left).unwrap_or(0)) })
+    };
+    Ok(Seen { era: era.clone(), now: integer(answer.get(1))?, record })
+}
+
+fn found(reply: Reply) -> Result<Found, StoreError> {
+    let parts = list_of(reply)?;
+    let number = |reply: Option<&Reply>| text(reply)?.parse().map_err(|_| unexpected());
+    let Some(Reply::List(at)) = parts.get(2) else { return Err(unexpected()) };
+    Ok(Found {
+        name: text(parts.first())?,
+        metres: number(parts.get(1))?,
+        longitude: number(at.first())?,
+        latitude: number(at.get(1))?,
+    })
+}
+
+/// Redis takes whole milliseconds, and no zero.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 50)
+}

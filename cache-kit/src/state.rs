@@ -1,0 +1,491 @@
+//! Typed values by typed key, with an end: sessions, states of conversations, drafts, results of tasks.
+
+mod away;
+
+use std::{
+    fmt,
+    marker::PhantomData,
+    str::FromStr,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use cache_core::{
+    Key, KeyPart, Values,
+    codec::{DecodeError, EncodeError, Meta},
+    key::{self, Decoded},
+    store::StoreError,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use self::away::{Away, Here};
+use crate::{
+    Kit, Scope,
+    backend::{At, Expected, Record, Seen, Spot, Version, version},
+};
+
+/// How often an update is tried against others.
+const ATTEMPTS: u32 = 64;
+
+/// How many values a list has at most.
+const LONGEST_LIST: usize = 10_000;
+
+/// Why a state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// Redis is out of reach, and this instance does not know the value.
+    #[error("the state is out of reach")]
+    Away(#[source] StoreError),
+    /// What is stored is damaged, or of another shape, and [`StateBuilder::unreadable_is_an_error`] was asked for.
+    #[error("what is stored cannot be read")]
+    Unreadable(#[source] DecodeError),
+    /// The value cannot be stored.
+    #[error("the value cannot be stored")]
+    Unencodable(#[source] EncodeError),
+    /// Others changed it each time.
+    #[error("others changed the state {ATTEMPTS} times meanwhile")]
+    Contended,
+    /// Too much waits to be written back.
+    #[error("too much waits for Redis to come back")]
+    Full,
+}
+
+/// What a state is found by: one argument, or [`Owned`].
+pub trait StateKey {
+    #[doc(hidden)]
+    fn spot(&self, name: &str) -> StateSpot;
+}
+
+/// Where a state is. Not for use.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct StateSpot(Spot);
+
+impl<K: KeyPart> StateKey for K {
+    fn spot(&self, name: &str) -> StateSpot {
+        StateSpot(Spot { at: crate::at("state", name, self), list: None })
+    }
+}
+
+/// Something that belongs to somebody: what one owner has can be [listed](States::list).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Owned<O, I> {
+    /// Who owns it.
+    pub owner: O,
+    /// Which of the owner's it is.
+    pub id: I,
+}
+
+impl<O: KeyPart, I: KeyPart> StateKey for Owned<O, I> {
+    fn spot(&self, name: &str) -> StateSpot {
+        let list = list_of(name, &self.owner);
+        let named = Key::new("state").arg(name).arg(&self.owner).arg(&self.id).as_str().to_owned();
+        let member = named.rsplit(key::SEPARATOR).next().unwrap_or_default().to_owned();
+        let at = At { place: list.place, name: named };
+        StateSpot(Spot { at, list: Some((list.name, member)) })
+    }
+}
+
+fn list_of<O: KeyPart + ?Sized>(name: &str, owner: &O) -> At {
+    let place = Key::new("state").arg(name).arg(owner).as_str().to_owned();
+    At { name: format!("{place}:#"), place }
+}
+
+/// Sets states up. [`Kit::states`] begins it.
+#[derive(Clone, Debug)]
+pub struct StateBuilder {
+    kit: Kit,
+    name: String,
+    ttl: Duration,
+    is_sliding: bool,
+    is_strict: bool,
+    is_restored: bool,
+    version: u32,
+    capacity: usize,
+}
+
+impl StateBuilder {
+    pub(crate) fn new(kit: Kit, name: &str) -> Self {
+        let ttl = Duration::from_secs(3600);
+        Self {
+            kit,
+            name: name.to_owned(),
+            ttl,
+            is_sliding: false,
+            is_strict: false,
+            is_restored: false,
+            version: 0,
+            capacity: 100_000,
+        }
+    }
+
+    /// How long a state is kept after it was written. An hour by default.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// Reading keeps it for as long again.
+    #[must_use]
+    pub fn sliding(mut self) -> Self {
+        self.is_sliding = true;
+        self
+    }
+
+    /// What is damaged, or of a shape before a change of the type, is [`StateError::Unreadable`] rather than absent.
+    #[must_use]
+    pub fn unreadable_is_an_error(mut self) -> Self {
+        self.is_strict = true;
+        self
+    }
+
+    /// A Redis that comes back without its data is given what is asked for and remembered here. What another instance removed shortly before it was
+    /// lost may come back so: write a state that says "ended" instead of removing it, where that matters.
+    #[must_use]
+    pub fn restored_after_loss(mut self) -> Self {
+        self.is_restored = true;
+        self
+    }
+
+    /// To be raised where a value's meaning changes and its shape does not.
+    #[must_use]
+    pub fn version(mut self, version: u32) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// How many states this instance remembers for an outage, and how many writings it keeps to be written back. 100,000 by default.
+    #[must_use]
+    pub fn remembers(mut self, states: usize) -> Self {
+        self.capacity = states.max(1);
+        self
+    }
+
+    /// The states. Inside of a Tokio runtime: what was written in an outage is written back by a task, which ends with the last clone.
+    pub fn build<K, T>(self) -> States<K, T> {
+        States { core: self.core(), types: PhantomData }
+    }
+
+    pub(crate) fn core(self) -> Arc<Core> {
+        let kit = self.kit.clone();
+        let core = Arc::new(Core { away: Away::new(self.capacity), settings: self });
+        if kit.is_redis() {
+            tokio::spawn(write_back(kit, Arc::downgrade(&core)));
+        }
+        core
+    }
+}
+
+/// Typed values by typed key, with an end. Cheap to clone.
+///
+/// What was read or written is remembered by this instance, in memory. While Redis is out of reach that is what is read, and writings go there
+/// too; when it is back they are written back, unless somebody else wrote meanwhile (then theirs stays, and the log says so).
+///
+/// # Cancellation
+///
+/// A writing whose future is dropped may or may not take effect.
+pub struct States<K, T> {
+    core: Arc<Core>,
+    types: PhantomData<fn(&K) -> T>,
+}
+
+impl<K, T> Clone for States<K, T> {
+    fn clone(&self) -> Self {
+        Self { core: Arc::clone(&self.core), types: PhantomData }
+    }
+}
+
+impl<K, T> fmt::Debug for States<K, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("States").field("name", &self.core.settings.name).finish_non_exhaustive()
+    }
+}
+
+pub(crate) struct Core {
+    settings: StateBuilder,
+    away: Away,
+}
+
+impl<K: StateKey, T: Serialize + DeserializeOwned + 'static> States<K, T> {
+    /// The state, if there is one.
+    pub async fn get(&self, key: &K) -> Result<Option<T>, StateError> {
+        let touch = self.core.settings.is_sliding.then_some(self.core.settings.ttl);
+        let (record, _) = self.core.read(&self.spot(key), touch).await?;
+        record.map_or(Ok(None), |record| self.decode(&record.bytes))
+    }
+
+    /// Keeps it for as long as if it had been written now. Whether there is one.
+    pub async fn touch(&self, key: &K) -> Result<bool, StateError> {
+        let (record, _) = self.core.read(&self.spot(key), Some(self.core.settings.ttl)).await?;
+        Ok(record.is_some())
+    }
+
+    /// Writes a state, whatever was there.
+    pub async fn put(&self, key: &K, value: &T) -> Result<Scope, StateError> {
+        let bytes = self.encode(value)?;
+        self.core.write(&self.spot(key), bytes).await
+    }
+
+    /// Removes a state and returns it. Of any number of calls at once, in any instances, one gets it; while Redis is out of reach, one in each
+    /// instance that knows it.
+    pub async fn take(&self, key: &K) -> Result<Option<T>, StateError> {
+        let taken = self.core.remove(&self.spot(key), &Expected::Anything).await?;
+        taken.map_or(Ok(None), |record| self.decode(&record.bytes))
+    }
+
+    /// Changes a state: what `change` makes of it is written, unless somebody else has changed it meanwhile; then again from the
+    /// beginning. `None` removes it. Returns what is there now.
+    pub async fn update(
+        &self,
+        key: &K,
+        mut change: impl FnMut(Option<T>) -> Option<T> + Send,
+    ) -> Result<Option<T>, StateError> {
+        let spot = self.spot(key);
+        for attempt in 0..ATTEMPTS {
+            let (before, _) = self.core.read(&spot, None).await?;
+            let expected = before.as_ref().map_or(Expected::Nothing, |record| Expected::Version(record.version));
+            let old = before.map_or(Ok(None), |record| self.decode(&record.bytes))?;
+            let new = change(old);
+            let is_done = match &new {
+                Some(value) => self.core.replace(&spot, &expected, self.encode(value)?, self.core.ttl()).await?,
+                None if expected == Expected::Nothing => true,
+                None => self.core.remove(&spot, &expected).await?.is_some(),
+            };
+            if is_done {
+                return Ok(new);
+            }
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(0..=2 << attempt.min(6)))).await;
+        }
+        Err(StateError::Contended)
+    }
+
+    /// How many writings wait to be written back.
+    pub fn waiting(&self) -> usize {
+        self.core.away.waiting()
+    }
+
+    fn spot(&self, key: &K) -> Spot {
+        key.spot(&self.core.settings.name).0
+    }
+
+    fn encode(&self, value: &T) -> Result<Vec<u8>, StateError> {
+        let encoded = Values::new().encode(Some(value), Meta::default(), self.core.settings.version);
+        Ok(encoded.map_err(StateError::Unencodable)?.to_vec())
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Option<T>, StateError> {
+        match Values::new().decode(&Bytes::copy_from_slice(bytes), self.core.settings.version) {
+            Ok((value, _)) => Ok(value),
+            Err(error) if self.core.settings.is_strict => Err(StateError::Unreadable(error)),
+            Err(error) => {
+                tracing::debug!(states = self.core.settings.name, %error, "an unreadable state counts as absent");
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl<O: KeyPart, I: KeyPart + FromStr, T: Serialize + DeserializeOwned + 'static> States<Owned<O, I>, T> {
+    /// What an owner has, from what was written first to what was written last; 10,000 at most. While Redis is out of reach, what this
+    /// instance knows of.
+    pub async fn list(&self, owner: &O) -> Result<Vec<(I, T)>, StateError> {
+        let (name, list) = (&self.core.settings.name, list_of(&self.core.settings.name, owner));
+        let members = self.core.members(&list).await?;
+        let (mut all, mut gone) = (Vec::with_capacity(members.len()), Vec::new());
+        for member in members {
+            let at = At { place: list.place.clone(), name: format!("{}:{member}", list.place) };
+            let spot = Spot { at, list: Some((list.name.clone(), member.clone())) };
+            let id = match key::decode(&member).ok().and_then(|mut parts| parts.pop()) {
+                Some(Decoded::Text(text)) => text.parse().ok(),
+                _ => None,
+            };
+            let (Some(id), Some(record)) = (id, self.core.read(&spot, None).await?.0) else {
+                gone.push(member);
+                continue;
+            };
+            if let Some(value) = self.decode(&record.bytes)? {
+                all.push((id, value));
+            }
+        }
+        if !gone.is_empty() && self.core.kit().main().list(&list, 1, &gone).await.is_err() {
+            tracing::debug!(states = name, "a list could not be cleaned, and is the next time");
+        }
+        Ok(all)
+    }
+}
+
+impl Core {
+    fn kit(&self) -> &Kit {
+        &self.settings.kit
+    }
+
+    fn ttl(&self) -> Duration {
+        self.settings.ttl
+    }
+
+    /// A record, and who says so.
+    pub(crate) async fn read(
+        &self,
+        spot: &Spot,
+        touch: Option<Duration>,
+    ) -> Result<(Option<Record>, Source), StateError> {
+        if let Some(here) = self.away.waiting_at(&spot.at, touch) {
+            return Ok((here.into_record(), Source::Waiting));
+        }
+        let seen = match self.kit().main().read(spot, touch).await {
+            Ok(seen) => seen,
+            Err(error) => {
+                let known = self.away.known_for(&spot.at, touch).ok_or(StateError::Away(error))?;
+                return Ok((Some(known), Source::Memory));
+            }
+        };
+        // Lost with all else that was there: what is remembered goes back.
+        if self.settings.is_restored
+            && seen.record.is_none()
+            && let Some(known) = self.away.lost(&spot.at, &seen.era)
+        {
+            let Record { version, bytes, left } = &known;
+            let back = self.kit().main().write(spot, &Expected::Nothing, version, bytes, *left).await;
+            return Ok(match back {
+                Ok(seen) => (self.noted(spot, seen), Source::Store),
+                Err(_) => (Some(known), Source::Memory),
+            });
+        }
+        Ok((self.noted(spot, seen), Source::Store))
+    }
+
+    /// Remembers it for an outage, where there can be one.
+    fn noted(&self, spot: &Spot, seen: Seen) -> Option<Record> {
+        if self.kit().is_redis() {
+            self.away.note(spot, &seen);
+        }
+        seen.record
+    }
+
+    pub(crate) async fn write(&self, spot: &Spot, bytes: Vec<u8>) -> Result<Scope, StateError> {
+        let version = version();
+        match self.kit().main().write(spot, &Expected::Anything, &version, &bytes, self.ttl()).await {
+            Ok(seen) => {
+                self.noted(spot, seen);
+                self.away.forget_waiting(&spot.at);
+                Ok(Scope::Everywhere)
+            }
+            Err(error) => self.write_here(spot, (version, bytes), self.ttl(), error),
+        }
+    }
+
+    fn write_here(
+        &self,
+        spot: &Spot,
+        value: (Version, Vec<u8>),
+        kept: Duration,
+        error: StoreError,
+    ) -> Result<Scope, StateError> {
+        if !self.kit().is_redis() {
+            return Err(StateError::Away(error));
+        }
+        let is_kept = self.away.keep(spot, Some(value), kept);
+        if is_kept { Ok(Scope::ThisInstance) } else { Err(StateError::Full) }
+    }
+
+    /// `false`: what is there is not as expected.
+    pub(crate) async fn replace(
+        &self,
+        spot: &Spot,
+        expected: &Expected,
+        bytes: Vec<u8>,
+        kept: Duration,
+    ) -> Result<bool, StateError> {
+        let version = version();
+        if let Some(here) = self.away.waiting_at(&spot.at, None) {
+            return Ok(here.is(expected) && self.away.keep(spot, Some((version, bytes)), kept));
+        }
+        match self.kit().main().write(spot, expected, &version, &bytes, kept).await {
+            Ok(seen) => Ok(self.noted(spot, seen).is_some_and(|record| record.version == version)),
+            Err(error) => {
+                let known = Here::of(self.away.known(&spot.at));
+                if !known.is(expected) {
+                    return Ok(false);
+                }
+                self.write_here(spot, (version, bytes), kept, error).map(|_| true)
+            }
+        }
+    }
+
+    /// What was removed; `None` if nothing was there, or not what was expected.
+    pub(crate) async fn remove(&self, spot: &Spot, expected: &Expected) -> Result<Option<Record>, StateError> {
+        let who = version();
+        if let Some(here) = self.away.waiting_at(&spot.at, None) {
+            if !here.is(expected) || !self.away.keep(spot, None, self.ttl()) {
+                return Ok(None);
+            }
+            return Ok(here.into_record());
+        }
+        let mut removed = self.kit().main().remove(spot, expected, &who).await;
+        if let Err(StoreError::Timeout) = removed {
+            // It may have been removed, and nobody else would get it.
+            removed = self.kit().main().remove(spot, expected, &who).await;
+        }
+        match removed {
+            Ok(removed) => {
+                self.away.forget(&spot.at);
+                Ok(removed.seen.record.filter(|_| removed.is_done))
+            }
+            Err(error) => {
+                match self.away.known(&spot.at) {
+                    Some(known) if Here::of(Some(known.clone())).is(expected) => {
+                        if self.away.keep(spot, None, self.ttl()) { Ok(Some(known)) } else { Err(StateError::Full) }
+                    }
+                    Some(_) => Ok(None),
+                    None => Err(StateError::Away(error)),
+                }
+            }
+        }
+    }
+
+    async fn members(&self, list: &At) -> Result<Vec<String>, StateError> {
+        let mut members = match self.kit().main().list(list, LONGEST_LIST, &[]).await {
+            Ok(members) => members,
+            Err(_) if self.kit().is_redis() => self.away.known_in(list),
+            Err(error) => return Err(StateError::Away(error)),
+        };
+        for member in self.away.waiting_in(list) {
+            if !members.contains(&member) {
+                members.push(member);
+            }
+        }
+        Ok(members)
+    }
+}
+
+/// Who says what a state is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Where it is kept, now.
+    Store,
+    /// This instance, which has written it while that was out of reach.
+    Waiting,
+    /// This instance's memory of it.
+    Memory,
+}
+
+/// Writes back what was written in an outage, for as long as the states are in use.
+async fn write_back(kit: Kit, core: Weak<Core>) {
+    while kit.back().await {
+        let Some(core) = core.upgrade() else { return };
+        let is_done = core.away.write_back(kit.main(), &core.settings.name).await;
+        drop(core);
+        if is_done {
+            // Also what was kept because an answer was missing, without an outage.
+            tokio::select! {
+                _ = kit.away() => {}
+                () = tokio::time::sleep(Duration::from_millis(500)) => {}
+            }
+        } else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
