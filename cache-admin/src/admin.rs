@@ -134,7 +134,8 @@ impl Admin {
         self
     }
 
-    /// The router: to be [nested](Router::nest) anywhere, or served by itself.
+    /// The router: to be [nested](Router::nest) anywhere, or served by itself. A router with a state takes it after
+    /// [`with_state`](Router::with_state).
     ///
     /// A task that takes the samples begins now, or with the first request where this is called outside of a Tokio runtime. It ends
     /// with the router.

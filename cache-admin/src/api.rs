@@ -223,7 +223,7 @@ pub(crate) async fn invalidate(State(shared): State<Arc<Shared>>, headers: Heade
     match targets {
         Ok(targets) => {
             let names = targets.iter().map(ToString::to_string).collect();
-            let outcome = shared.cache.invalidate(targets).await;
+            let outcome = shared.invalidate(targets).await;
             Json(Invalidated { outcome: outcome_name(outcome), targets: names }).into_response()
         }
         Err(problem) => error(StatusCode::BAD_REQUEST, &problem.to_string()),

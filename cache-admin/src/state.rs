@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cache_core::{Cache, Diagnosis};
+use cache_core::{Cache, Diagnosis, Outcome, Target};
 use tokio::{
     runtime::Handle,
     sync::Semaphore,
@@ -104,6 +104,14 @@ impl Shared {
 
     pub(crate) fn is_read_only(&self) -> bool {
         !matches!(self.writes, Writes::By(_))
+    }
+
+    /// Invalidates, and says so in the log.
+    pub(crate) async fn invalidate(&self, targets: Vec<Target>) -> Outcome {
+        let names: Vec<_> = targets.iter().map(ToString::to_string).collect();
+        let outcome = self.cache.invalidate(targets).await;
+        tracing::info!(targets = ?names, ?outcome, "invalidated by the admin page");
+        outcome
     }
 
     /// What the doctor says, at most ten seconds ago. Those who ask meanwhile wait for the same.

@@ -16,12 +16,17 @@ use crate::{
     text,
 };
 
+/// A page has no more of them.
+const MOST: usize = 500;
+
 #[derive(Template)]
 #[template(path = "functions.html")]
 struct Functions {
     frame: Frame,
     columns: Vec<Column>,
     rows: Vec<Shown>,
+    /// How many are not shown.
+    more: usize,
 }
 
 /// A column's head: a link that sorts by it, or turns the order round.
@@ -55,10 +60,12 @@ pub(crate) async fn page(State(shared): State<Arc<Shared>>, Query(sorting): Quer
     let entries = shared.entries().await;
     let mut rows = functions::rows(&shared.cache.stats(), &cache_core::map(), entries.as_deref());
     functions::sort(&mut rows, sorting.sort, sorting.is_descending());
+    let more = rows.len().saturating_sub(MOST);
     render(&Functions {
         frame: Frame::new(&shared, "functions"),
         columns: columns(&sorting),
-        rows: rows.into_iter().map(Shown::new).collect(),
+        rows: rows.into_iter().take(MOST).map(Shown::new).collect(),
+        more,
     })
 }
 

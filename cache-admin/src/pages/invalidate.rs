@@ -136,16 +136,11 @@ pub(crate) async fn submit(
         }
         Ok(target) => {
             let text = target.to_string();
-            let outcome = shared.cache.invalidate([target]).await;
-            tracing::info!(target = text, outcome = outcome_name(outcome), "invalidated by the admin page");
+            let outcome = shared.invalidate(vec![target]).await;
             page.done = Some(Done { target: text, is_applied: outcome == Outcome::Applied });
         }
     }
     page.answer(&shared, &headers)
-}
-
-fn outcome_name(outcome: Outcome) -> &'static str {
-    crate::api::outcome_name(outcome)
 }
 
 impl Page {
