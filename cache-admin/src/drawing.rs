@@ -261,3 +261,76 @@ fn end_of_path(file: &str, line: u32) -> String {
     names.reverse();
     format!("{}:{line}", names.join("/"))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// So many functions and writers; the last function is an orphan.
+    fn map_of(functions: usize, writers: usize) -> Map {
+        let drops = |writer: usize| {
+            let hits = (0..=writer % 5).map(|step| (writer + step * step) % (functions - 1));
+            let kinds = ["entry", "node", "tag", "glob"];
+            let drop =
+                |function| json!({ "how": kinds[function % 4], "target": "t", "hits": [format!("f{function}")] });
+            hits.map(drop).collect::<Vec<_>>()
+        };
+        let place = |line: usize| ("src/service.rs", line);
+        let functions: Vec<_> = (0..functions)
+            .map(|at| {
+                let (file, line) = place(at);
+                json!({ "prefix": format!("f{at}"), "function": format!("shop.Shop.f{at}"), "ttl": "15m", "tags": [],
+                        "file": file, "line": line })
+            })
+            .collect();
+        let writers: Vec<_> = (0..writers)
+            .map(|at| {
+                let (file, line) = place(at);
+                json!({ "function": format!("shop.Shop.w{at}"), "file": file, "line": line, "drops": drops(at) })
+            })
+            .collect();
+        serde_json::from_value(json!({ "functions": functions, "writers": writers })).expect("a map")
+    }
+
+    fn apart(areas: impl Iterator<Item = Area>) {
+        let mut areas: Vec<_> = areas.collect();
+        areas.sort_by_key(|area| area.y);
+        assert!(areas.windows(2).all(|pair| pair[0].y + pair[0].height < pair[1].y), "{areas:?}");
+    }
+
+    #[test]
+    fn boxes_are_apart_and_edges_end_at_them() {
+        for (functions, writers) in [(2, 1), (20, 14), (5, 40), (60, 3)] {
+            let map = map_of(functions, writers);
+            let drawing = draw(&map, &[]);
+            apart(drawing.writers.iter().map(|one| one.area));
+            apart(drawing.functions.iter().map(|one| one.area));
+            assert_eq!((drawing.writers.len(), drawing.functions.len()), (writers, functions));
+            for writer in &drawing.writers {
+                let mut labels: Vec<_> = writer.edges.iter().map(|edge| edge.label.1).collect();
+                labels.sort_unstable();
+                assert!(labels.windows(2).all(|pair| pair[1] - pair[0] >= PORT), "labels are apart: {labels:?}");
+                for edge in &writer.edges {
+                    let area = writer.area;
+                    assert!(edge.label.1 > area.y && edge.label.1 < area.y + area.height, "{}", edge.title);
+                    let end: usize = edge.path.rsplit(' ').next().and_then(|y| y.parse().ok()).expect("a number");
+                    let ends_at_one = |one: &FunctionBox| end > one.area.y && end < one.area.y + one.area.height;
+                    assert!(drawing.functions.iter().any(ends_at_one), "{}", edge.path);
+                }
+            }
+            let lowest = drawing.writers.iter().map(|one| one.area).chain(drawing.functions.iter().map(|one| one.area));
+            assert!(lowest.into_iter().all(|area| area.y + area.height <= drawing.height));
+        }
+    }
+
+    #[test]
+    fn orphans_are_marked_and_come_last() {
+        let drawing = draw(&map_of(20, 30), &[]);
+        let (last, others) = drawing.functions.split_last().expect("there are some");
+        assert!(last.is_orphan && last.prefix == "f19");
+        assert!(others.iter().all(|function| !function.is_orphan));
+        assert!(draw(&Map::default(), &[]).functions.is_empty());
+    }
+}
