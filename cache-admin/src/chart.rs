@@ -168,13 +168,13 @@ fn path(points: &[Interval], series: &Series, span: f64, top: f64) -> String {
     path
 }
 
-/// The next number of the kind 1, 2, 5, 10, so that the axis is steady.
+/// The next round number, so that the axis is steady.
 fn rounded_up(highest: f64) -> f64 {
     if highest <= 0.0 {
         return 1.0;
     }
     let magnitude = 10_f64.powf(highest.log10().floor());
-    let steps = [1.0, 2.0, 5.0, 10.0];
+    let steps = [1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0];
     steps.into_iter().map(|step| step * magnitude).find(|step| *step >= highest).unwrap_or(10.0 * magnitude)
 }
 
@@ -205,7 +205,7 @@ mod tests {
     fn axes_are_steady_and_points_are_few() {
         assert_eq!(
             [0.0, 0.03, 1.0, 3.0, 7.2, 730.0].map(rounded_up).map(|top| plain(&text::short(top))),
-            ["1", "0.05", "1", "5", "10", "1 k"]
+            ["1", "0.03", "1", "3", "8", "800"]
         );
         let many: Vec<_> = (0..450_u32).rev().map(|age| interval(f64::from(2 * age), 1, 1)).collect();
         let few = joined(&many, POINTS);
