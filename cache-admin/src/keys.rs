@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use cache_core::{
-    Cache, Key, Target,
+    Cache, Health, Key, Target,
     inspect::{Cursor, Item, Lost, Opaque, Page, Preview},
     store::StoreError,
 };
@@ -71,8 +71,10 @@ pub(crate) async fn find(cache: &Cache, search: &Search) -> Result<Page, StoreEr
     let (glob, count, began) = (search.glob(), search.count(), Instant::now());
     let mut at = search.cursor.clone().filter(|cursor| !cursor.is_empty()).map(Cursor::new);
     let mut all = Page::default();
+    // Memory finds exactly as many as it is asked for, and looks at all of its entries for each step.
+    let step = if cache.health() == Health::Memory { count } else { count.div_ceil(STEPS) };
     loop {
-        let page = cache.inspect().list(&glob, at.as_ref(), count.div_ceil(STEPS)).await?;
+        let page = cache.inspect().list(&glob, at.as_ref(), step).await?;
         all.items.extend(page.items);
         all.next = page.next;
         if all.items.len() >= count || all.next.is_none() || began.elapsed() > PATIENCE {

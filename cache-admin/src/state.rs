@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cache_core::{Cache, Diagnosis, Outcome, Target};
+use cache_core::{Cache, Diagnosis, Health, Outcome, Target};
 use tokio::{
     runtime::Handle,
     sync::Semaphore,
@@ -143,9 +143,11 @@ impl Shared {
 
 async fn count_entries(cache: &Cache) -> Option<BTreeMap<String, Entries>> {
     let (mut counted, mut seen, mut at) = (BTreeMap::<String, Entries>::new(), 0, None);
+    // Memory looks at all of its entries for each step.
+    let step = if cache.health() == Health::Memory { COUNTED } else { STEP };
     let began = Instant::now();
     while seen < COUNTED && began.elapsed() < COUNTING {
-        let page = cache.inspect().walk("*", at.as_ref(), STEP).await.ok()?;
+        let page = cache.inspect().walk("*", at.as_ref(), step).await.ok()?;
         seen += page.paths.len();
         for path in &page.paths {
             let function = path.split(':').next().unwrap_or_default();
