@@ -155,6 +155,22 @@ async fn the_map_shows_the_orphan_and_live_numbers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_outage_comes_and_goes_on_an_open_page() {
+    let mut redis = RedisServer::start();
+    let service = Service::over(&redis).await;
+    let listening = serve(&service).await;
+    let browser = browser_of("reader", &listening, Device::Desktop).await;
+    browser.goto(&listening.admin("overview")).await;
+    assert_eq!(browser.text("#state").await, "connected");
+    redis.kill();
+    browser.wait_for("return document.getElementById('trouble').innerText.includes('out of reach for')").await;
+    assert_eq!(browser.text("#state").await, "degraded");
+    redis.restart();
+    browser.wait_for("return document.getElementById('trouble').innerText.trim() === ''").await;
+    assert_eq!(browser.text("#state").await, "connected");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn events_appear_as_they_happen() {
     let service = Service::in_memory();
     let listening = serve(&service).await;
