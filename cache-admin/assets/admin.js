@@ -97,6 +97,7 @@
       state.textContent = paused ? "paused" : "nothing is chosen";
       return;
     }
+    state.textContent = "connecting…";
     source = new EventSource(at(kinds.length === boxes.length ? "api/events" : `api/events?kinds=${kinds.join(",")}`));
     source.onopen = () => { state.textContent = "live"; };
     source.onerror = () => { state.textContent = source.readyState === EventSource.CLOSED ? "refused: too many listeners, or no longer authorised" : "connecting…"; };
