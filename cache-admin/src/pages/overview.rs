@@ -7,7 +7,6 @@ use std::{
 
 use askama::Template;
 use axum::{extract::State, response::Response};
-
 use cache_core::{Stats, inspect::Server, map::Map};
 
 use super::{Frame, HealthWords, render};
