@@ -160,3 +160,20 @@ async fn it_can_be_mounted_anywhere() {
         assert!(deep.body.contains("href=\"../../overview\""), "{prefix}: {}", deep.body);
     }
 }
+
+#[tokio::test]
+async fn another_site_cannot_make_it_work() {
+    let router = Service::in_memory().router();
+    let ask = async |mode: &str, destination: &str| {
+        let request = Request::get(format!("{MOUNT}/invalidate?kind=glob&target=*"))
+            .header(header::COOKIE, READER)
+            .header("sec-fetch-site", "cross-site")
+            .header("sec-fetch-mode", mode)
+            .header("sec-fetch-dest", destination);
+        send(&router, request.body(Body::empty()).expect("a request")).await.status
+    };
+    assert_eq!(ask("no-cors", "image").await, StatusCode::FORBIDDEN);
+    assert_eq!(ask("navigate", "iframe").await, StatusCode::FORBIDDEN);
+    assert_eq!(ask("cors", "empty").await, StatusCode::FORBIDDEN);
+    assert_eq!(ask("navigate", "document").await, StatusCode::OK, "a link may lead here");
+}
