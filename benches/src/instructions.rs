@@ -1,4 +1,5 @@
-//! Does one thing so many times, to be counted by `scripts/instructions`: `instructions <what> <times>`. With the feature `metrics` a recorder is installed.
+//! Does one thing so many times, to be counted by `scripts/instructions`: `instructions <what> <times>`. With the feature `metrics` a recorder is installed, and a
+//! subscriber that takes all spans.
 
 use std::{
     hint::black_box,
@@ -35,7 +36,11 @@ fn now<T>(future: Pin<&mut impl Future<Output = T>>) -> T {
 
 fn main() {
     #[cfg(feature = "metrics")]
-    metrics_util::debugging::DebuggingRecorder::new().install().expect("there is no other");
+    {
+        metrics_util::debugging::DebuggingRecorder::new().install().expect("there is no other");
+        let all = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(std::io::sink).finish();
+        tracing::subscriber::set_global_default(all).expect("there is no other");
+    }
     let mut arguments = std::env::args().skip(1);
     let (what, times) = (arguments.next().unwrap_or_default(), arguments.next().unwrap_or_default());
     let times: u64 = times.parse().expect("how many times");
