@@ -410,6 +410,34 @@ async fn the_lag_until_another_instance_has_dropped_its_copies() {
     assert!(sum > 0.0 && sum < 1.1 * lags, "{sum} in {lags}");
 }
 
+/// It does not answer: the lag is the rest of its lease.
+#[tokio::test]
+async fn the_lag_until_a_frozen_instance_may_serve_nothing_any_more() {
+    let (recorded, redis, namespace) = (Recorded::new(), RedisServer::start(), unique("frozen"));
+    let (network, url) = redis.behind_proxy();
+    let source = Source::new();
+    let one = Service::new(over(&redis, &namespace, L1::Leased).await, &source);
+    let builder = Cache::builder().namespace(&namespace).redis(url).l1(L1::Leased).call_timeout(Duration::from_secs(5));
+    let frozen = Service::new(builder.connect().await.expect("Redis is there"), &source);
+    let began = Instant::now();
+    loop {
+        // It is a member once it acknowledges.
+        frozen.page(7, "a").await;
+        one.cache.invalidate(keys![Service::page(7, "a")]).await;
+        if recorded.of(&one.cache, &namespace).value("invalidation_lag_seconds{}") > 0.0 {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "it never becomes a member");
+    }
+    network.freeze();
+    let before = Instant::now();
+    assert_eq!(one.cache.invalidate(keys![Service::page(7, "a")]).await, Outcome::Applied);
+    let took = before.elapsed().as_secs_f64();
+    let seen = recorded.of(&one.cache, &namespace);
+    let lag = seen.sums.get("staleproof_invalidation_lag_seconds{}").copied().unwrap_or(0.0);
+    assert!(lag > 0.5 && lag <= took, "{lag} of {took}: {seen:#?}");
+}
+
 #[tokio::test]
 async fn a_write_that_does_not_invalidate() {
     let (recorded, namespace) = (Recorded::new(), unique("verify"));
