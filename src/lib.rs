@@ -58,6 +58,7 @@
 //! | `zstd`, `lz4` | compression of large values |
 //! | `uuid`, `chrono`, `jiff`, `time` | `KeyPart` for their types |
 //! | `kit` | what a service keeps beside its cache: states, one-time codes, limits, locks, topics, jobs, places |
+//! | `kit-axum` | topics as server-sent events and over WebSocket, for axum |
 //! | `metrics` | what a cache does, published through the `metrics` crate; [OPERATIONS.md](https://github.com/staleproof/staleproof/blob/main/docs/OPERATIONS.md) has the names |
 //! | `conformance` | the suite that every store passes |
 //!

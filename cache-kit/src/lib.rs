@@ -35,6 +35,8 @@
 //! `maxmemory-policy` is `allkeys-…`: a Redis that keeps sessions needs room for them.
 
 mod backend;
+#[cfg(feature = "axum")]
+pub mod bridge;
 mod code;
 mod geo;
 mod job;

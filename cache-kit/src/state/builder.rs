@@ -47,7 +47,7 @@ impl StateBuilder {
         self
     }
 
-    /// What is damaged, or of a shape before a change of the type, is [`StateError::Unreadable`] rather than absent.
+    /// What is damaged, or of a shape before a change of the type, is [`StateError::Unreadable`](crate::StateError::Unreadable) rather than absent.
     #[must_use]
     pub fn unreadable_is_an_error(mut self) -> Self {
         self.is_strict = true;
