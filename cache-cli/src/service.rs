@@ -7,7 +7,10 @@ use std::{
 };
 
 use serde_json::Value;
-use ureq::{Agent, http::StatusCode};
+use ureq::{
+    Agent,
+    http::{StatusCode, Uri},
+};
 
 use crate::Failure;
 
@@ -25,7 +28,14 @@ impl Service {
     pub(crate) fn new(url: &str, headers: &[String], timeout: Duration) -> Result<Self, Failure> {
         if !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(Failure::usage(format_args!(
-                "`{url}` is no URL of a service: http://… or https://… is needed"
+                "`{}` is no URL of a service: http://… or https://… is needed",
+                without_password(url)
+            )));
+        }
+        if url.contains(['?', '#']) || url.parse::<Uri>().is_err() {
+            return Err(Failure::usage(format_args!(
+                "`{}` is not the address of an admin page: http://host/path is needed",
+                without_password(url)
             )));
         }
         let headers = headers.iter().filter(|header| !header.is_empty()).map(|header| {
@@ -44,7 +54,7 @@ impl Service {
     pub(crate) async fn get(&self, what: &'static str) -> Result<Value, Failure> {
         let agent = Self::agent(Some(self.timeout));
         let request = self.request(&agent, what);
-        let (url, base) = (self.url(what), self.base.clone());
+        let (url, base) = (without_password(&self.url(what)), without_password(&self.base));
         let fetched = tokio::task::spawn_blocking(move || {
             let mut response = request.call().map_err(|error| refused(&url, &error))?;
             let parsed = response.body_mut().with_config().limit(LARGEST).read_json();
@@ -58,7 +68,7 @@ impl Service {
     pub(crate) fn events(&self) -> Result<tokio::sync::mpsc::Receiver<String>, Failure> {
         let agent = Self::agent(None);
         let request = self.request(&agent, "events");
-        let url = self.url("events");
+        let url = without_password(&self.url("events"));
         let (send, receive) = tokio::sync::mpsc::channel(256);
         let (opened, result) = mpsc::channel();
         std::thread::spawn(move || {
@@ -75,9 +85,9 @@ impl Service {
             }
         });
         let wait = self.timeout + Duration::from_secs(1);
-        result
-            .recv_timeout(wait)
-            .unwrap_or_else(|_| Err(Failure::OutOfReach(format!("{} does not answer", self.base))))?;
+        result.recv_timeout(wait).unwrap_or_else(|_| {
+            Err(Failure::OutOfReach(format!("{} does not answer", without_password(&self.base))))
+        })?;
         Ok(receive)
     }
 
@@ -97,6 +107,14 @@ impl Service {
 
     fn url(&self, what: &str) -> String {
         format!("{}/api/{what}", self.base)
+    }
+}
+
+/// A URL as it may be shown.
+fn without_password(url: &str) -> String {
+    match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
+        Some((scheme, rest)) => format!("{scheme}://…@{rest}"),
+        None => url.to_owned(),
     }
 }
 

@@ -7,7 +7,9 @@ use staleproof::{Cache, Health, inspect::Server, store::StoreError};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
-    Failure, Global, print, print_json,
+    Failure, Global,
+    output::is_closed,
+    print, print_json,
     service::Service,
     shown::{bytes, number, or_dash, printable, time},
 };
@@ -43,7 +45,7 @@ async fn events(global: &Global, service: &Service, count: Option<u64>) -> Resul
                 Ok(event) if !global.json => print(&printable(&line(&event))),
                 _ => print(&event),
             }
-            if count.is_some_and(|count| shown >= count) {
+            if is_closed() || count.is_some_and(|count| shown >= count) {
                 return Ok(());
             }
         }
@@ -72,7 +74,7 @@ async fn servers(global: &Global, every: Duration, count: Option<u64>) -> Result
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut before, mut shown) = (None::<Sums>, 0);
-    while count.is_none_or(|count| shown < count) {
+    while count.is_none_or(|count| shown < count) && !is_closed() {
         ticks.tick().await;
         let now = sums(&cache).await;
         if global.json {
