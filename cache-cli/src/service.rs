@@ -2,17 +2,23 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    sync::mpsc,
     time::Duration,
 };
 
 use serde_json::Value;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 use ureq::{
     Agent,
     http::{StatusCode, Uri},
 };
 
 use crate::Failure;
+
+/// A stream that lasts longer is one of a service that is gone without a word: they end after five minutes.
+const LONGEST: Duration = Duration::from_secs(330);
 
 /// The most that is read of one answer.
 const LARGEST: u64 = 16 << 20;
@@ -52,7 +58,7 @@ impl Service {
 
     /// One of its reports.
     pub(crate) async fn get(&self, what: &'static str) -> Result<Value, Failure> {
-        let agent = Self::agent(Some(self.timeout));
+        let agent = Self::agent(self.timeout);
         let request = self.request(&agent, what);
         let (url, base) = (without_password(&self.url(what)), without_password(&self.base));
         let fetched = tokio::task::spawn_blocking(move || {
@@ -65,12 +71,12 @@ impl Service {
     }
 
     /// Its events, one JSON a message, until it ends the stream.
-    pub(crate) fn events(&self) -> Result<tokio::sync::mpsc::Receiver<String>, Failure> {
-        let agent = Self::agent(None);
+    pub(crate) async fn events(&self) -> Result<mpsc::Receiver<String>, Failure> {
+        let agent = Self::agent(LONGEST);
         let request = self.request(&agent, "events");
         let url = without_password(&self.url("events"));
-        let (send, receive) = tokio::sync::mpsc::channel(256);
-        let (opened, result) = mpsc::channel();
+        let (send, receive) = mpsc::channel(256);
+        let (opened, result) = oneshot::channel();
         std::thread::spawn(move || {
             let response = match request.header("accept", "text/event-stream").call() {
                 Ok(response) => response,
@@ -84,16 +90,15 @@ impl Service {
                 }
             }
         });
-        let wait = self.timeout + Duration::from_secs(1);
-        result.recv_timeout(wait).unwrap_or_else(|_| {
-            Err(Failure::OutOfReach(format!("{} does not answer", without_password(&self.base))))
-        })?;
+        let hangs = || Failure::OutOfReach(format!("{} does not answer", without_password(&self.base)));
+        timeout(self.timeout, result).await.ok().and_then(Result::ok).unwrap_or_else(|| Err(hangs()))?;
         Ok(receive)
     }
 
-    fn agent(timeout: Option<Duration>) -> Agent {
+    fn agent(timeout: Duration) -> Agent {
         // A login page in the place of an answer would only confuse, and the headers are for this host alone.
-        let config = Agent::config_builder().timeout_global(timeout).max_redirects(0).max_redirects_will_error(false);
+        let config =
+            Agent::config_builder().timeout_global(Some(timeout)).max_redirects(0).max_redirects_will_error(false);
         config.http_status_as_error(true).build().into()
     }
 

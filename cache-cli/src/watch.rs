@@ -34,12 +34,12 @@ pub(crate) async fn run(global: &Global, every: Duration, count: Option<u64>) ->
 /// The events of a process. Its streams end now and then: it is asked again.
 async fn events(global: &Global, service: &Service, count: Option<u64>) -> Result<(), Failure> {
     let mut shown = 0;
+    if count == Some(0) {
+        return Ok(());
+    }
     loop {
-        let (mut stream, opened) = (service.events()?, Instant::now());
+        let (mut stream, opened) = (service.events().await?, Instant::now());
         while let Some(event) = stream.recv().await {
-            if count.is_some_and(|count| shown >= count) {
-                return Ok(());
-            }
             shown += 1;
             match serde_json::from_str::<Value>(&event) {
                 Ok(event) if !global.json => print(&printable(&line(&event))),

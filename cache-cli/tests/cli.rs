@@ -251,6 +251,8 @@ fn what_is_no_admin_page_is_no_good_news() {
             assert!(ran.code == 3 && !ran.err.contains("hunter2"), "{status} {command}: {ran:?}");
         }
     }
+    let none = run(&["--service", &answering("200 OK", ""), "watch", "--count", "0"]);
+    assert_eq!((none.code, none.out.as_str()), (0, ""), "{none:?}");
     let ran = run(&["--service", "ftp://anybody:hunter2@host", "stats"]);
     assert!(ran.code == 2 && ran.err.contains("…@host") && !ran.err.contains("hunter2"), "{ran:?}");
 }
@@ -346,4 +348,29 @@ fn foreign_keys_do_not_stop_a_list() {
     cli(&url, &["RPUSH", &format!("{namespace}:list"), "x"]);
     let ran = run(&["--url", &url, "-n", &namespace, "keys"]);
     assert!(ran.code == 0 && ran.out.contains("foreign"), "{ran:?}");
+}
+
+#[test]
+fn who_watches_may_leave_a_service_that_does_not_answer() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let url = format!("http://{}", listener.local_addr().expect("it has one"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_staleproof"));
+    let mut watch = command.args(["watch", "--timeout", "3600", "--service", &url]).spawn().expect("it is built");
+    let _open = listener.accept().expect("it asks");
+    // By then it listens to signals, too.
+    std::thread::sleep(Duration::from_millis(300));
+    let interrupted = Command::new("kill").args(["-INT", &watch.id().to_string()]).status().expect("there is kill");
+    assert!(interrupted.success());
+    let began = std::time::Instant::now();
+    let status = loop {
+        if let Some(status) = watch.try_wait().expect("it can be asked") {
+            break status;
+        }
+        if began.elapsed() > Duration::from_secs(30) {
+            drop(watch.kill());
+            panic!("it goes on");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(status.code(), Some(0));
 }
