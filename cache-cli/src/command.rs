@@ -278,7 +278,7 @@ pub(crate) async fn map(global: &Global, file: Option<&str>, form: Form) -> Resu
         _ if global.json => print_json(&map),
         Form::Json => print(&serde_json::to_string_pretty(&map).expect("it is made of text and numbers")),
         Form::Text => print(printable(&map.to_string()).trim_end()),
-        Form::Mermaid => print(map.to_mermaid().trim_end()),
+        Form::Mermaid => print(printable(&map.to_mermaid()).trim_end()),
         Form::Dot => print(map.to_dot().trim_end()),
     }
     Ok(ExitCode::SUCCESS)

@@ -3,7 +3,7 @@
 use std::{error::Error, fmt, process::ExitCode};
 
 use serde_json::json;
-use staleproof::{BuildError, inspect, key::NotAKey, redis::ConnectError, store::StoreError};
+use staleproof::{BuildError, key::NotAKey, redis::ConnectError, store::StoreError};
 
 use crate::{output, print_json, shown::printable};
 
@@ -67,10 +67,8 @@ impl Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        match &error {
-            StoreError::Failed(inner) if inner.is::<inspect::Lost>() => Self::Usage(inner.to_string()),
-            _ => Self::OutOfReach(chain(&error)),
-        }
+        // Also a walk whose server is gone: nobody has asked for its place.
+        Self::OutOfReach(chain(&error))
     }
 }
 
@@ -92,4 +90,17 @@ fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use staleproof::inspect;
+
+    use super::*;
+
+    #[test]
+    fn a_walk_that_has_lost_its_server_is_no_fault_of_the_command_line() {
+        let lost = Failure::from(StoreError::Failed(Box::new(inspect::Lost("7@a:1".to_owned()))));
+        assert!(matches!(&lost, Failure::OutOfReach(what) if what.contains("begin again")), "{lost:?}");
+    }
 }
