@@ -19,6 +19,7 @@ use crate::{
     Failure, Form, Global,
     output::tell,
     print, print_json,
+    service::no_admin_page,
     shown::{Table, bytes, number, or_dash, printable, time},
 };
 
@@ -52,8 +53,7 @@ fn verdict(is_well: bool) -> ExitCode {
 
 /// A list in what a service says. Without one it is no admin page that has answered.
 fn list(value: &Value) -> Result<&[Value], Failure> {
-    let no_list = || Failure::OutOfReach("the service does not answer as an admin page does".to_owned());
-    value.as_array().map(Vec::as_slice).ok_or_else(no_list)
+    value.as_array().map(Vec::as_slice).ok_or_else(no_admin_page)
 }
 
 fn of_service(findings: &[Value]) -> String {

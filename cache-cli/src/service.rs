@@ -115,6 +115,11 @@ impl Service {
     }
 }
 
+/// Something else has answered.
+pub(crate) fn no_admin_page() -> Failure {
+    Failure::OutOfReach("the service does not answer as an admin page does".to_owned())
+}
+
 /// A URL as it may be shown.
 fn without_password(url: &str) -> String {
     match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {

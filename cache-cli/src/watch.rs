@@ -10,7 +10,7 @@ use crate::{
     Failure, Global,
     output::is_closed,
     print, print_json,
-    service::Service,
+    service::{Service, no_admin_page},
     shown::{bytes, number, or_dash, printable, time},
 };
 
@@ -40,10 +40,12 @@ async fn events(global: &Global, service: &Service, count: Option<u64>) -> Resul
     loop {
         let (mut stream, opened) = (service.events().await?, Instant::now());
         while let Some(event) = stream.recv().await {
+            let event: Value = serde_json::from_str(&event).map_err(|_| no_admin_page())?;
             shown += 1;
-            match serde_json::from_str::<Value>(&event) {
-                Ok(event) if !global.json => print(&printable(&line(&event))),
-                _ => print(&event),
+            if global.json {
+                print_json(&event);
+            } else {
+                print(&printable(&line(&event)));
             }
             if is_closed() || count.is_some_and(|count| shown >= count) {
                 return Ok(());

@@ -251,6 +251,9 @@ fn what_is_no_admin_page_is_no_good_news() {
             assert!(ran.code == 3 && !ran.err.contains("hunter2"), "{status} {command}: {ran:?}");
         }
     }
+    let url = answering("200 OK", "data: \u{1b}[31mno event\n\n");
+    let ran = run(&["--service", &url, "watch"]);
+    assert_eq!((ran.code, ran.out.as_str()), (3, ""), "{ran:?}");
     let none = run(&["--service", &answering("200 OK", ""), "watch", "--count", "0"]);
     assert_eq!((none.code, none.out.as_str()), (0, ""), "{none:?}");
     let ran = run(&["--service", "ftp://anybody:hunter2@host", "stats"]);
