@@ -52,7 +52,7 @@ pub(crate) struct Global {
     /// JSON for programs, instead of text.
     #[arg(long, global = true)]
     json: bool,
-    /// How long each call of Redis, or of the service, may take.
+    /// How long each call of Redis, or of the service, may take. Connecting to Redis gets a second in any case.
     #[arg(long, global = true, default_value = "3", value_name = "SECONDS", value_parser = seconds)]
     timeout: Duration,
     #[arg(
