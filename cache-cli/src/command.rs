@@ -156,11 +156,12 @@ pub(crate) fn table_of(servers: &[Server]) -> Table {
 
 pub(crate) async fn keys(global: &Global, glob: &str, limit: usize) -> Result<ExitCode, Failure> {
     let cache = global.open().await?;
-    let (mut items, mut at): (Vec<Item>, Option<Cursor>) = (Vec::new(), None);
+    // By path: what a server has moved meanwhile may come twice.
+    let (mut items, mut at): (BTreeMap<String, Item>, Option<Cursor>) = (BTreeMap::new(), None);
     let progress = spinner("found");
     let is_more = loop {
         let page = cache.inspect().list(glob, at.as_ref(), PAGE.min(limit.max(1))).await?;
-        items.extend(page.items);
+        items.extend(page.items.into_iter().map(|item| (item.path.clone(), item)));
         progress.set_position(items.len() as u64);
         at = page.next;
         if at.is_none() || items.len() >= limit {
@@ -168,7 +169,7 @@ pub(crate) async fn keys(global: &Global, glob: &str, limit: usize) -> Result<Ex
         }
     };
     progress.finish_and_clear();
-    items.truncate(limit);
+    let items: Vec<Item> = items.into_values().take(limit).collect();
     if global.json {
         print_json(&json!({ "items": items, "is_more": is_more }));
         return Ok(ExitCode::SUCCESS);

@@ -354,6 +354,18 @@ fn foreign_keys_do_not_stop_a_list() {
 }
 
 #[test]
+fn a_list_of_many_parts_is_in_order_and_names_each_once() {
+    let (url, namespace) = (shared_url(), unique("cli"));
+    let script = "for i = 1, 1500 do redis.call('SET', ARGV[1] .. ':many:' .. i, 'x', 'EX', 60) end";
+    cli(&url, &["EVAL", script, "0", &namespace]);
+    let ran = run(&["--url", &url, "-n", &namespace, "--json", "keys", "--limit", "5000"]);
+    let listed: Value = serde_json::from_str(&ran.out).expect("it is JSON");
+    let items = listed["items"].as_array().expect("a list");
+    assert_eq!((items.len(), &listed["is_more"]), (1_500, &false.into()));
+    assert!(items.is_sorted_by(|one, other| one["path"].as_str() < other["path"].as_str()));
+}
+
+#[test]
 fn who_watches_may_leave_a_service_that_does_not_answer() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let url = format!("http://{}", listener.local_addr().expect("it has one"));
