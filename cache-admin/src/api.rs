@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Query, State},
-    http::{HeaderMap, StatusCode, header},
+    extract::{FromRequestParts, Query, State},
+    http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use cache_core::{Diagnosis, Health, Outcome, Stats, inspect::Server, map::Map};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     aim::Aim,
@@ -179,7 +179,7 @@ impl Sorting {
     }
 }
 
-pub(crate) async fn functions(State(shared): State<Arc<Shared>>, Query(sorting): Query<Sorting>) -> Response {
+pub(crate) async fn functions(State(shared): State<Arc<Shared>>, Asked(sorting): Asked<Sorting>) -> Response {
     let entries = shared.entries().await;
     let mut rows = functions::rows(&shared.cache.stats(), &cache_core::map(), entries.as_deref());
     functions::sort(&mut rows, sorting.sort, sorting.is_descending());
@@ -227,6 +227,20 @@ pub(crate) async fn invalidate(State(shared): State<Arc<Shared>>, headers: Heade
             Json(Invalidated { outcome: outcome_name(outcome), targets: names }).into_response()
         }
         Err(problem) => error(StatusCode::BAD_REQUEST, &problem.to_string()),
+    }
+}
+
+/// What stands in an address. Where that makes no sense the answer is JSON, as all else is here.
+pub(crate) struct Asked<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(asked)) => Ok(Self(asked)),
+            Err(problem) => Err(error(problem.status(), &problem.body_text())),
+        }
     }
 }
 

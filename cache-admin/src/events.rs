@@ -11,7 +11,7 @@ use std::{
 };
 
 use axum::{
-    extract::{Query, State},
+    extract::State,
     http::StatusCode,
     response::{
         IntoResponse, Response,
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
-    api::{self, outcome_name},
+    api::{self, Asked, outcome_name},
     state::Shared,
 };
 
@@ -137,7 +137,7 @@ impl Wanted {
     }
 }
 
-pub(crate) async fn stream(State(shared): State<Arc<Shared>>, Query(wanted): Query<Wanted>) -> Response {
+pub(crate) async fn stream(State(shared): State<Arc<Shared>>, Asked(wanted): Asked<Wanted>) -> Response {
     let Ok(seat) = Arc::clone(&shared.streams).try_acquire_owned() else {
         return api::error(StatusCode::SERVICE_UNAVAILABLE, "too many listeners: close another page of events");
     };

@@ -7,7 +7,7 @@ use std::{
 
 use axum::{
     Json,
-    extract::{Query, State},
+    extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     aim::{Aim, Kind},
-    api,
+    api::{self, Asked},
     state::Shared,
 };
 
@@ -174,7 +174,7 @@ fn refusal(error: &StoreError) -> Response {
     api::error(status, &text)
 }
 
-pub(crate) async fn list(State(shared): State<Arc<Shared>>, Query(search): Query<Search>) -> Response {
+pub(crate) async fn list(State(shared): State<Arc<Shared>>, Asked(search): Asked<Search>) -> Response {
     match find(&shared.cache, &search).await {
         Ok(page) => Json(page).into_response(),
         Err(error) => refusal(&error),
@@ -187,7 +187,7 @@ pub(crate) struct Name {
     pub(crate) name: String,
 }
 
-pub(crate) async fn look(State(shared): State<Arc<Shared>>, Query(Name { name }): Query<Name>) -> Response {
+pub(crate) async fn look(State(shared): State<Arc<Shared>>, Asked(Name { name }): Asked<Name>) -> Response {
     let key = match Key::of_encoded(&name) {
         Ok(key) => key,
         Err(problem) => return api::error(StatusCode::BAD_REQUEST, &problem.to_string()),
@@ -207,7 +207,7 @@ pub(crate) struct Question {
     target: String,
 }
 
-pub(crate) async fn preview(State(shared): State<Arc<Shared>>, Query(question): Query<Question>) -> Response {
+pub(crate) async fn preview(State(shared): State<Arc<Shared>>, Asked(question): Asked<Question>) -> Response {
     let target = match (Aim { kind: question.kind, target: question.target }).target() {
         Ok(target) => target,
         Err(problem) => return api::error(StatusCode::BAD_REQUEST, &problem.to_string()),

@@ -147,6 +147,10 @@ async fn fallback(state: State<Arc<Shared>>, original: OriginalUri, uri: Uri) ->
     if uri.path() == "/" || uri.path().is_empty() {
         return root(original).await;
     }
+    // Those below have a fallback of their own, which the route for all that is left here hides.
+    if uri.path().starts_with("/api/") {
+        return api::not_found().await;
+    }
     let text = "There is no such page here.";
     message(&state.0, StatusCode::NOT_FOUND, "Not found", text, uri.path().matches('/').count())
 }

@@ -3,9 +3,9 @@
 //! Linked into the program, it is found by [`cache_core::connect`]. The server at the configured URL comes first. If
 //! there is none, a `redis-server` or `valkey-server` of the `PATH` is started, as a child of this process:
 //!
-//! - It listens on a Unix socket in a directory that only this user may enter, and on no port. It writes nothing to the
-//!   disk but its log, and evicts what was used least recently when its memory is full. There is no option to keep its data
-//!   across restarts: entries of a server that was started anew count as invalidated, so they would be of no use.
+//! - It listens on a Unix socket in a directory that only this user may enter, and on no port. It evicts what
+//!   was used least recently when its memory is full, and writes nothing to the disk but its log; with [`LocalServer::persist`] an
+//!   append-only file, too. That is for other data: entries of a server that was started anew count as invalidated.
 //! - Instances with the same directory share it. The one that holds the lock there owns it; the others look for
 //!   the lock twice a second, and the first to get it stops what is left of the former owner's server, and starts its own.
 //! - A server that ends, or does not answer for ten seconds, is started again after a pause that doubles each time, from
@@ -18,6 +18,7 @@
 //!
 //! Where no server is installed, and on systems other than Unix, the cache is this process's memory; one warning says so.
 //!
+//! [`LocalServer::persist`]: cache_core::start::LocalServer::persist
 //! [`LocalServer::restarts`]: cache_core::start::LocalServer::restarts
 
 #[cfg(unix)]

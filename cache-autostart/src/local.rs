@@ -8,7 +8,7 @@ use crate::{
     directory::Directory,
     error::LocalError,
     program::Program,
-    server::{answers, wait_until},
+    server::{answers, is_ready, wait_until},
     supervisor::Supervisor,
 };
 
@@ -39,6 +39,6 @@ pub(crate) fn start(settings: &LocalServer) -> Result<Option<Local>, LocalError>
         return Ok(None);
     };
     let supervisor = Supervisor::start(directory, program, settings)?;
-    wait_until(STARTING, || supervisor.is_settled() && answers(&socket));
+    wait_until(STARTING, || supervisor.is_settled() && is_ready(&socket));
     Ok(Some(Local { url, supervisor: Some(supervisor) }))
 }

@@ -112,6 +112,11 @@ pub(crate) fn answers(socket: &Path) -> bool {
     ask(socket, b"PING\r\n").is_ok_and(|answer| matches!(answer, b'+' | b'-'))
 }
 
+/// Whether a server does what it is asked: one that still reads its file does not.
+pub(crate) fn is_ready(socket: &Path) -> bool {
+    ask(socket, b"PING\r\n").is_ok_and(|answer| answer == b'+')
+}
+
 /// Asks whatever server there is to end.
 pub(crate) fn shut_down(socket: &Path) {
     // It closes the connection instead of an answer.
@@ -140,5 +145,29 @@ pub(crate) fn wait_until(longest: Duration, mut is_so: impl FnMut() -> bool) -> 
             return false;
         }
         thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn one_that_reads_its_file_lives_and_is_not_ready() {
+        let socket = std::env::temp_dir().join(format!("staleproof-ready-{}", std::process::id()));
+        let listener = UnixListener::bind(&socket).expect("it can be made");
+        let server = thread::spawn(move || {
+            for answer in ["-LOADING Redis is loading the dataset in memory\r\n", "+PONG\r\n"].repeat(2) {
+                let (mut stream, _) = listener.accept().expect("somebody asks");
+                stream.read_exact(&mut [0; 6]).expect("it asks PING");
+                stream.write_all(answer.as_bytes()).expect("it waits for the answer");
+            }
+        });
+        let seen = [answers(&socket), answers(&socket), is_ready(&socket), is_ready(&socket)];
+        server.join().expect("it has answered");
+        drop(std::fs::remove_file(&socket));
+        assert_eq!(seen, [true, true, false, true]);
     }
 }

@@ -16,7 +16,10 @@ use staleproof::{
 };
 
 use crate::{
-    Failure, Form, Global, print, print_json,
+    Failure, Form, Global,
+    output::tell,
+    print, print_json,
+    service::no_admin_page,
     shown::{Table, bytes, number, or_dash, printable, time},
 };
 
@@ -26,12 +29,12 @@ const PAGE: usize = 500;
 pub(crate) async fn doctor(global: &Global) -> Result<ExitCode, Failure> {
     if let Some(service) = global.service()? {
         let diagnosis = service.get("doctor").await?;
-        let findings = diagnosis["findings"].as_array().cloned().unwrap_or_default();
+        let findings = list(&diagnosis["findings"])?;
         let is_well = findings.iter().all(|finding| finding["severity"] == "note");
         if global.json {
             print_json(&diagnosis);
         } else {
-            print(&printable(&of_service(&findings)));
+            print(&printable(&of_service(findings)));
         }
         return Ok(verdict(is_well));
     }
@@ -46,6 +49,11 @@ pub(crate) async fn doctor(global: &Global) -> Result<ExitCode, Failure> {
 
 fn verdict(is_well: bool) -> ExitCode {
     if is_well { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
+/// A list in what a service says. Without one it is no admin page that has answered.
+fn list(value: &Value) -> Result<&[Value], Failure> {
+    value.as_array().map(Vec::as_slice).ok_or_else(no_admin_page)
 }
 
 fn of_service(findings: &[Value]) -> String {
@@ -63,10 +71,11 @@ fn of_service(findings: &[Value]) -> String {
 pub(crate) async fn stats(global: &Global, most: u64) -> Result<ExitCode, Failure> {
     if let Some(service) = global.service()? {
         let (stats, functions) = tokio::try_join!(service.get("stats"), service.get("functions"))?;
+        let rows = list(&functions)?;
         if global.json {
             print_json(&json!({ "stats": stats, "functions": functions }));
         } else {
-            print(&calls(&functions));
+            print(&calls(rows));
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -110,8 +119,7 @@ async fn count(cache: &Cache, most: u64) -> Result<(BTreeMap<String, u64>, bool)
 }
 
 /// What a process counted.
-fn calls(functions: &Value) -> String {
-    let rows = functions.as_array().cloned().unwrap_or_default();
+fn calls(rows: &[Value]) -> String {
     let mut table = Table::new(&["function", "hits", "misses", "hit rate", "mean load", "ttl"], &[1, 2, 3, 4, 5]);
     for row in rows {
         let count = |name: &str| number(row[name].as_u64().unwrap_or(0));
@@ -148,11 +156,12 @@ pub(crate) fn table_of(servers: &[Server]) -> Table {
 
 pub(crate) async fn keys(global: &Global, glob: &str, limit: usize) -> Result<ExitCode, Failure> {
     let cache = global.open().await?;
-    let (mut items, mut at): (Vec<Item>, Option<Cursor>) = (Vec::new(), None);
+    // By path: what a server has moved meanwhile may come twice.
+    let (mut items, mut at): (BTreeMap<String, Item>, Option<Cursor>) = (BTreeMap::new(), None);
     let progress = spinner("found");
     let is_more = loop {
         let page = cache.inspect().list(glob, at.as_ref(), PAGE.min(limit.max(1))).await?;
-        items.extend(page.items);
+        items.extend(page.items.into_iter().map(|item| (item.path.clone(), item)));
         progress.set_position(items.len() as u64);
         at = page.next;
         if at.is_none() || items.len() >= limit {
@@ -160,7 +169,7 @@ pub(crate) async fn keys(global: &Global, glob: &str, limit: usize) -> Result<Ex
         }
     };
     progress.finish_and_clear();
-    items.truncate(limit);
+    let items: Vec<Item> = items.into_values().take(limit).collect();
     if global.json {
         print_json(&json!({ "items": items, "is_more": is_more }));
         return Ok(ExitCode::SUCCESS);
@@ -173,7 +182,7 @@ pub(crate) async fn keys(global: &Global, glob: &str, limit: usize) -> Result<Ex
     }
     print(&table.text());
     if is_more {
-        eprintln!("(there are more: --limit {})", 10 * limit.max(1));
+        tell(format_args!("(there are more: --limit {})", limit.max(1).saturating_mul(10)));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -199,7 +208,7 @@ pub(crate) async fn get(global: &Global, path: &str) -> Result<ExitCode, Failure
         if global.json {
             print_json(&Value::Null);
         }
-        eprintln!("nothing is at `{}`", printable(path));
+        tell(format_args!("nothing is at `{}`", printable(path)));
         return Ok(ExitCode::from(1));
     };
     let value = contents.json();
@@ -270,7 +279,7 @@ pub(crate) async fn map(global: &Global, file: Option<&str>, form: Form) -> Resu
         _ if global.json => print_json(&map),
         Form::Json => print(&serde_json::to_string_pretty(&map).expect("it is made of text and numbers")),
         Form::Text => print(printable(&map.to_string()).trim_end()),
-        Form::Mermaid => print(map.to_mermaid().trim_end()),
+        Form::Mermaid => print(printable(&map.to_mermaid()).trim_end()),
         Form::Dot => print(map.to_dot().trim_end()),
     }
     Ok(ExitCode::SUCCESS)

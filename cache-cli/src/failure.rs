@@ -3,9 +3,12 @@
 use std::{error::Error, fmt, process::ExitCode};
 
 use serde_json::json;
-use staleproof::{BuildError, inspect, key::NotAKey, store::StoreError};
+use staleproof::{BuildError, key::NotAKey, redis::ConnectError, store::StoreError};
 
-use crate::{print_json, shown::printable};
+use crate::{output, print_json, shown::printable};
+
+/// Why nothing was invalidated.
+pub(crate) const NOT_CONFIRMED: &str = "nothing was invalidated: confirm with --yes";
 
 /// Why a command could not do what it was asked for.
 #[derive(Debug)]
@@ -14,7 +17,7 @@ pub(crate) enum Failure {
     Usage(String),
     /// Redis or the service does not answer, or refuses.
     OutOfReach(String),
-    /// Nothing was invalidated.
+    /// Nothing was invalidated. As JSON that is said with what would have been.
     NotConfirmed,
 }
 
@@ -25,10 +28,21 @@ impl Failure {
 
     pub(crate) fn connecting(error: &BuildError) -> Self {
         let text = chain(error);
-        match error {
-            BuildError::Setting(_) => Self::Usage(text),
-            _ => Self::OutOfReach(text),
-        }
+        let is_usage = match error {
+            BuildError::Store(error) => matches!(
+                error.downcast_ref(),
+                Some(
+                    ConnectError::InvalidUrl(_)
+                        | ConnectError::UnknownOption { .. }
+                        | ConnectError::BadDatabase { .. }
+                        | ConnectError::WrongKind { .. }
+                        | ConnectError::UnknownService { .. }
+                        | ConnectError::Unsupported(_)
+                )
+            ),
+            _ => true,
+        };
+        if is_usage { Self::Usage(text) } else { Self::OutOfReach(text) }
     }
 
     pub(crate) fn code(&self) -> ExitCode {
@@ -42,21 +56,19 @@ impl Failure {
     pub(crate) fn tell(&self, is_json: bool) {
         let what = match self {
             Self::Usage(what) | Self::OutOfReach(what) => what.as_str(),
-            Self::NotConfirmed => "nothing was invalidated: confirm with --yes",
+            Self::NotConfirmed => NOT_CONFIRMED,
         };
-        if is_json {
+        if is_json && !matches!(self, Self::NotConfirmed) {
             print_json(&json!({ "error": what }));
         }
-        eprintln!("staleproof: {}", printable(what));
+        output::tell(format_args!("staleproof: {}", printable(what)));
     }
 }
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        match &error {
-            StoreError::Failed(inner) if inner.is::<inspect::Lost>() => Self::Usage(inner.to_string()),
-            _ => Self::OutOfReach(chain(&error)),
-        }
+        // Also a walk whose server is gone: nobody has asked for its place.
+        Self::OutOfReach(chain(&error))
     }
 }
 
@@ -78,4 +90,17 @@ fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use staleproof::inspect;
+
+    use super::*;
+
+    #[test]
+    fn a_walk_that_has_lost_its_server_is_no_fault_of_the_command_line() {
+        let lost = Failure::from(StoreError::Failed(Box::new(inspect::Lost("7@a:1".to_owned()))));
+        assert!(matches!(&lost, Failure::OutOfReach(what) if what.contains("begin again")), "{lost:?}");
+    }
 }

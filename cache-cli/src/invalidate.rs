@@ -16,6 +16,8 @@ use staleproof::{
 use crate::{
     Failure, Global,
     command::spinner,
+    failure::NOT_CONFIRMED,
+    output::is_closed,
     print, print_json,
     shown::{number, printable},
 };
@@ -95,7 +97,11 @@ pub(crate) async fn run(global: &Global, asked: Asked) -> Result<ExitCode, Failu
     if global.json {
         let named = targets.iter().zip(&previews);
         let hits = named.map(|(target, preview)| json!({ "target": target.to_string(), "preview": preview }));
-        print_json(&json!({ "targets": hits.collect::<Vec<_>>(), "outcome": outcome }));
+        let mut report = json!({ "targets": hits.collect::<Vec<_>>(), "outcome": outcome });
+        if outcome.is_none() && !asked.dry_run {
+            report["error"] = NOT_CONFIRMED.into();
+        }
+        print_json(&report);
     } else if let Some(outcome) = outcome {
         print(outcome);
     }
@@ -140,12 +146,13 @@ fn told(target: &Target, preview: &Preview) -> String {
 
 /// Asks whoever sits there; where nobody does, the answer is no.
 fn confirm(global: &Global) -> Result<bool, Failure> {
-    if global.json || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+    let is_seen = !is_closed() && std::io::stderr().is_terminal();
+    if global.json || !is_seen || !std::io::stdin().is_terminal() {
         return Ok(false);
     }
-    eprint!("Invalidate in namespace `{}`? [y/N] ", global.namespace);
     let mut answer = String::new();
-    let read = std::io::stderr().flush().and_then(|()| std::io::stdin().lock().read_line(&mut answer));
+    let asked = write!(std::io::stderr(), "Invalidate in namespace `{}`? [y/N] ", global.namespace);
+    let read = asked.and_then(|()| std::io::stdin().lock().read_line(&mut answer));
     read.map_err(Failure::usage)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -6,16 +6,18 @@
 mod command;
 mod failure;
 mod invalidate;
+mod output;
 mod service;
 mod shown;
 mod watch;
 
-use std::{io::Write as _, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use staleproof::{Cache, L1};
 
 pub(crate) use failure::Failure;
+pub(crate) use output::{print, print_json};
 use service::Service;
 
 const URL_HELP: &str = "\
@@ -27,7 +29,7 @@ Exit codes:
   0  done, and all is well
   1  doctor found an error or a warning; get found nothing
   2  the command line, the URL, the key or the answer makes no sense
-  3  out of reach: Redis or the service does not answer, or refuses
+  3  out of reach: Redis or the service does not answer, or refuses; or the output cannot be written
   4  nothing was invalidated, because it was not confirmed";
 
 /// Looks into a cache in Redis, diagnoses it, and invalidates.
@@ -50,7 +52,7 @@ pub(crate) struct Global {
     /// JSON for programs, instead of text.
     #[arg(long, global = true)]
     json: bool,
-    /// How long each call of Redis, or of the service, may take.
+    /// How long each call of Redis, or of the service, may take. Connecting to Redis gets a second in any case.
     #[arg(long, global = true, default_value = "3", value_name = "SECONDS", value_parser = seconds)]
     timeout: Duration,
     #[arg(
@@ -128,10 +130,10 @@ pub(crate) enum Form {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Cli { global, command } = Cli::parse();
+    let Cli { global, command } = Cli::try_parse().unwrap_or_else(|error| misread(&error));
     let is_json = global.json;
     match run(&global, command).await {
-        Ok(code) => code,
+        Ok(code) => output::verdict(code),
         Err(failure) => {
             failure.tell(is_json);
             failure.code()
@@ -167,7 +169,8 @@ impl Global {
 
     fn redis_url(&self) -> String {
         let of_environment = || std::env::var("REDIS_URL").ok();
-        let given = self.url.clone().or_else(of_environment).filter(|url| !url.is_empty());
+        let given =
+            self.url.clone().filter(|url| !url.is_empty()).or_else(of_environment).filter(|url| !url.is_empty());
         given.unwrap_or_else(|| "redis://127.0.0.1".to_owned())
     }
 
@@ -178,17 +181,15 @@ impl Global {
     }
 }
 
-/// Writes to standard output. Whoever reads it may go away, as `head` does: then this ends too.
-pub(crate) fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    if out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
+/// Says why the command line makes no sense, or what was asked for of it, and ends.
+fn misread(error: &clap::Error) -> ! {
+    // It was not parsed, so it is not known whether that was meant as a flag; a value of that kind is seldom.
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.render().to_string();
+        let what = text.lines().next().unwrap_or_default();
+        print_json(&serde_json::json!({ "error": what.trim_start_matches("error: ") }));
     }
-}
-
-/// Prints JSON on one line.
-pub(crate) fn print_json(value: &impl serde::Serialize) {
-    print(&serde_json::to_string(value).expect("it is made of text and numbers"));
+    error.exit()
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -2,14 +2,23 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    sync::mpsc,
     time::Duration,
 };
 
 use serde_json::Value;
-use ureq::{Agent, http::StatusCode};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use ureq::{
+    Agent,
+    http::{StatusCode, Uri},
+};
 
 use crate::Failure;
+
+/// A stream that lasts longer is one of a service that is gone without a word: they end after five minutes.
+const LONGEST: Duration = Duration::from_secs(330);
 
 /// The most that is read of one answer.
 const LARGEST: u64 = 16 << 20;
@@ -25,7 +34,14 @@ impl Service {
     pub(crate) fn new(url: &str, headers: &[String], timeout: Duration) -> Result<Self, Failure> {
         if !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(Failure::usage(format_args!(
-                "`{url}` is no URL of a service: http://… or https://… is needed"
+                "`{}` is no URL of a service: http://… or https://… is needed",
+                without_password(url)
+            )));
+        }
+        if url.contains(['?', '#']) || url.parse::<Uri>().is_err() {
+            return Err(Failure::usage(format_args!(
+                "`{}` is not the address of an admin page: http://host/path is needed",
+                without_password(url)
             )));
         }
         let headers = headers.iter().filter(|header| !header.is_empty()).map(|header| {
@@ -42,9 +58,9 @@ impl Service {
 
     /// One of its reports.
     pub(crate) async fn get(&self, what: &'static str) -> Result<Value, Failure> {
-        let agent = Self::agent(Some(self.timeout));
+        let agent = Self::agent(self.timeout);
         let request = self.request(&agent, what);
-        let (url, base) = (self.url(what), self.base.clone());
+        let (url, base) = (without_password(&self.url(what)), without_password(&self.base));
         let fetched = tokio::task::spawn_blocking(move || {
             let mut response = request.call().map_err(|error| refused(&url, &error))?;
             let parsed = response.body_mut().with_config().limit(LARGEST).read_json();
@@ -55,12 +71,12 @@ impl Service {
     }
 
     /// Its events, one JSON a message, until it ends the stream.
-    pub(crate) fn events(&self) -> Result<tokio::sync::mpsc::Receiver<String>, Failure> {
-        let agent = Self::agent(None);
+    pub(crate) async fn events(&self) -> Result<mpsc::Receiver<String>, Failure> {
+        let agent = Self::agent(LONGEST);
         let request = self.request(&agent, "events");
-        let url = self.url("events");
-        let (send, receive) = tokio::sync::mpsc::channel(256);
-        let (opened, result) = mpsc::channel();
+        let url = without_password(&self.url("events"));
+        let (send, receive) = mpsc::channel(256);
+        let (opened, result) = oneshot::channel();
         std::thread::spawn(move || {
             let response = match request.header("accept", "text/event-stream").call() {
                 Ok(response) => response,
@@ -74,16 +90,15 @@ impl Service {
                 }
             }
         });
-        let wait = self.timeout + Duration::from_secs(1);
-        result
-            .recv_timeout(wait)
-            .unwrap_or_else(|_| Err(Failure::OutOfReach(format!("{} does not answer", self.base))))?;
+        let hangs = || Failure::OutOfReach(format!("{} does not answer", without_password(&self.base)));
+        timeout(self.timeout, result).await.ok().and_then(Result::ok).unwrap_or_else(|| Err(hangs()))?;
         Ok(receive)
     }
 
-    fn agent(timeout: Option<Duration>) -> Agent {
+    fn agent(timeout: Duration) -> Agent {
         // A login page in the place of an answer would only confuse, and the headers are for this host alone.
-        let config = Agent::config_builder().timeout_global(timeout).max_redirects(0).max_redirects_will_error(false);
+        let config =
+            Agent::config_builder().timeout_global(Some(timeout)).max_redirects(0).max_redirects_will_error(false);
         config.http_status_as_error(true).build().into()
     }
 
@@ -97,6 +112,19 @@ impl Service {
 
     fn url(&self, what: &str) -> String {
         format!("{}/api/{what}", self.base)
+    }
+}
+
+/// Something else has answered.
+pub(crate) fn no_admin_page() -> Failure {
+    Failure::OutOfReach("the service does not answer as an admin page does".to_owned())
+}
+
+/// A URL as it may be shown.
+fn without_password(url: &str) -> String {
+    match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
+        Some((scheme, rest)) => format!("{scheme}://…@{rest}"),
+        None => url.to_owned(),
     }
 }
 

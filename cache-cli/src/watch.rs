@@ -7,8 +7,10 @@ use staleproof::{Cache, Health, inspect::Server, store::StoreError};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
-    Failure, Global, print, print_json,
-    service::Service,
+    Failure, Global,
+    output::is_closed,
+    print, print_json,
+    service::{Service, no_admin_page},
     shown::{bytes, number, or_dash, printable, time},
 };
 
@@ -32,18 +34,20 @@ pub(crate) async fn run(global: &Global, every: Duration, count: Option<u64>) ->
 /// The events of a process. Its streams end now and then: it is asked again.
 async fn events(global: &Global, service: &Service, count: Option<u64>) -> Result<(), Failure> {
     let mut shown = 0;
+    if count == Some(0) {
+        return Ok(());
+    }
     loop {
-        let (mut stream, opened) = (service.events()?, Instant::now());
+        let (mut stream, opened) = (service.events().await?, Instant::now());
         while let Some(event) = stream.recv().await {
-            if count.is_some_and(|count| shown >= count) {
-                return Ok(());
-            }
+            let event: Value = serde_json::from_str(&event).map_err(|_| no_admin_page())?;
             shown += 1;
-            match serde_json::from_str::<Value>(&event) {
-                Ok(event) if !global.json => print(&printable(&line(&event))),
-                _ => print(&event),
+            if global.json {
+                print_json(&event);
+            } else {
+                print(&printable(&line(&event)));
             }
-            if count.is_some_and(|count| shown >= count) {
+            if is_closed() || count.is_some_and(|count| shown >= count) {
                 return Ok(());
             }
         }
@@ -72,7 +76,7 @@ async fn servers(global: &Global, every: Duration, count: Option<u64>) -> Result
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut before, mut shown) = (None::<Sums>, 0);
-    while count.is_none_or(|count| shown < count) {
+    while count.is_none_or(|count| shown < count) && !is_closed() {
         ticks.tick().await;
         let now = sums(&cache).await;
         if global.json {

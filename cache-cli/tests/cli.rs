@@ -167,8 +167,97 @@ async fn what_makes_no_sense_is_told() {
         assert_eq!(ran.code, 2, "{arguments:?}: {ran:?}");
         assert!(ran.err.contains(says), "{arguments:?}: {ran:?}");
     }
-    let bad_url = run(&["--url", "http://127.0.0.1", "keys"]);
-    assert!(matches!(bad_url.code, 2 | 3) && !bad_url.err.is_empty(), "{bad_url:?}");
+    for (url, namespace, says) in [
+        ("http://u:hunter2@127.0.0.1", "a", "no store serves"),
+        ("redis://:hunter2@127.0.0.1:99999", "a", "the Redis URL is not valid"),
+        ("redis://127.0.0.1?password=hunter2", "a", "unknown option `password`"),
+        (&ground.url, "a b", "the namespace \"a b\" is not usable"),
+    ] {
+        let ran = run(&["--url", url, "--namespace", namespace, "keys"]);
+        assert!(ran.code == 2 && ran.err.contains(says) && !ran.err.contains("hunter2"), "{url}: {ran:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_for_as_json_is_one_line_of_it() {
+    let ground = Ground::new().await;
+    let told =
+        |ran: &Ran| -> Value { serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}")) };
+    let asked = ground.run(&["invalidate", "--entry", "page:7:1", "--json"]);
+    assert_eq!(asked.code, 4, "{asked:?}");
+    assert!(told(&asked)["targets"].is_array() && told(&asked)["error"].is_string(), "{asked:?}");
+    for arguments in [&["invalidate", "--json"][..], &["frobnicate", "--json"], &["keys", "--json", "--limit", "x"]] {
+        let ran = ground.run(arguments);
+        assert!(ran.code == 2 && told(&ran)["error"].is_string(), "{arguments:?}: {ran:?}");
+    }
+}
+
+/// Where nobody reads what would be hit, or it cannot be written, it is hit all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_that_is_gone_stops_no_invalidation() {
+    let ground = Ground::new().await;
+    ground.fill().await;
+    let at = ["--url", &ground.url, "--namespace", &ground.namespace];
+    let unread = {
+        let (reader, writer) = std::io::pipe().expect("there are pipes");
+        drop(reader);
+        std::process::Stdio::from(writer)
+    };
+    let full = || std::fs::File::options().write(true).open("/dev/full").expect("it is there");
+    for (out, code, loads) in [(unread, 0, 7), (full().into(), 3, 8)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_staleproof"));
+        let status = command.args(at).args(["invalidate", "--all", "--yes"]).stdout(out).status();
+        assert_eq!(status.expect("the command is built").code(), Some(code));
+        ground.pages.page(7, 1).await;
+        assert_eq!(ground.loads(), loads, "it was done");
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_staleproof"));
+    let status = command.args(at).args(["get", "page:9:9"]).stderr(full()).status();
+    assert_eq!(status.expect("the command is built").code(), Some(1), "it does not panic");
+}
+
+/// A server that answers everything with the same.
+fn answering(status: &'static str, body: &'static str) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let at = listener.local_addr().expect("it has one");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            drop(std::io::Read::read(&mut stream, &mut [0; 4096]));
+            let length = body.len();
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+            drop(std::io::Write::write_all(&mut stream, answer.as_bytes()));
+        }
+    });
+    format!("http://anybody:hunter2@{at}/admin")
+}
+
+#[test]
+fn what_is_no_admin_page_is_no_good_news() {
+    for body in ["{}", "[]", "null", "<html>"] {
+        let url = answering("200 OK", body);
+        for command in ["doctor", "stats", "map"] {
+            let ran = run(&["--service", &url, command]);
+            let is_told = !ran.err.is_empty() && !ran.err.contains("hunter2") && ran.out.is_empty();
+            assert!(
+                matches!(ran.code, 2 | 3) && is_told || body == "[]" && command == "stats",
+                "{body} {command}: {ran:?}"
+            );
+        }
+    }
+    for status in ["403 Forbidden", "404 Not Found", "500 Oops"] {
+        let url = answering(status, "");
+        for command in ["doctor", "stats", "map", "watch"] {
+            let ran = run(&["--service", &url, command]);
+            assert!(ran.code == 3 && !ran.err.contains("hunter2"), "{status} {command}: {ran:?}");
+        }
+    }
+    let url = answering("200 OK", "data: \u{1b}[31mno event\n\n");
+    let ran = run(&["--service", &url, "watch"]);
+    assert_eq!((ran.code, ran.out.as_str()), (3, ""), "{ran:?}");
+    let none = run(&["--service", &answering("200 OK", ""), "watch", "--count", "0"]);
+    assert_eq!((none.code, none.out.as_str()), (0, ""), "{none:?}");
+    let ran = run(&["--service", "ftp://anybody:hunter2@host", "stats"]);
+    assert!(ran.code == 2 && ran.err.contains("…@host") && !ran.err.contains("hunter2"), "{ran:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -245,9 +334,58 @@ async fn a_map_is_drawn_from_a_file() {
 }
 
 #[test]
+fn a_variable_that_is_empty_counts_as_none() {
+    let (url, namespace) = (shared_url(), unique("cli"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_staleproof"));
+    let command =
+        command.args(["-n", &namespace, "keys"]).env("STALEPROOF_URL", "").env("REDIS_URL", "redis://:x@[bad");
+    let asked = command.output().expect("the command is built");
+    assert_eq!(asked.status.code(), Some(2), "REDIS_URL is asked then, as the library does: {asked:?}");
+    let found = command.env("REDIS_URL", url).env("STALEPROOF_SERVICE", "").output().expect("the command is built");
+    assert_eq!(found.status.code(), Some(0), "{found:?}");
+}
+
+#[test]
 fn foreign_keys_do_not_stop_a_list() {
     let (url, namespace) = (shared_url(), unique("cli"));
     cli(&url, &["RPUSH", &format!("{namespace}:list"), "x"]);
     let ran = run(&["--url", &url, "-n", &namespace, "keys"]);
     assert!(ran.code == 0 && ran.out.contains("foreign"), "{ran:?}");
+}
+
+#[test]
+fn a_list_of_many_parts_is_in_order_and_names_each_once() {
+    let (url, namespace) = (shared_url(), unique("cli"));
+    let script = "for i = 1, 1500 do redis.call('SET', ARGV[1] .. ':many:' .. i, 'x', 'EX', 60) end";
+    cli(&url, &["EVAL", script, "0", &namespace]);
+    let ran = run(&["--url", &url, "-n", &namespace, "--json", "keys", "--limit", "5000"]);
+    let listed: Value = serde_json::from_str(&ran.out).expect("it is JSON");
+    let items = listed["items"].as_array().expect("a list");
+    assert_eq!((items.len(), &listed["is_more"]), (1_500, &false.into()));
+    assert!(items.is_sorted_by(|one, other| one["path"].as_str() < other["path"].as_str()));
+}
+
+#[test]
+fn who_watches_may_leave_a_service_that_does_not_answer() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let url = format!("http://{}", listener.local_addr().expect("it has one"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_staleproof"));
+    let mut watch = command.args(["watch", "--timeout", "3600", "--service", &url]).spawn().expect("it is built");
+    let _open = listener.accept().expect("it asks");
+    // By then it listens to signals, too.
+    std::thread::sleep(Duration::from_millis(300));
+    let interrupted = Command::new("kill").args(["-INT", &watch.id().to_string()]).status().expect("there is kill");
+    assert!(interrupted.success());
+    let began = std::time::Instant::now();
+    let status = loop {
+        if let Some(status) = watch.try_wait().expect("it can be asked") {
+            break status;
+        }
+        if began.elapsed() > Duration::from_secs(30) {
+            drop(watch.kill());
+            panic!("it goes on");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(status.code(), Some(0));
 }

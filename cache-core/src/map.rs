@@ -62,7 +62,9 @@ pub struct Drops {
     pub how: How,
     /// As it is written.
     pub target: String,
-    /// The prefixes of the functions whose entries it may hit. Of a tag or a glob, those whose own tags or keys can be like that.
+    /// The prefixes of the functions whose entries it may hit. Of a tag or a glob, those whose own tags or keys can be like that. Functions
+    /// are found by their names as they are written: of a type that goes by another name there (`use … as`), or is a parameter, all
+    /// methods of the name count, and one that nobody drops may then be taken for dropped.
     pub hits: Vec<String>,
 }
 

@@ -208,7 +208,8 @@ impl Server<'_> {
                  set `save \"\"`, or `appendonly yes` if other data are in it",
             ));
         }
-        let fails_over = !matches!(self.address.topology, Topology::Single(_))
+        // A primary of a cluster without a replica is replaced by nobody, and would take no writes at all then.
+        let fails_over = matches!(self.address.topology, Topology::Sentinel { .. })
             || field(info, "connected_slaves").is_some_and(|count| count != "0");
         if fails_over && self.setting("min-replicas-to-write").await.as_deref() == Some("0") {
             findings.push(self.find(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cache_core::{Store as _, doctor::Diagnosis};
 use cache_redis::{RedisConfig, RedisStore};
 use common::*;
-use test_support::{Options, RedisServer, unique};
+use test_support::{ClusterOptions, ClusterServers, Options, RedisServer, unique};
 
 /// A server that is set up as it should be, with these settings changed.
 fn server(changes: &[[&str; 2]]) -> RedisServer {
@@ -59,6 +59,17 @@ async fn a_failover_without_replicas_required_is_found() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(found_at(&primary).await, ["no-replicas-required"]);
+}
+
+#[tokio::test]
+async fn where_nobody_replaces_a_primary_it_needs_no_replica() {
+    let good = ["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru", "--min-replicas-to-write", "0"];
+    for (replicas, found) in [(0, &[][..]), (1, &["no-replicas-required"; 3])] {
+        let arguments = good.map(str::to_owned).into();
+        let cluster = ClusterServers::start(ClusterOptions { replicas, arguments, ..Default::default() });
+        let cluster = cluster.expect("there are servers to start");
+        assert_eq!(found_by(config(&cluster.url(), &unique("doctor"))).await, found);
+    }
 }
 
 #[tokio::test]

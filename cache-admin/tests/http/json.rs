@@ -49,6 +49,26 @@ async fn what_the_pages_show_is_there_as_json() {
 }
 
 #[tokio::test]
+async fn what_makes_no_sense_is_told_as_json() {
+    let router = Service::in_memory().router();
+    for (path, status) in [
+        ("/api/nope", StatusCode::NOT_FOUND),
+        ("/api/", StatusCode::NOT_FOUND),
+        ("/api/invalidate", StatusCode::METHOD_NOT_ALLOWED),
+        ("/api/keys?count=many", StatusCode::BAD_REQUEST),
+        ("/api/key", StatusCode::BAD_REQUEST),
+        ("/api/key?name=a%20b", StatusCode::BAD_REQUEST),
+        ("/api/preview?kind=some&target=a", StatusCode::BAD_REQUEST),
+        ("/api/functions?sort=colour", StatusCode::BAD_REQUEST),
+    ] {
+        let answer = get(&router, path, READER).await;
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+        assert_eq!(answer.headers[header::CONTENT_TYPE], "application/json", "{path}");
+        assert!(answer.json()["error"].is_string(), "{path}: {answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_history_follows_the_calls() {
     let service = Service::in_memory();
     let router = service.router();
