@@ -87,7 +87,7 @@ fn every(rate: u32, tasks: u32) -> Interval {
     pace
 }
 
-async fn told_to_stop(seconds: Option<u64>) -> std::io::Result<()> {
+pub(crate) async fn told_to_stop(seconds: Option<u64>) -> std::io::Result<()> {
     let over = async {
         match seconds {
             Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
