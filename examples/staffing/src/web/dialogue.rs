@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use staffing::{Day, Role, model::Contract, model::NewHire};
+use staleproof::kit::StateError;
 
 use super::{
     actions,
@@ -55,10 +56,14 @@ impl Form {
     }
 }
 
-/// What has been said so far.
+/// What has been said so far. While Redis is out of reach: to this instance.
 pub(crate) async fn said(app: &App, who: &Who) -> Answer<Form> {
     must_hire(who)?;
-    Ok(app.dialogues.get(&who.login()).await?.unwrap_or_default())
+    match app.dialogues.get(&who.login()).await {
+        Ok(form) => Ok(form.unwrap_or_default()),
+        Err(StateError::Away(_)) => Ok(Form::default()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Says the next step.
@@ -81,8 +86,14 @@ pub(crate) async fn say(app: &App, who: &Who, step: Step) -> Answer<Form> {
         Step::Back => Box::new(|form| Some(form.back())),
         Step::Discard => Box::new(|_| None),
     };
-    let said = app.dialogues.update(&who.login(), |form| change(form.unwrap_or_default())).await?;
-    Ok(said.unwrap_or_default())
+    let said = app.dialogues.update(&who.login(), |form| change(form.unwrap_or_default())).await;
+    if let Err(StateError::Away(_)) = said {
+        // Nothing was said to this instance before: what is said now is the beginning, also when Redis is back.
+        let form = change(Form::default()).unwrap_or_default();
+        app.dialogues.put(&who.login(), &form).await?;
+        return Ok(form);
+    }
+    Ok(said?.unwrap_or_default())
 }
 
 /// Says yes: the contract is made. Of those who say it at once, one makes it.
