@@ -37,6 +37,8 @@ pub(crate) struct Record {
     pub(crate) bytes: Vec<u8>,
     /// How long it is kept unless it is touched.
     pub(crate) left: Duration,
+    /// Whether it was written since the server last restarted, or another took its place: it cannot be from the past.
+    pub(crate) is_of_this_life: bool,
 }
 
 /// What a look at a record shows.

@@ -37,7 +37,8 @@ pub enum Verdict {
 /// Codes that are accepted once.
 ///
 /// Neither the code nor anything that can be compared with it without a secret is stored if a [secret](Codes::secret) is given. Attempts are
-/// counted before they are answered, in all instances together. How often a code may be *issued* is for a [`Limiter`](crate::Limiter).
+/// counted before they are answered, in all instances together. A code is worth nothing after Redis has restarted or failed over: what it has then may
+/// be from before the code was used. How often a code may be *issued* is for a [`Limiter`](crate::Limiter).
 ///
 /// While Redis is out of reach, an instance accepts the codes that it issues meanwhile, and no others: those may have been used elsewhere. It is
 /// [`StateError::Away`] then, and whoever logs in needs a new code.
@@ -127,17 +128,19 @@ impl Codes {
             if source == Source::Memory {
                 return Err(StateError::Away(StoreError::Unavailable));
             }
-            let Some(record) = record else { return Ok(Verdict::Unknown) };
+            // Of a server that restarted from an old file, or failed over, it may be one that was used already.
+            let Some(record) = record.filter(|record| record.is_of_this_life) else { return Ok(Verdict::Unknown) };
             let Some(mut issued) = decode(&record) else { return Ok(Verdict::Unknown) };
             if issued.left == 0 {
                 return Ok(Verdict::Exhausted);
             }
             let expected = Expected::Version(record.version);
             if bool::from(self.digest(&issued.salt, code.trim()).ct_eq(&issued.digest)) {
-                if self.core.remove(&spot, &expected).await?.is_some() {
-                    return Ok(Verdict::Accepted);
+                match self.core.remove(&spot, &expected).await? {
+                    Some(removed) if removed.is_of_this_life => return Ok(Verdict::Accepted),
+                    Some(_) => return Ok(Verdict::Unknown),
+                    None => continue,
                 }
-                continue;
             }
             issued.left -= 1;
             if self.core.replace(&spot, &expected, encode(&issued)?, record.left).await? {

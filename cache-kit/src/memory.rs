@@ -99,7 +99,7 @@ impl Kept {
 
     fn record(&self, now: u64) -> Record {
         let left = Duration::from_micros(self.until.saturating_sub(now));
-        Record { version: self.version, bytes: self.bytes.clone(), left }
+        Record { version: self.version, bytes: self.bytes.clone(), left, is_of_this_life: true }
     }
 
     fn is(&self, expected: &Expected) -> bool {

@@ -18,8 +18,8 @@ use crate::backend::{
     Version, version,
 };
 
-/// Kind, version and time.
-const HEAD: usize = 53;
+/// Kind, version, time and incarnation.
+const HEAD: usize = 69;
 
 /// How long a removal is remembered, for one that is sent again.
 const REMEMBERED: Duration = Duration::from_secs(60);
@@ -28,6 +28,7 @@ macro_rules! script {
     ($name:literal over records) => {
         LazyLock::new(|| {
             SideScript::new(concat!(include_str!("script/common.lua"), include_str!(concat!("script/", $name, ".lua"))))
+                .with_incarnation()
         })
     };
     ($name:literal) => {
@@ -107,7 +108,7 @@ impl Backend for Redis {
     async fn remove(&self, spot: &Spot, expected: &Expected, who: &Version) -> Result<Removed, StoreError> {
         let (expected, remembered) = (text_of(expected), millis(REMEMBERED).to_string());
         let answer = self.over_record(&REMOVE, spot, &[&expected, who, remembered.as_bytes()]).await?;
-        let is_done = matches!(answer.get(2), Some(Reply::Int(1)));
+        let is_done = matches!(answer.get(3), Some(Reply::Int(1)));
         Ok(Removed { seen: seen(&answer)?, is_done })
     }
 
@@ -253,15 +254,19 @@ fn integer(reply: Option<&Reply>) -> Result<u64, StoreError> {
 }
 
 fn seen(answer: &[Reply]) -> Result<Seen, StoreError> {
-    let [Reply::Bytes(era), _, Reply::Int(left), Reply::Bytes(record)] = answer else { return Err(unexpected()) };
+    let [Reply::Bytes(era), Reply::Bytes(incarnation), _, Reply::Int(left), Reply::Bytes(record)] = answer else {
+        return Err(unexpected());
+    };
     let record = if record.is_empty() {
         None
     } else {
         let version = record.get(1..33).and_then(|version| version.try_into().ok()).ok_or_else(unexpected)?;
         let bytes = record.get(HEAD..).ok_or_else(unexpected)?.to_vec();
-        Some(Record { version, bytes, left: Duration::from_millis(u64::try_from(*left).unwrap_or(0)) })
+        // It was written by the server as it is now.
+        let is_of_this_life = record.get(HEAD - 16..HEAD) == Some(incarnation.as_slice());
+        Some(Record { version, bytes, is_of_this_life, left: Duration::from_millis(u64::try_from(*left).unwrap_or(0)) })
     };
-    Ok(Seen { era: era.clone(), now: integer(answer.get(1))?, record })
+    Ok(Seen { era: era.clone(), now: integer(answer.get(2))?, record })
 }
 
 fn found(reply: Reply) -> Result<Found, StoreError> {

@@ -347,7 +347,7 @@ impl Core {
             && seen.record.is_none()
             && let Some(known) = self.away.lost(&spot.at, &seen.era)
         {
-            let Record { version, bytes, left } = &known;
+            let Record { version, bytes, left, .. } = &known;
             let back = self.kit().main().write(spot, &Expected::Nothing, version, bytes, *left).await;
             return Ok(match back {
                 Ok(seen) => (self.noted(spot, seen), Source::Store),

@@ -410,3 +410,52 @@ async fn clearing_the_cache_leaves_states_alone() {
     cache.invalidate_matching("*").await;
     assert_eq!(states.get(&1).await.unwrap(), Some(1));
 }
+
+/// A decision is one round trip, and the limit is exact under full load from both instances.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_is_one_round_trip_and_the_limit_is_exact() {
+    let server = RedisServer::own().expect("there is a server to start");
+    let stores = [(); 2].map(|()| {
+        let config = RedisConfig::new(server.url()).namespace("limit").require().call_timeout(Duration::from_secs(3));
+        RedisStore::connect(config)
+    });
+    let [one, other] = stores;
+    let (one, other): (Arc<dyn Store>, Arc<dyn Store>) = (Arc::new(one.await.unwrap()), Arc::new(other.await.unwrap()));
+    let limiters = [&one, &other].map(|store| {
+        let cache = Cache::builder().store(Arc::clone(store)).build().expect("it is complete");
+        Kit::of(&cache).limiter("api", Quota::new(100, Duration::from_secs(3)))
+    });
+    // The script is known from here on.
+    limiters[0].check(&0).await;
+    server.cli(&["CONFIG", "RESETSTAT"]);
+    let began = Instant::now();
+    let asking = limiters.map(|limiter| {
+        tokio::spawn(async move {
+            let (mut asked, mut allowed) = (0_u32, Vec::new());
+            while began.elapsed() < Duration::from_secs(7) {
+                asked += 1;
+                if limiter.check(&7).await.is_allowed {
+                    allowed.push(began.elapsed());
+                }
+            }
+            (asked, allowed)
+        })
+    });
+    let (mut asked, mut allowed) = (0, Vec::new());
+    for asking in asking {
+        let (some, times) = asking.await.unwrap();
+        asked += some;
+        allowed.extend(times);
+    }
+    let stats = server.cli(&["INFO", "commandstats"]);
+    let calls =
+        stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls=")?.split(',').next()?.parse().ok());
+    let calls: u32 = calls.expect("scripts were called");
+    // Others are heartbeats: none of them is a script but where instances keep copies.
+    assert!(calls >= asked && calls < asked + 20, "{calls} calls for {asked} decisions");
+    // Three windows have begun, and none has more than its quota.
+    assert_eq!(allowed.len(), 300, "of {asked}");
+    allowed.sort();
+    let closest = allowed.windows(101).map(|some| some[100] - some[0]).min().expect("there are more");
+    assert!(closest > Duration::from_millis(2_900), "101 within {closest:?}");
+}

@@ -19,6 +19,7 @@ use tokio::{sync::Notify, time::timeout};
 use crate::{
     call_error::CallError,
     connection::{Connection, Listener},
+    partition::Partition,
     session::{Answer, Session},
     store::{RedisStore, unexpected},
 };
@@ -34,6 +35,7 @@ const OPENING: Duration = Duration::from_secs(3);
 pub struct SideScript {
     source: &'static str,
     digest: String,
+    takes_incarnation: bool,
 }
 
 impl SideScript {
@@ -43,7 +45,14 @@ impl SideScript {
         for byte in Sha1::digest(source.as_bytes()) {
             write!(digest, "{byte:02x}").expect("writing to a String succeeds");
         }
-        Self { source, digest }
+        Self { source, digest, takes_incarnation: false }
+    }
+
+    /// Before all other arguments, the script is given 16 bytes that name the life of the server: other ones after a restart or a failover.
+    #[must_use]
+    pub fn with_incarnation(mut self) -> Self {
+        self.takes_incarnation = true;
+        self
     }
 }
 
@@ -89,11 +98,14 @@ impl RedisStore {
         names: &[&str],
         arguments: &[&[u8]],
     ) -> Result<Reply, StoreError> {
-        let build = |word: &str, code: &str| {
+        let build = |connection: &Connection, word: &str, code: &str| {
             let mut command = redis::cmd(word);
             command.arg(code).arg(names.len());
             for name in names {
                 command.arg(self.names().beside(place, name));
+            }
+            if script.takes_incarnation {
+                command.arg(connection.incarnation());
             }
             for argument in arguments {
                 command.arg(*argument);
@@ -101,24 +113,24 @@ impl RedisStore {
             command
         };
         let (session, at) = (self.session()?, self.names().place(place));
-        let by_digest = build("EVALSHA", &script.digest);
-        match self.send_side(&session, at, &by_digest).await {
+        let by_digest = |connection: &Connection| build(connection, "EVALSHA", &script.digest);
+        match self.send_side(&session, at, by_digest).await {
             Err(CallError::Failed(error)) if is_unknown_script(&*error) => {}
             result => return self.finish(&session, result),
         }
-        let in_full = build("EVAL", script.source);
-        let result = self.send_side(&session, at, &in_full).await;
+        let in_full = |connection: &Connection| build(connection, "EVAL", script.source);
+        let result = self.send_side(&session, at, in_full).await;
         self.finish(&session, result)
     }
 
     async fn send_side(
         &self,
         session: &Arc<Session>,
-        at: crate::partition::Partition,
-        command: &Cmd,
+        at: Partition,
+        build: impl Fn(&Connection) -> Cmd,
     ) -> Result<Option<Reply>, CallError> {
         let bound = self.kept().call_timeout();
-        Ok(match session.send(at, bound, |_| command.clone()).await? {
+        Ok(match session.send(at, bound, build).await? {
             Answer::From(_, value) => Some(value.into()),
             Answer::OnTheMove => None,
         })

@@ -1,4 +1,5 @@
--- Stands in front of the scripts over records. A record is `R` version (32 bytes) time (20 digits, microseconds) bytes; `X` stands
+-- Stands in front of the scripts over records. A record is `R` version (32 bytes) time (20 digits, microseconds) the
+-- server's incarnation (16 bytes) bytes; `X` stands
 -- where one was taken, with the name of who took it, and counts as absent.
 
 local function microseconds()
@@ -20,7 +21,7 @@ local function standing(key)
 end
 
 local function is_record(value)
-  return string.sub(value, 1, 1) == 'R' and #value >= 53
+  return string.sub(value, 1, 1) == 'R' and #value >= 69
 end
 
 -- `*`: whatever is there; `-`: nothing; `<` time: nothing, or what was written before that; else the version.

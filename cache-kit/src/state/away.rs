@@ -131,7 +131,12 @@ impl Away {
         if let Some(touch) = touch {
             waiting.until = now + touch;
         }
-        Some(Here(Some(Record { version: *version, bytes: bytes.clone(), left: waiting.until - now })))
+        Some(Here(Some(Record {
+            version: *version,
+            bytes: bytes.clone(),
+            left: waiting.until - now,
+            is_of_this_life: true,
+        })))
     }
 
     /// Names in a list of what is to be written.
@@ -211,7 +216,7 @@ impl Away {
 impl Known {
     fn record(&self) -> Option<Record> {
         let left = self.until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
-        Some(Record { version: self.version, bytes: self.bytes.clone(), left })
+        Some(Record { version: self.version, bytes: self.bytes.clone(), left, is_of_this_life: false })
     }
 }
 
