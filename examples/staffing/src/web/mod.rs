@@ -23,17 +23,22 @@ use std::{error::Error, net::SocketAddr};
 
 use axum::{
     Router,
+    http::request::Parts,
     http::{HeaderName, HeaderValue, header},
     middleware::{from_fn_with_state, map_response},
-    response::Response,
+    response::{IntoResponse, Redirect, Response},
     routing::get,
 };
+use cache_admin::{Admin, BuildError};
 use clap::{Args, ValueEnum};
 use staffing::{Db, schema};
-use staleproof::{CacheBuilder, L1};
+use staleproof::{Cache, CacheBuilder, L1};
 use tokio::net::TcpListener;
 
-use self::app::{App, Inner};
+use self::{
+    app::{App, Inner},
+    session::Who,
+};
 use crate::{load::told_to_stop, report::print_line, telemetry};
 
 #[derive(Args, Clone)]
@@ -84,7 +89,8 @@ pub(crate) async fn run(serve: Serve, db: Db, cache: CacheBuilder) -> Result<(),
     places::begin(&app);
     chores::begin(&app)?;
     print_line!("listens   http://{}", listener.local_addr()?);
-    let router = telemetry::router(cache, metrics).merge(router(&app));
+    let admin = admin(cache.clone())?;
+    let router = telemetry::router(cache, metrics).merge(router(&app, admin));
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     tokio::select! {
         served = axum::serve(listener, service) => served?,
@@ -93,17 +99,27 @@ pub(crate) async fn run(serve: Serve, db: Db, cache: CacheBuilder) -> Result<(),
     Ok(())
 }
 
-fn router(app: &App) -> Router {
+/// The cache's own page, for managers.
+fn admin(cache: Cache) -> Result<Router, BuildError> {
+    let manages = |parts: &Parts| match parts.extensions.get::<Who>() {
+        Some(who) => who.must_manage().map_err(IntoResponse::into_response),
+        None => Err(Redirect::to("/login").into_response()),
+    };
+    Admin::new(cache).title("staffing").authorize_reads(manages).authorize_writes(manages).build()
+}
+
+fn router(app: &App, admin: Router) -> Router {
     let limited = Router::new()
         .merge(pages::router())
         .nest("/api", api::router())
         .route("/events/shifts", get(events::shifts))
         .fallback(refusal::nothing_here)
         .method_not_allowed_fallback(refusal::not_so)
+        .with_state(app.clone())
+        .nest("/admin/cache", admin)
         .layer(limits::layer(app))
         .layer(from_fn_with_state(app.clone(), session::recognise))
-        .layer(from_fn_with_state(app.clone(), pages::show_refusals))
-        .with_state(app.clone());
+        .layer(from_fn_with_state(app.clone(), pages::show_refusals));
     Router::new().merge(pages::assets()).merge(limited).layer(map_response(harden))
 }
 

@@ -1,5 +1,6 @@
 //! The web service as its users have it: real processes of the program, two on one Redis and one database.
 
+mod browser;
 mod client;
 mod events;
 mod limits;

@@ -37,7 +37,9 @@ impl Frame {
                 ("/payments", "Subscriptions"),
             ],
             Some(Role::Employee) => &[("/home", "Home"), ("/near", "Near a place"), ("/payments", "Subscriptions")],
-            Some(Role::Manager) => &[("/home", "Home"), ("/near", "Near a place"), ("/manage", "Management")],
+            Some(Role::Manager) => {
+                &[("/home", "Home"), ("/near", "Near a place"), ("/manage", "Management"), ("/admin/cache", "Cache")]
+            }
             None => &[],
         }
     }
