@@ -12,8 +12,10 @@ if (calendar) {
       try {
         const answer = await fetch(location.href);
         const fresh = answer.ok && new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("calendar");
-        // Not while somebody types there.
-        if (fresh && !(calendar.contains(document.activeElement) && document.activeElement.value)) calendar.replaceChildren(...fresh.childNodes);
+        // Not while somebody writes there: then as soon as they leave.
+        const isWriting = document.activeElement?.matches("#calendar input");
+        if (isWriting) document.activeElement.addEventListener("blur", read, { once: true });
+        else if (fresh) calendar.replaceChildren(...fresh.childNodes);
       } catch { /* The events' connection ends as well, and leads to another reading. */ }
     }
     isReading = false;
