@@ -25,7 +25,7 @@ use super::{
     actions,
     app::App,
     chores,
-    fields::{Asked, At, Sent, number, optional_text, text},
+    fields::{Asked, At, Sent, number, optional_text, text, user_info},
     login, payments, places,
     refusal::{Answer, Refusal},
     session::{self, Who},
@@ -44,14 +44,16 @@ pub(crate) fn router() -> Router<App> {
         .route("/owners/{id}/contracts", get(contracts))
         .route("/owners/{id}/objects", get(objects).post(add_object))
         .route("/contracts", post(hire))
-        .route("/contracts/{id}", get(contract).delete(terminate))
+        .route("/contracts/{id}", get(contract))
+        .route("/contracts/{id}/end", post(terminate))
         .route("/objects/{id}", get(object))
         .route("/objects/{id}/slots", get(slots).post(open_slot))
         .route("/objects/{id}/shifts", get(crew))
         .route("/employees/{id}/shifts", get(roster))
         .route("/near", get(near))
         .route("/shifts", post(book))
-        .route("/shifts/{id}", get(shift).delete(cancel))
+        .route("/shifts/{id}", get(shift))
+        .route("/shifts/{id}/cancel", post(cancel))
         .route("/subscriptions", get(subscriptions))
         .route("/payments", get(all_payments).post(pay))
         .route("/payments/{id}", get(payment))
@@ -84,11 +86,7 @@ async fn me(State(app): State<App>, who: Who) -> Answer<Json<Value>> {
 }
 
 async fn set_me(State(app): State<App>, who: Who, Sent(sent): Sent<UserInfo>) -> Answer<Json<UserInfo>> {
-    let info = UserInfo {
-        email: optional_text("email", &sent.email, 200)?,
-        language: optional_text("language", &sent.language, 8)?,
-    };
-    Ok(Json(app.staffing().users.set_info(who.role, who.id, info).await?))
+    Ok(Json(app.staffing().users.set_info(who.role, who.id, user_info(&sent)?).await?))
 }
 
 async fn employees(State(app): State<App>, who: Who, At(id): At<i64>) -> Answer<Json<Vec<Employee>>> {

@@ -6,6 +6,7 @@ use axum::{
     http::{StatusCode, request::Parts},
 };
 use serde::de::DeserializeOwned;
+use staffing::users::UserInfo;
 
 use super::refusal::{Answer, Refusal};
 
@@ -64,8 +65,7 @@ impl<T: DeserializeOwned + Send, S: Sync + Send> FromRequestParts<S> for At<T> {
 
 /// A text of 1 to `most` characters, none of which controls a terminal or a database.
 pub(crate) fn text(name: &str, value: &str, most: usize) -> Answer<String> {
-    let value = value.trim();
-    if value.is_empty() {
+    if value.trim().is_empty() {
         return Err(Refusal::invalid(format!("{name} is empty")));
     }
     optional_text(name, value, most)
@@ -73,11 +73,22 @@ pub(crate) fn text(name: &str, value: &str, most: usize) -> Answer<String> {
 
 /// The same, or an empty one.
 pub(crate) fn optional_text(name: &str, value: &str, most: usize) -> Answer<String> {
-    let value = value.trim();
     if value.chars().count() > most || value.chars().any(char::is_control) {
         return Err(Refusal::invalid(format!("{name} has more than {most} characters, or some that nobody can read")));
     }
-    Ok(value.to_owned())
+    Ok(value.trim().to_owned())
+}
+
+/// How a user wants to be reached.
+pub(crate) fn user_info(sent: &UserInfo) -> Answer<UserInfo> {
+    let UserInfo { email, language } = sent;
+    if email.len() > 200 || !email.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Refusal::invalid("email is no address"));
+    }
+    if language.len() > 8 || !language.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') {
+        return Err(Refusal::invalid("language is written like en"));
+    }
+    Ok(sent.clone())
 }
 
 /// A number in this range.

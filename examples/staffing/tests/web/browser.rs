@@ -91,7 +91,7 @@ async fn a_shift_that_is_booked_in_one_instance_appears_in_the_open_page_of_the_
     world.redis.kill();
     world.until(false).await;
     let id = booked.json()["id"].as_i64().expect("a number");
-    assert_eq!(owner.send("DELETE", &format!("/api/shifts/{id}"), &[], "").await.status, 200);
+    assert_eq!(owner.send("POST", &format!("/api/shifts/{id}/cancel"), &[], "").await.status, 200);
     world.redis.restart();
     world.until(true).await;
     reads(&browser, &row, "0 of 1").await;

@@ -1,9 +1,20 @@
 //! What is sent to the API.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 use staffing::Day;
 
 use crate::web::refusal::{Answer, Refusal};
+
+/// A whole number: in JSON, 2.0 is one.
+#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "what would be changed is refused")]
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    let number = serde_json::Number::deserialize(deserializer)?;
+    let whole = number.as_i64().or_else(|| {
+        let float = number.as_f64()?;
+        (float.fract() == 0.0 && float.abs() < 9_007_199_254_740_992.0).then_some(float as i64)
+    });
+    whole.ok_or_else(|| D::Error::custom(format!("{number} is not a whole number")))
+}
 
 #[derive(Deserialize)]
 pub(crate) struct Code {
@@ -56,18 +67,23 @@ fn degrees(name: &str, value: f64, most: f64) -> Answer<f64> {
 
 #[derive(Deserialize)]
 pub(crate) struct Hire {
+    #[serde(deserialize_with = "whole")]
     pub(crate) object_id: i64,
     pub(crate) name: String,
     pub(crate) trade: String,
     pub(crate) starts_on: Day,
+    #[serde(deserialize_with = "whole")]
     pub(crate) hourly_cents: i64,
 }
 
 #[derive(Deserialize)]
 pub(crate) struct Slot {
     pub(crate) day: Day,
+    #[serde(deserialize_with = "whole")]
     pub(crate) starts: i64,
+    #[serde(deserialize_with = "whole")]
     pub(crate) ends: i64,
+    #[serde(deserialize_with = "whole")]
     pub(crate) capacity: i64,
 }
 
@@ -97,7 +113,9 @@ impl Around {
 
 #[derive(Deserialize)]
 pub(crate) struct Booking {
+    #[serde(deserialize_with = "whole")]
     pub(crate) slot_id: i64,
+    #[serde(deserialize_with = "whole")]
     pub(crate) employee_id: i64,
 }
 

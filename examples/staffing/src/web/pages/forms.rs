@@ -14,7 +14,7 @@ use crate::web::{
     actions,
     app::App,
     dialogue::{self, Step},
-    fields::{At, Posted, number, optional_text},
+    fields::{At, Posted, number, optional_text, user_info},
     login, payments,
     refusal::{Answer, Refusal},
     session::{self, Who},
@@ -67,9 +67,7 @@ pub(super) async fn log_out(State(app): State<App>, who: Who) -> Answer<Response
 }
 
 pub(super) async fn set_me(State(app): State<App>, who: Who, Posted(sent): Posted<UserInfo>) -> Answer<Redirect> {
-    let email = optional_text("email", &sent.email, 200)?;
-    let language = optional_text("language", &sent.language, 8)?;
-    app.staffing().users.set_info(who.role, who.id, UserInfo { email, language }).await?;
+    app.staffing().users.set_info(who.role, who.id, user_info(&sent)?).await?;
     Ok(Redirect::to("/home"))
 }
 
