@@ -19,7 +19,7 @@ mod refusal;
 mod session;
 mod statement;
 
-use std::{error::Error, net::SocketAddr};
+use std::{error::Error, net::SocketAddr, time::Duration};
 
 use axum::{
     Router,
@@ -40,6 +40,10 @@ use self::{
     session::Who,
 };
 use crate::{load::told_to_stop, report::print_line, telemetry};
+
+/// How long Redis is waited for. Longer than for a cache alone: while it counts as away, each instance has limits of its own, and on a busy machine
+/// an answer may be late.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 #[derive(Args, Clone)]
 pub(crate) struct Serve {
@@ -79,7 +83,7 @@ enum Outlet {
 pub(crate) async fn run(serve: Serve, db: Db, cache: CacheBuilder) -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).init();
     let metrics = telemetry::collect()?;
-    let cache = cache.l1(L1::Leased).connect().await?;
+    let cache = cache.l1(L1::Leased).call_timeout(PATIENCE).connect().await?;
     let secret = match serve.secret.clone() {
         Some(secret) => secret,
         None => schema::secret(&db, "cookies", session::random_hex()?).await?,

@@ -65,17 +65,15 @@ impl Client {
     /// A connection on which an answer comes.
     pub(crate) async fn open(&self, method: &str, path: &str, headers: &[&str], body: &str) -> TcpStream {
         let mut connection = TcpStream::connect(&self.at).await.expect("it listens");
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.at);
-        for header in headers {
-            head += &format!("{header}\r\n");
-        }
-        if let Some(cookie) = &self.cookie {
-            head += &format!("Cookie: {cookie}\r\n");
-        }
+        let mut lines =
+            vec![format!("{method} {path} HTTP/1.1"), format!("Host: {}", self.at), "Connection: close".into()];
+        lines.extend(headers.iter().map(ToString::to_string));
+        lines.extend(self.cookie.iter().map(|cookie| format!("Cookie: {cookie}")));
         if !body.is_empty() {
-            head += &format!("Content-Length: {}\r\n", body.len());
+            lines.push(format!("Content-Length: {}", body.len()));
         }
-        connection.write_all(format!("{head}\r\n{body}").as_bytes()).await.expect("sent");
+        let head = lines.join("\r\n");
+        connection.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await.expect("sent");
         connection
     }
 }

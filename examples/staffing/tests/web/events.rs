@@ -40,8 +40,8 @@ async fn a_booking_in_one_instance_is_told_and_readable_in_the_other() {
     let began = Instant::now();
     let booked = owner.post("/api/shifts", &json!({ "slot_id": slot, "employee_id": people[0] })).await;
     assert_eq!(booked.status, 201, "{booked:?}");
-    let heard = hears(&mut events, "\n\n").await;
+    let told = hears(&mut events, "\n\n").await;
     println!("heard {:?} after the booking was asked for", began.elapsed());
-    assert_eq!(heard.matches("event: changed").count(), 1, "{heard}");
+    assert_eq!(told.matches("event: changed").count(), 1, "{told}");
     assert_eq!(taken(&there, "2026-12-25", slot).await, 1, "what is read then is new");
 }

@@ -13,7 +13,7 @@ use test_support::{Options, RedisServer};
 use crate::client::Client;
 
 /// Nothing that is waited for takes longer, however busy the machine is.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct World {
     pub(crate) redis: RedisServer,
