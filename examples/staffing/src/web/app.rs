@@ -43,10 +43,10 @@ impl Inner {
         let kit = Kit::of(cache);
         Arc::new(Self {
             codes: kit.codes("login").secret(&secret),
-            code_limit: kit.limiter("code", Quota::new(5, Duration::from_secs(5 * 60))),
+            code_limit: kit.limiter("code", Quota::new(5, Duration::from_mins(5))),
             sessions: kit.states("session").ttl(LASTS).sliding().restored_after_loss().build(),
-            dialogues: kit.states("dialogue").ttl(Duration::from_secs(24 * 60 * 60)).restored_after_loss().build(),
-            drafts: kit.states("payment").ttl(Duration::from_secs(30 * 60)).restored_after_loss().build(),
+            dialogues: kit.states("dialogue").ttl(Duration::from_hours(24)).restored_after_loss().build(),
+            drafts: kit.states("payment").ttl(Duration::from_mins(30)).restored_after_loss().build(),
             slot_locks: kit.locks("slot"),
             news: kit.topic("shifts"),
             places: kit.places("objects"),

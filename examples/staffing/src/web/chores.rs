@@ -21,7 +21,7 @@ fn jobs(app: &App) -> std::result::Result<Jobs, Box<dyn Error>> {
     let told = |refusal: Refusal| refusal.says;
     let jobs = app.kit.jobs();
     let jobs = jobs.job("reminders", Schedule::cron("0 9 * * *")?, move |_| remind(reminders.clone()));
-    let jobs = jobs.job("clean-up", Schedule::every(Duration::from_secs(10 * 60)), move |_| clean(cleaning.clone()));
+    let jobs = jobs.job("clean-up", Schedule::every(Duration::from_mins(10)), move |_| clean(cleaning.clone()));
     let jobs = jobs.job("analytics", Schedule::cron("0 * * * *")?, move |run| {
         let app = figures.clone();
         // By the time it is due, so that a run that is made up for counts once.

@@ -18,7 +18,7 @@ pub(crate) fn layer(app: &App) -> LimitLayer<Body> {
     let owners = limiter("owner", Quota::per_minute(200));
     let employees = limiter("employee", Quota::per_minute(100));
     let managers = limiter("manager", Quota::per_minute(600));
-    let payments = limiter("payment", Quota::new(3, Duration::from_secs(5 * 60)));
+    let payments = limiter("payment", Quota::new(3, Duration::from_mins(5)));
     let strangers = limiter("address", Quota::per_minute(app.serve.strangers));
     let is_off = app.serve.no_limits;
     LimitLayer::new(move |request: &Request<Body>| {

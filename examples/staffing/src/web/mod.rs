@@ -26,7 +26,7 @@ use axum::{
     http::request::Parts,
     http::{HeaderName, HeaderValue, header},
     middleware::{from_fn_with_state, map_response},
-    response::{IntoResponse, Redirect, Response},
+    response::Response,
     routing::get,
 };
 use cache_admin::{Admin, BuildError};
@@ -37,6 +37,7 @@ use tokio::net::TcpListener;
 
 use self::{
     app::{App, Inner},
+    refusal::Refusal,
     session::Who,
 };
 use crate::{load::told_to_stop, report::print_line, telemetry};
@@ -106,8 +107,8 @@ pub(crate) async fn run(serve: Serve, db: Db, cache: CacheBuilder) -> Result<(),
 /// The cache's own page, for managers.
 fn admin(cache: Cache) -> Result<Router, BuildError> {
     let manages = |parts: &Parts| match parts.extensions.get::<Who>() {
-        Some(who) => who.must_manage().map_err(IntoResponse::into_response),
-        None => Err(Redirect::to("/login").into_response()),
+        Some(who) => who.must_manage(),
+        None => Err(Refusal::unknown()),
     };
     Admin::new(cache).title("staffing").authorize_reads(manages).authorize_writes(manages).build()
 }

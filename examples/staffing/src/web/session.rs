@@ -27,7 +27,7 @@ use super::{
 };
 
 /// How long a session lasts after it was last used.
-pub(crate) const LASTS: Duration = Duration::from_secs(8 * 60 * 60);
+pub(crate) const LASTS: Duration = Duration::from_hours(8);
 
 const COOKIE: &str = "session";
 

@@ -14,10 +14,7 @@ use staffing::{
     users::UserInfo,
 };
 
-use super::{
-    frame::{Frame, filters},
-    page,
-};
+use super::{frame::Frame, page};
 use crate::web::{
     actions,
     app::App,

@@ -1,5 +1,7 @@
 //! What stands around every page, and how figures are written.
 
+use std::borrow::Borrow;
+
 use staffing::{Role, users::User};
 
 use crate::web::{app::App, refusal::Answer, session::Who};
@@ -43,22 +45,16 @@ impl Frame {
             None => &[],
         }
     }
-}
 
-/// How figures are written.
-#[allow(unreachable_pub, reason = "what the attribute makes of them")]
-pub(super) mod filters {
     /// Minutes since midnight as `06:30`.
-    #[askama::filter_fn]
-    #[allow(clippy::unnecessary_wraps, reason = "filters may fail")]
-    pub(in crate::web::pages) fn clock(minutes: &i64, _: &dyn askama::Values) -> askama::Result<String> {
-        Ok(format!("{:02}:{:02}", minutes / 60, minutes % 60))
+    pub(super) fn clock(minutes: impl Borrow<i64>) -> String {
+        let minutes = minutes.borrow();
+        format!("{:02}:{:02}", minutes / 60, minutes % 60)
     }
 
-    /// Cents as `20.50`.
-    #[askama::filter_fn]
-    #[allow(clippy::unnecessary_wraps, reason = "filters may fail")]
-    pub(in crate::web::pages) fn money(cents: &i64, _: &dyn askama::Values) -> askama::Result<String> {
-        Ok(format!("{}.{:02} €", cents / 100, cents % 100))
+    /// Cents as `20.50 €`.
+    pub(super) fn money(cents: impl Borrow<i64>) -> String {
+        let cents = cents.borrow();
+        format!("{}.{:02} €", cents / 100, cents % 100)
     }
 }
