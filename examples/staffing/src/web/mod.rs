@@ -90,12 +90,12 @@ pub(crate) async fn run(serve: Serve, db: Db, cache: CacheBuilder) -> Result<(),
         None => schema::secret(&db, "cookies", session::random_hex()?).await?,
     };
     let listener = TcpListener::bind(serve.listen).await?;
-    let app = Inner::new(serve, db, &cache, secret.into_bytes());
+    let app = Inner::new(serve, db.clone(), &cache, secret.into_bytes());
     places::begin(&app);
     chores::begin(&app)?;
     print_line!("listens   http://{}", listener.local_addr()?);
     let admin = admin(cache.clone())?;
-    let router = telemetry::router(cache, metrics).merge(router(&app, admin));
+    let router = telemetry::router(cache, db, metrics).merge(router(&app, admin));
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     tokio::select! {
         served = axum::serve(listener, service) => served?,
