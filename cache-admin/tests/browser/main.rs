@@ -1,6 +1,5 @@
 //! The admin page in a real browser.
 
-mod driver;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -10,8 +9,8 @@ mod safety;
 use std::net::SocketAddr;
 
 use axum::{Router, http::header::SET_COOKIE, response::AppendHeaders, routing::get};
-use driver::{Browser, Device};
 use support::{MARKUP, MOUNT, Service};
+use test_support::browser::{Browser, Device};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 /// Something that listens, until it is dropped.

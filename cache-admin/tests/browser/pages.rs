@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use cache_core::Key;
-use fantoccini::key::Key as Pressed;
-use test_support::RedisServer;
+use test_support::{RedisServer, browser::Pressed};
 
 use crate::{Browser, Device, Service, browser_of, serve};
 

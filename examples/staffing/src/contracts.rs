@@ -5,7 +5,7 @@ use std::sync::Arc;
 use staleproof::{Cache, cached, invalidates, transaction};
 
 use crate::{
-    Day, Db, Error, ObjectService, Result, ShiftService, args,
+    Day, Db, Error, ObjectService, Result, Role, ShiftService, UserService, args,
     db::Transaction,
     model::{Contract, ContractChange, ContractLine, ContractPage, Employee, NewContract, NewHire},
 };
@@ -133,6 +133,7 @@ impl ContractService {
         |contract| Self::get(contract.id),
         Self::of_employee(contract.employee_id),
         ObjectService::accessible(contract.employee_id),
+        UserService::get(Role::Employee, contract.employee_id),
     )]
     pub async fn hire(&self, new: NewHire) -> Result<Contract> {
         let mut tx = self.db.begin().await?;
@@ -173,6 +174,7 @@ impl ContractService {
         // The shifts that end with the contract free their seats.
         ObjectService::time_slots(contract.object_id, ..),
         ShiftService::of_employee(contract.employee_id),
+        ShiftService::get(..),
         ShiftService::active(contract.object_id),
         ShiftService::open_slots(contract.object_id, ..),
     )]

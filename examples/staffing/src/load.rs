@@ -64,14 +64,14 @@ pub(crate) async fn run(load: Load, db: Db, cache: CacheBuilder) -> Result<(), B
         Copies::Leased => L1::Leased,
     };
     let cache = cache.l1(l1).verify(load.verify).connect().await?;
-    let service = Staffing::new(db, &cache);
+    let service = Staffing::new(db.clone(), &cache);
     let listener = TcpListener::bind(load.listen).await?;
     print_line!("metrics   http://{}/metrics", listener.local_addr()?);
     for _ in 0..READERS {
         tokio::spawn(read(service.clone(), every(load.rate, READERS)));
     }
     tokio::spawn(write(service, every(load.writes, 1)));
-    let pages = telemetry::router(cache, metrics);
+    let pages = telemetry::router(cache, db, metrics);
     tokio::select! {
         served = axum::serve(listener, pages) => served?,
         stopped = told_to_stop(load.seconds) => stopped?,
@@ -87,7 +87,7 @@ fn every(rate: u32, tasks: u32) -> Interval {
     pace
 }
 
-async fn told_to_stop(seconds: Option<u64>) -> std::io::Result<()> {
+pub(crate) async fn told_to_stop(seconds: Option<u64>) -> std::io::Result<()> {
     let over = async {
         match seconds {
             Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,

@@ -5,6 +5,7 @@ mod report;
 mod scenario;
 mod telemetry;
 mod watch;
+mod web;
 
 use std::{
     error::Error,
@@ -57,7 +58,9 @@ enum Command {
     },
     /// Read and write without end, and serve `/metrics` and `/healthz`.
     Load(load::Load),
-    /// Ask a running `load` whether it is well, as a container's health check does.
+    /// Serve pages and a JSON API.
+    Serve(web::Serve),
+    /// Ask a running `load` or `serve` whether it is well, as a container's health check does.
     Health {
         /// Where it listens.
         #[arg(long, default_value = telemetry::ADDRESS)]
@@ -120,11 +123,14 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     if let Command::Load(load) = command {
         return load::run(load, db, builder).await;
     }
+    if let Command::Serve(serve) = command {
+        return web::run(serve, db, builder).await;
+    }
     let cache = builder.connect().await?;
     let service = Staffing::new(db, &cache);
 
     match command {
-        Command::Map { .. } | Command::Health { .. } | Command::Doctor | Command::Load(_) => {}
+        Command::Map { .. } | Command::Health { .. } | Command::Doctor | Command::Load(_) | Command::Serve(_) => {}
         Command::Scenario => {
             let sizes = sizes(&service.db).await?;
             report::print_line!("database  {}: {sizes}; ready after {} ms", service.db, opened_in.as_millis());

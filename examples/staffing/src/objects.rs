@@ -60,6 +60,12 @@ impl ObjectService {
         self.db.all(sql, args![object_id, from, to]).await
     }
 
+    /// All objects: what a search by place begins with.
+    pub async fn points(&self) -> Result<Vec<(i64, f64, f64)>> {
+        let sql = "SELECT id, longitude, latitude FROM objects WHERE deleted = 0";
+        self.db.all(sql, args![]).await
+    }
+
     /// Adds an object.
     #[invalidates(Self::by_owner(new.owner_id), |object| Self::get(object.id))]
     pub async fn create(&self, new: NewObject) -> Result<Object> {

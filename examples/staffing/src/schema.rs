@@ -59,6 +59,52 @@ CREATE TABLE IF NOT EXISTS shifts (
     contract_id BIGINT NOT NULL REFERENCES contracts (id),
     status TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS managers (
+    id {id},
+    name TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS user_info (
+    role TEXT NOT NULL,
+    id BIGINT NOT NULL,
+    email TEXT NOT NULL,
+    language TEXT NOT NULL,
+    PRIMARY KEY (role, id)
+);
+CREATE TABLE IF NOT EXISTS settings (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS secrets (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS subscriptions (
+    role TEXT NOT NULL,
+    user_id BIGINT NOT NULL,
+    plan TEXT NOT NULL,
+    paid_until BIGINT NOT NULL,
+    PRIMARY KEY (role, user_id, plan)
+);
+CREATE TABLE IF NOT EXISTS payments (
+    id TEXT PRIMARY KEY,
+    role TEXT NOT NULL,
+    user_id BIGINT NOT NULL,
+    plan TEXT NOT NULL,
+    cents BIGINT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS analytics (
+    measured_at BIGINT PRIMARY KEY,
+    contracts BIGINT NOT NULL,
+    booked BIGINT NOT NULL,
+    done BIGINT NOT NULL,
+    cancelled BIGINT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS reminders (
+    shift_id BIGINT PRIMARY KEY REFERENCES shifts (id),
+    employee_id BIGINT NOT NULL,
+    day BIGINT NOT NULL
+);
+INSERT INTO managers (id, name) VALUES (1, 'Mona Meyer') ON CONFLICT DO NOTHING;
 ";
 
 /// Made after the fill: that is faster than keeping them up to date row by row.
@@ -99,6 +145,16 @@ pub async fn create_and_fill(db: &Db, scale: Scale) -> Result<()> {
         tx.script(INDEXES.into()).await?;
     }
     tx.commit().await
+}
+
+/// A secret that all instances over this database have: made by the first of them.
+pub async fn secret(db: &Db, name: &str, proposed: String) -> Result<String> {
+    let mut tx = db.begin().await?;
+    let sql = "INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
+    tx.execute(sql, args![name.to_owned(), proposed]).await?;
+    let (secret,) = tx.one("SELECT value FROM secrets WHERE name = $1", args![name.to_owned()]).await?;
+    tx.commit().await?;
+    Ok(secret)
 }
 
 /// The name that the data got when it was filled in: different for each fill.

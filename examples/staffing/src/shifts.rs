@@ -21,6 +21,22 @@ impl ShiftService {
         Self { db, cache }
     }
 
+    /// The shift with this id.
+    #[cached(ttl = "5m", key_prefix = "shift", negative_ttl = "30s")]
+    pub async fn get(&self, id: i64) -> Result<Option<Shift>> {
+        let sql = "
+            SELECT s.id, s.slot_id, t.object_id, c.employee_id, t.day, t.starts, t.ends, s.status
+            FROM shifts s JOIN time_slots t ON t.id = s.slot_id JOIN contracts c ON c.id = s.contract_id
+            WHERE s.id = $1";
+        self.db.optional(sql, args![id]).await
+    }
+
+    /// The object of a slot.
+    pub async fn object_of_slot(&self, slot_id: i64) -> Result<Option<i64>> {
+        let found = self.db.optional("SELECT object_id FROM time_slots WHERE id = $1", args![slot_id]).await?;
+        Ok(found.map(|(object_id,)| object_id))
+    }
+
     /// All shifts of an employee, in the order of time.
     #[cached(ttl = "5m", key_prefix = "shift_of_employee")]
     pub async fn of_employee(&self, employee_id: i64) -> Result<Vec<RosterLine>> {
@@ -64,7 +80,8 @@ impl ShiftService {
     /// Books an employee into a slot at an object for which they have a contract in force.
     #[invalidates(
         Self::of_employee(employee_id),
-        |shift| Self::active(shift.object_id),
+        |shift| Self::get(shift.id),
+        Self::active(shift.object_id),
         Self::open_slots(shift.object_id, shift.day),
         ObjectService::time_slots(shift.object_id, ..),
     )]
@@ -82,7 +99,8 @@ impl ShiftService {
 
     /// Calls off a shift that is not worked yet.
     #[invalidates(
-        |shift| Self::of_employee(shift.employee_id),
+        |shift| Self::get(shift.id),
+        Self::of_employee(shift.employee_id),
         Self::active(shift.object_id),
         Self::open_slots(shift.object_id, shift.day),
         ObjectService::time_slots(shift.object_id, ..),

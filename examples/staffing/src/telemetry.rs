@@ -9,6 +9,7 @@ use std::{
 
 use axum::{Router, extract::State, http::header::CONTENT_TYPE, response::IntoResponse, routing::get};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use staffing::Db;
 use staleproof::{Cache, Health};
 
 /// Where it is served, unless somebody says otherwise.
@@ -23,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 struct Told {
     cache: Cache,
+    db: Db,
     metrics: PrometheusHandle,
 }
 
@@ -33,17 +35,21 @@ pub(crate) fn collect() -> Result<PrometheusHandle, Box<dyn Error>> {
 }
 
 /// The two pages.
-pub(crate) fn router(cache: Cache, metrics: PrometheusHandle) -> Router {
-    Router::new()
-        .route("/metrics", get(metrics_page))
-        .route("/healthz", get(healthz))
-        .with_state(Told { cache, metrics })
+pub(crate) fn router(cache: Cache, db: Db, metrics: PrometheusHandle) -> Router {
+    Router::new().route("/metrics", get(metrics_page)).route("/healthz", get(healthz)).with_state(Told {
+        cache,
+        db,
+        metrics,
+    })
 }
 
 async fn metrics_page(State(told): State<Told>) -> impl IntoResponse {
     told.cache.publish_metrics();
     told.metrics.run_upkeep();
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], told.metrics.render())
+    let name = "staffing_sql_statements_total";
+    let statements = told.db.work().statements;
+    let page = format!("{}# TYPE {name} counter\n{name} {statements}\n", told.metrics.render());
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], page)
 }
 
 /// Well as long as it answers: without Redis the service goes on, and a restart would only empty its memory.

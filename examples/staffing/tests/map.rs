@@ -27,6 +27,7 @@ const BY_HAND: &[(&str, &[&str])] = &[
             "entry contract",
             "entry contract_of_employee",
             "entry object_accessible",
+            "entry user",
         ],
     ),
     (
@@ -44,6 +45,7 @@ const BY_HAND: &[(&str, &[&str])] = &[
             "entry object_accessible",
             "node object_time_slots",
             "entry shift_of_employee",
+            "node shift",
             "entry shift_active",
             "node shift_open_slots",
         ],
@@ -67,12 +69,29 @@ const BY_HAND: &[(&str, &[&str])] = &[
     ("objects.ObjectService.open_slot", &["node object_time_slots", "entry shift_open_slots"]),
     (
         "shifts.ShiftService.book",
-        &["entry shift_of_employee", "entry shift_active", "entry shift_open_slots", "node object_time_slots"],
+        &[
+            "entry shift",
+            "entry shift_of_employee",
+            "entry shift_active",
+            "entry shift_open_slots",
+            "node object_time_slots",
+        ],
     ),
     (
         "shifts.ShiftService.cancel",
-        &["entry shift_of_employee", "entry shift_active", "entry shift_open_slots", "node object_time_slots"],
+        &[
+            "entry shift",
+            "entry shift_of_employee",
+            "entry shift_active",
+            "entry shift_open_slots",
+            "node object_time_slots",
+        ],
     ),
+    ("users.UserService.set_info", &["entry user_info"]),
+    ("settings.SettingService.set", &["entry settings"]),
+    ("subscriptions.SubscriptionService.pay", &["entry subscriptions"]),
+    ("analytics.AnalyticsService.measure", &["entry analytics"]),
+    ("analytics.AnalyticsService.forget", &["entry analytics"]),
 ];
 
 #[test]
@@ -93,6 +112,7 @@ fn the_map_agrees_with_the_source() {
 
     let prefixes: Vec<_> = map.functions.iter().map(|function| &*function.prefix).collect();
     let expected = [
+        "analytics",
         "contract",
         "contract_employees",
         "contract_of_employee",
@@ -101,9 +121,14 @@ fn the_map_agrees_with_the_source() {
         "object_by_owner",
         "object_accessible",
         "object_time_slots",
+        "settings",
+        "shift",
         "shift_of_employee",
         "shift_active",
         "shift_open_slots",
+        "subscriptions",
+        "user",
+        "user_info",
     ];
     assert_eq!(prefixes, expected);
 }

@@ -1,8 +1,10 @@
 //! What the tests need around them: [a real Redis](RedisServer), several that [fail over](SentinelGroup) or
-//! [share the keys](ClusterServers), and [a network that can fail](Proxy).
+//! [share the keys](ClusterServers), [a network that can fail](Proxy), and a real browser.
 //!
 //! Everything here blocks and owns its own threads, so that it works in any kind of test. Failures are panics.
 
+#[cfg(feature = "browser")]
+pub mod browser;
 mod cli;
 mod cluster;
 mod process;

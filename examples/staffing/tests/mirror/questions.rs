@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use staffing::{Db, Result, Staffing, args, seed::TODAY};
+use staffing::{Db, Result, Role, Staffing, args, seed::TODAY};
 
 /// How far the ids go. One more is asked for: what is not there yet is cached too.
 #[derive(Clone, Copy)]
@@ -27,7 +27,7 @@ impl Extent {
 
 /// What a service answers to every question, by the question.
 pub(crate) async fn answers(service: &Staffing, extent: Extent) -> Result<BTreeMap<String, String>> {
-    let Staffing { contracts, objects, shifts, .. } = service;
+    let Staffing { contracts, objects, shifts, users, subscriptions, settings, analytics, .. } = service;
     let mut answers = BTreeMap::new();
     macro_rules! ask {
         ($service:ident.$read:ident($($arg:expr),*)) => {
@@ -60,5 +60,17 @@ pub(crate) async fn answers(service: &Staffing, extent: Extent) -> Result<BTreeM
             ask!(shifts.open_slots(object, TODAY.plus(day)));
         }
     }
+    for shift in 1..=extent.shifts + 1 {
+        ask!(shifts.get(shift));
+    }
+    for (role, last) in [(Role::Owner, extent.owners), (Role::Employee, extent.employees), (Role::Manager, 1)] {
+        for id in 1..=last + 1 {
+            ask!(users.get(role, id));
+            ask!(users.info(role, id));
+            ask!(subscriptions.of_user(role, id));
+        }
+    }
+    ask!(settings.all());
+    ask!(analytics.latest());
     Ok(answers)
 }

@@ -6,6 +6,8 @@ use staffing::{
     Day, Db, Error, Result, Staffing, args,
     model::{ContractChange, NewContract, NewHire, NewObject, NewSlot, ObjectChange},
     seed::TODAY,
+    subscriptions::Payment,
+    users::{Role, UserInfo},
 };
 
 use super::questions::Extent;
@@ -35,10 +37,11 @@ impl Writer {
 
     /// One write with arguments that may well be refused. Answers its name if it was not.
     pub(crate) async fn write(&mut self, service: &Staffing, extent: Extent) -> Result<Option<&'static str>> {
-        let (name, done) = match self.random.u32(0..14) {
+        let (name, done) = match self.random.u32(0..17) {
             0..5 => self.write_contract(service, extent).await?,
             5..11 => self.write_object(service, extent).await?,
-            _ => self.write_shift(service, extent).await?,
+            11..14 => self.write_shift(service, extent).await?,
+            _ => self.write_office(service, extent).await,
         };
         match done {
             Ok(()) => {
@@ -109,6 +112,23 @@ impl Writer {
         }
         let (slot, employee) = self.likely_booking(&service.db).await?;
         Ok(("book", service.shifts.book(slot, employee).await.map(drop)))
+    }
+
+    async fn write_office(&mut self, service: &Staffing, extent: Extent) -> Write {
+        let Staffing { users, subscriptions, settings, analytics, .. } = service;
+        let (role, user_id, number) = (Role::Employee, self.id(extent.employees), self.random.i64(1_000..9_000));
+        match self.random.u32(0..4) {
+            0 => {
+                let info = UserInfo { email: format!("{number}@example.org"), language: "en".into() };
+                ("set user info", users.set_info(role, user_id, info).await.map(drop))
+            }
+            1 => {
+                let payment = Payment { id: format!("{number}"), role, user_id, plan: "basic".into(), cents: number };
+                ("pay", subscriptions.pay(&payment).await.map(drop))
+            }
+            2 => ("set", settings.set("announcement".into(), format!("{number}")).await),
+            _ => ("measure", analytics.measure(number).await),
+        }
     }
 
     /// A slot with a seat, and somebody who may work there; the time may still be taken.

@@ -9,11 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use fantoccini::key::Key as Pressed;
 use fantoccini::{Client, ClientBuilder, Locator, elements::Element, wd::Capabilities};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
-use test_support::unique;
 use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::unique;
 
 /// The browser's programs, as distributions call them.
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
@@ -26,14 +28,17 @@ static SEATS: Semaphore = Semaphore::const_new(3);
 
 /// How wide the window is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Device {
+pub enum Device {
+    /// Wide.
     Desktop,
+    /// Narrow, and touched.
     Phone,
 }
 
 /// A browser of the test's own, which ends with it.
-pub(crate) struct Browser {
-    pub(crate) client: Client,
+pub struct Browser {
+    /// What speaks to it.
+    pub client: Client,
     _driver: Driver,
     _seat: SemaphorePermit<'static>,
 }
@@ -143,7 +148,8 @@ fn capabilities(device: Device, folder: &Path) -> Capabilities {
 }
 
 impl Browser {
-    pub(crate) async fn open(device: Device) -> Self {
+    /// Opens one.
+    pub async fn open(device: Device) -> Self {
         let seat = SEATS.acquire().await.expect("it is never closed");
         let (driver, address) = Driver::start();
         let mut builder = ClientBuilder::new(HttpConnector::new());
@@ -152,42 +158,46 @@ impl Browser {
         Self { client, _driver: driver, _seat: seat }
     }
 
-    pub(crate) async fn goto(&self, address: &str) {
+    /// Goes to an address.
+    pub async fn goto(&self, address: &str) {
         self.client.goto(address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
     }
 
     /// Runs a script in the page.
-    pub(crate) async fn script(&self, script: &str) -> Value {
+    pub async fn script(&self, script: &str) -> Value {
         self.client.execute(script, Vec::new()).await.unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
     /// The first element of this kind, once there is one: a click does not wait for the page that it leads to.
-    pub(crate) async fn find(&self, css: &str) -> Element {
+    pub async fn find(&self, css: &str) -> Element {
         let waiting = self.client.wait().at_most(PATIENCE).every(Duration::from_millis(20));
         waiting.for_element(Locator::Css(css)).await.unwrap_or_else(|error| panic!("{css}: {error}"))
     }
 
-    pub(crate) async fn text(&self, css: &str) -> String {
+    /// What is to be read in it.
+    pub async fn text(&self, css: &str) -> String {
         self.find(css).await.text().await.expect("it is on the page")
     }
 
     /// All that is to be read.
-    pub(crate) async fn page(&self) -> String {
+    pub async fn page(&self) -> String {
         self.text("body").await
     }
 
-    pub(crate) async fn click(&self, css: &str) {
+    /// Clicks on it.
+    pub async fn click(&self, css: &str) {
         self.find(css).await.click().await.unwrap_or_else(|error| panic!("{css}: {error}"));
     }
 
-    pub(crate) async fn write(&self, css: &str, text: &str) {
+    /// Writes into a field, instead of what is there.
+    pub async fn write(&self, css: &str, text: &str) {
         let field = self.find(css).await;
         field.clear().await.expect("it is a field");
         field.send_keys(text).await.expect("it is a field");
     }
 
     /// Waits until a script says something that is true.
-    pub(crate) async fn wait_for(&self, script: &str) -> Value {
+    pub async fn wait_for(&self, script: &str) -> Value {
         let began = Instant::now();
         loop {
             let said = self.script(script).await;

@@ -1,0 +1,47 @@
+//! Objects near a place.
+
+use serde::Serialize;
+use staffing::model::Object;
+
+use super::{app::App, refusal::Answer};
+
+/// An object and how far it is.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Nearby {
+    /// In metres.
+    pub(crate) metres: f64,
+    pub(crate) object: Object,
+}
+
+/// Puts the database's objects on the map, in the background.
+pub(crate) fn begin(app: &App) {
+    let app = app.clone();
+    tokio::spawn(async move {
+        if let Err(refusal) = fill(&app).await {
+            tracing::warn!(refusal.says, "objects could not be put on the map, and are by the next clean-up");
+        }
+    });
+}
+
+/// Puts what is in the database on the map: what another Redis, or none, does not know.
+pub(crate) async fn fill(app: &App) -> Answer<()> {
+    let points = app.staffing().objects.points().await?;
+    app.places.remember(points.iter().copied()).await?;
+    for (id, longitude, latitude) in points {
+        app.places.put(&id, longitude, latitude).await?;
+    }
+    Ok(())
+}
+
+/// Objects within a radius, the nearest first.
+pub(crate) async fn near(app: &App, longitude: f64, latitude: f64, metres: f64) -> Answer<Vec<Nearby>> {
+    let staffing = app.staffing();
+    let mut all = Vec::new();
+    for near in app.places.within(longitude, latitude, metres, 20).await? {
+        // What was deleted may still be on the map.
+        if let Some(object) = staffing.objects.get(near.id).await? {
+            all.push(Nearby { metres: near.metres.round(), object });
+        }
+    }
+    Ok(all)
+}
