@@ -9,7 +9,7 @@ use std::{
 
 use cache_core::{
     Key, Outcome, Store, Tag, Target,
-    store::{Acquired, Filled, HolderId, Lease, Link, Read},
+    store::{Acquired, Filled, HolderId, Lease, Link, Read, StoreError},
 };
 use cache_redis::RedisStore;
 use common::{clustered::*, *};
@@ -38,24 +38,35 @@ async fn look(store: &RedisStore, key: &Key) -> Seen {
     }
 }
 
-/// A lease, as soon as nothing is on its way any more.
-async fn granted(store: &RedisStore, key: &Key) -> Lease {
+/// Asks again while nothing can be had, for a while: right after a move servers may be at odds over who owns the slot.
+async fn patiently<T>(what: &Key, mut ask: impl AsyncFnMut() -> Result<Option<T>, StoreError>) -> T {
     let began = Instant::now();
     loop {
-        match store.acquire(key, LOAD, LEASE).await.expect("Redis answers") {
-            Acquired::Lease(lease) => return lease,
-            Acquired::Held => tokio::time::sleep(Duration::from_millis(20)).await,
-            other => panic!("no lease on {key}: {other:?}"),
+        match ask().await {
+            Ok(Some(answer)) => return answer,
+            Ok(None) | Err(StoreError::Unavailable) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(error) => panic!("{what}: {error}"),
         }
-        assert!(began.elapsed() < Duration::from_secs(10), "{key} is held for ever");
+        assert!(began.elapsed() < Duration::from_secs(20), "{what} is held for ever, or out of reach");
     }
+}
+
+/// A lease, as soon as nothing is on its way any more.
+async fn granted(store: &RedisStore, key: &Key) -> Lease {
+    let ask = async || match store.acquire(key, LOAD, LEASE).await? {
+        Acquired::Lease(lease) => Ok(Some(lease)),
+        Acquired::Held => Ok(None),
+        other => panic!("no lease on {key}: {other:?}"),
+    };
+    patiently(key, ask).await
 }
 
 /// Stores a value, as soon as nothing is on its way any more.
 async fn put(store: &RedisStore, key: &Key, value: &str) {
     let lease = granted(store, key).await;
-    let filled = store.fill(key, &lease, bytes(value), TTL).await.expect("Redis answers");
-    assert_eq!(filled, Filled::Stored);
+    // The same may be sent again: what is stored under its lease is stored.
+    let fill = async || Ok(Some(store.fill(key, &lease, bytes(value), TTL).await?));
+    assert_eq!(patiently(key, fill).await, Filled::Stored);
 }
 
 /// Waits until the store has noticed that a move is over, and returns what is there then.
