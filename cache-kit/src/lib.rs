@@ -115,7 +115,7 @@ impl Kit {
         StateBuilder::new(self.clone(), name)
     }
 
-    /// Codes that are accepted once.
+    /// Codes that are accepted once. Inside of a Tokio runtime, where the cache is over Redis.
     pub fn codes(&self, name: &str) -> Codes {
         Codes::new(self, name)
     }
@@ -140,7 +140,7 @@ impl Kit {
         Places::new(self.clone(), name)
     }
 
-    /// Work that is done by one instance at a time.
+    /// Work that is done by one instance at a time. Inside of a Tokio runtime, where the cache is over Redis.
     pub fn jobs(&self) -> Jobs {
         Jobs::new(self)
     }
