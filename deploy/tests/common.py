@@ -1,4 +1,4 @@
-"""What the checks of deploy/ share: processes that end with the check, free ports, waiting."""
+"""What checks share that start programs: processes that end with the check, free ports, waiting."""
 
 import os
 import pathlib
@@ -14,14 +14,16 @@ DEPLOY = pathlib.Path(__file__).resolve().parent.parent
 ROOT = DEPLOY.parent
 STAFFING = os.environ.get("STAFFING", str(ROOT / "target/debug/staffing"))
 PASSWORD = "s3cret"
+# What it says stands behind its name.
+CHECK = pathlib.Path(sys.argv[0]).stem
 
 
 def say(text):
-    print(f"deploy: {text}", flush=True)
+    print(f"{CHECK}: {text}", flush=True)
 
 
 def fail(text):
-    sys.exit(f"deploy: {text}")
+    sys.exit(f"{CHECK}: {text}")
 
 
 def free_port():
