@@ -8,20 +8,13 @@ import os
 import pathlib
 import statistics
 import sys
-import urllib.request
 
 import wrk
-from service import Place, Service, fail, redis_in_memory, say
+from service import Place, Service, asked, fail, post, redis_in_memory, say
 
 OWNERS = 40
 MIX = pathlib.Path(__file__).with_name("mix.lua")
 REPEATED = ("/employees", "/calendar/1", "/api/owners/1/employees", "/api/objects/1/slots")
-
-
-def ask(url, cookie, body=None):
-    request = urllib.request.Request(url, json.dumps(body).encode() if body else None, {"content-type": "application/json", "cookie": cookie})
-    with urllib.request.urlopen(request) as answer:
-        return json.load(answer)
 
 
 def owners(place, service):
@@ -29,15 +22,15 @@ def owners(place, service):
     lines = []
     for owner in range(1, OWNERS + 1):
         url, cookie = service.urls[0], service.log_in(f"owner-{owner}")
-        for place_of_work in ask(f"{url}/api/owners/{owner}/objects", cookie):
+        for place_of_work in asked(f"{url}/api/owners/{owner}/objects", cookie):
             object_id = place_of_work["object"]["id"]
-            free = [slot for slot in ask(f"{url}/api/objects/{object_id}/slots", cookie) if slot["taken"] < slot["capacity"]]
+            free = [slot for slot in asked(f"{url}/api/objects/{object_id}/slots", cookie) if slot["taken"] < slot["capacity"]]
             if free:
                 break
         else:
             fail(f"owner {owner} has no seat left this week")
         hire = {"object_id": object_id, "name": "Bea Berg", "trade": "cook", "starts_on": "2026-11-02", "hourly_cents": 2000}
-        employee = ask(f"{url}/api/contracts", cookie, hire)["employee_id"]
+        employee = json.load(post(f"{url}/api/contracts", hire, cookie))["employee_id"]
         lines.append(f"{cookie} {owner} {object_id} {free[0]['id']} {employee}\n")
     file = place.folder / "owners"
     file.write_text("".join(lines))

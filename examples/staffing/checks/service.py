@@ -64,6 +64,11 @@ def gone(process, log):
         fail(f"{log.stem} has ended: {log.read_text()[-1000:]}")
 
 
-def post(url, body):
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
+def post(url, body, cookie=""):
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json", "cookie": cookie})
     return urllib.request.urlopen(request)
+
+
+def asked(url, cookie):
+    with urllib.request.urlopen(urllib.request.Request(url, headers={"cookie": cookie})) as answer:
+        return json.load(answer)
