@@ -10,19 +10,21 @@ use staffing::{Db, Result, seed::Scale};
 
 /// The small data in a database of its own.
 pub(crate) async fn small_db() -> Result<Db> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let Ok(server) = std::env::var("STAFFING_TEST_DATABASE_URL") else {
-        return Db::in_memory(Scale::SMALL).await;
-    };
-    let schema = format!("test_{}_{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    Db::open(Some(&in_schema(&server, &schema).await?), Scale::SMALL).await
+    match own_schema().await? {
+        None => Db::in_memory(Scale::SMALL).await,
+        Some(url) => Db::open(Some(&url), Scale::SMALL).await,
+    }
 }
 
-async fn in_schema(server: &str, schema: &str) -> Result<String> {
+/// A new schema on the PostgreSQL server that the tests are told to use, if they are.
+pub(crate) async fn own_schema() -> Result<Option<String>> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let Ok(server) = std::env::var("STAFFING_TEST_DATABASE_URL") else { return Ok(None) };
+    let schema = format!("test_{}_{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     use sqlx::Connection as _;
     sqlx::any::install_default_drivers();
     let mut connection = sqlx::AnyConnection::connect(server).await?;
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).execute(&mut connection).await?;
     connection.close().await?;
-    Ok(format!("{server}?options[search_path]={schema}"))
+    Ok(Some(format!("{server}?options[search_path]={schema}")))
 }

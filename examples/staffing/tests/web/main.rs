@@ -2,6 +2,9 @@
 
 mod browser;
 mod client;
+#[path = "../common/mod.rs"]
+#[allow(dead_code, reason = "the small data are for the other tests")]
+mod common;
 mod events;
 mod limits;
 mod many;

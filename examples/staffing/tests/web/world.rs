@@ -9,8 +9,9 @@ use std::{
 
 use tempfile::TempDir;
 use test_support::{Options, RedisServer};
+use tokio::runtime::Handle;
 
-use crate::client::Client;
+use crate::{client::Client, common};
 
 /// Nothing that is waited for takes longer, however busy the machine is.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -19,7 +20,9 @@ pub(crate) struct World {
     pub(crate) redis: RedisServer,
     pub(crate) one: Instance,
     pub(crate) two: Instance,
-    folder: TempDir,
+    /// For as long as the database in it is in use.
+    _folder: TempDir,
+    database: String,
     flags: Vec<&'static str>,
 }
 
@@ -32,16 +35,19 @@ impl World {
 
     pub(crate) fn over(redis: RedisServer, flags: &[&'static str]) -> Self {
         let folder = tempfile::tempdir().expect("the folder for temporary files can be written");
-        let (one, two) = (Instance::start(&redis, &folder, flags), Instance::start(&redis, &folder, flags));
-        Self { redis, one, two, folder, flags: flags.to_vec() }
+        let schema = tokio::task::block_in_place(|| Handle::current().block_on(common::own_schema()));
+        let file = || format!("sqlite:{}", folder.path().join("staffing.sqlite").display());
+        let database = schema.expect("PostgreSQL gives a schema").unwrap_or_else(file);
+        let (one, two) = (Instance::start(&redis, &database, flags), Instance::start(&redis, &database, flags));
+        Self { redis, one, two, _folder: folder, database, flags: flags.to_vec() }
     }
 
     /// Kills both instances and starts others.
     pub(crate) fn restart_instances(&mut self) {
         self.one.kill();
         self.two.kill();
-        self.one = Instance::start(&self.redis, &self.folder, &self.flags);
-        self.two = Instance::start(&self.redis, &self.folder, &self.flags);
+        self.one = Instance::start(&self.redis, &self.database, &self.flags);
+        self.two = Instance::start(&self.redis, &self.database, &self.flags);
     }
 
     /// Waits until both instances say that they are with Redis, or without it.
@@ -64,13 +70,12 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    fn start(redis: &RedisServer, folder: &TempDir, flags: &[&str]) -> Self {
+    fn start(redis: &RedisServer, database: &str, flags: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_staffing"));
         for variable in ["STALEPROOF_URL", "REDIS_URL", "DATABASE_URL", "STAFFING_SECRET"] {
             command.env_remove(variable);
         }
-        let database = format!("sqlite:{}", folder.path().join("staffing.sqlite").display());
-        command.args(["serve", "--listen", "127.0.0.1:0", "--redis", &redis.url(), "--database", &database]);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--redis", &redis.url(), "--database", database]);
         let mut process = command.args(flags).stdout(Stdio::piped()).spawn().expect("the program starts");
         let mut lines = BufReader::new(process.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
         let at = lines.find_map(|line| Some(line.trim().strip_prefix("listens   http://")?.to_owned()));
