@@ -6,6 +6,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use sqlx::Connection as _;
 use staffing::{Db, Result, seed::Scale};
 
 /// The small data in a database of its own.
@@ -21,9 +22,8 @@ pub(crate) async fn own_schema() -> Result<Option<String>> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let Ok(server) = std::env::var("STAFFING_TEST_DATABASE_URL") else { return Ok(None) };
     let schema = format!("test_{}_{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    use sqlx::Connection as _;
     sqlx::any::install_default_drivers();
-    let mut connection = sqlx::AnyConnection::connect(server).await?;
+    let mut connection = sqlx::AnyConnection::connect(&server).await?;
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).execute(&mut connection).await?;
     connection.close().await?;
     Ok(Some(format!("{server}?options[search_path]={schema}")))
