@@ -162,6 +162,11 @@ impl Cache {
         CacheBuilder::default()
     }
 
+    /// The namespace of its entries, as [`CacheBuilder::namespace`] has it.
+    pub fn namespace(&self) -> &str {
+        self.inner.meter.namespace()
+    }
+
     /// Makes this the cache of functions that name no other, in the place of an earlier one.
     pub fn install_global(&self) {
         GLOBAL.store(Some(Arc::clone(&self.inner)));

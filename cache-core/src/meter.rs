@@ -18,11 +18,9 @@ use crate::store::Outcome;
 /// Records what happens in one namespace.
 #[derive(Clone, Debug)]
 pub struct Meter {
-    #[cfg(feature = "metrics")]
     namespace: Arc<str>,
 }
 
-#[cfg(feature = "metrics")]
 impl Meter {
     /// A meter of this namespace.
     pub fn new(namespace: &str) -> Self {
@@ -32,7 +30,10 @@ impl Meter {
     pub(crate) fn namespace(&self) -> &Arc<str> {
         &self.namespace
     }
+}
 
+#[cfg(feature = "metrics")]
+impl Meter {
     /// A loader has run, for one entry or a batch.
     pub(crate) fn loaded(&self, function: &Arc<str>, took: Duration, ok: bool) {
         let outcome = if ok { "ok" } else { "error" };
@@ -61,11 +62,6 @@ impl Meter {
 #[cfg(not(feature = "metrics"))]
 #[allow(clippy::unused_self, reason = "it would record")]
 impl Meter {
-    /// Records nothing.
-    pub fn new(_namespace: &str) -> Self {
-        Self {}
-    }
-
     pub(crate) fn loaded(&self, _function: &Arc<str>, _took: Duration, _ok: bool) {}
 
     pub(crate) fn invalidated(&self, _outcome: Outcome, _took: Duration) {}

@@ -10,7 +10,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
 use crate::{
-    Kit, StateBuilder, StateError,
+    Kit, Scope, StateBuilder, StateError,
     backend::{Expected, Record, Spot},
     state::{Core, Source},
 };
@@ -107,12 +107,17 @@ impl Codes {
     ///
     /// Where the system has no random numbers.
     pub async fn issue<K: KeyPart + ?Sized>(&self, whom: &K) -> Result<String, StateError> {
+        let issuing = async { self.issued(whom).await.map(|(code, scope)| (code, "issued", scope)) };
+        self.kit.meter().counted("code", &self.name, "issue", issuing).await
+    }
+
+    async fn issued<K: KeyPart + ?Sized>(&self, whom: &K) -> Result<(String, Scope), StateError> {
         let code = random_code(self.digits);
         let mut salt = [0; 16];
         getrandom::fill(&mut salt).expect("the system has random numbers");
         let issued = Issued { salt, digest: self.digest(&salt, &code), left: self.attempts };
-        self.core.write(&self.spot(whom), encode(&issued)?).await?;
-        Ok(code)
+        let scope = self.core.write(&self.spot(whom), encode(&issued)?).await?;
+        Ok((code, scope))
     }
 
     /// Tries a code. Of any number of right ones at once, in any instances, one is [`Accepted`](Verdict::Accepted).
@@ -121,30 +126,47 @@ impl Codes {
     ///
     /// [`StateError::Away`] while Redis is out of reach, unless this instance has issued the code meanwhile.
     pub async fn verify<K: KeyPart + ?Sized>(&self, whom: &K, code: &str) -> Result<Verdict, StateError> {
+        let verifying = async {
+            let (verdict, scope) = self.verified(whom, code).await?;
+            let outcome = match verdict {
+                Verdict::Accepted => "accepted",
+                Verdict::Wrong { .. } => "wrong",
+                Verdict::Exhausted => "exhausted",
+                Verdict::Unknown => "unknown",
+            };
+            Ok((verdict, outcome, scope))
+        };
+        self.kit.meter().counted("code", &self.name, "verify", verifying).await
+    }
+
+    async fn verified<K: KeyPart + ?Sized>(&self, whom: &K, code: &str) -> Result<(Verdict, Scope), StateError> {
         let spot = self.spot(whom);
         for _ in 0..ATTEMPTS {
             let (record, source) = self.core.read(&spot, None).await?;
+            let scope = source.scope();
             // Another instance may have accepted it since this one has seen it.
             if source == Source::Memory {
                 return Err(StateError::Away(StoreError::Unavailable));
             }
             // Of a server that restarted from an old file, or failed over, it may be one that was used already.
-            let Some(record) = record.filter(|record| record.is_of_this_life) else { return Ok(Verdict::Unknown) };
-            let Some(mut issued) = decode(&record) else { return Ok(Verdict::Unknown) };
+            let Some(record) = record.filter(|record| record.is_of_this_life) else {
+                return Ok((Verdict::Unknown, scope));
+            };
+            let Some(mut issued) = decode(&record) else { return Ok((Verdict::Unknown, scope)) };
             if issued.left == 0 {
-                return Ok(Verdict::Exhausted);
+                return Ok((Verdict::Exhausted, scope));
             }
             let expected = Expected::Version(record.version);
             if bool::from(self.digest(&issued.salt, code.trim()).ct_eq(&issued.digest)) {
                 match self.core.remove(&spot, &expected).await? {
-                    Some(removed) if removed.is_of_this_life => return Ok(Verdict::Accepted),
-                    Some(_) => return Ok(Verdict::Unknown),
+                    Some(removed) if removed.is_of_this_life => return Ok((Verdict::Accepted, scope)),
+                    Some(_) => return Ok((Verdict::Unknown, scope)),
                     None => continue,
                 }
             }
             issued.left -= 1;
             if self.core.replace(&spot, &expected, encode(&issued)?, record.left).await? {
-                return Ok(Verdict::Wrong { left: issued.left });
+                return Ok((Verdict::Wrong { left: issued.left }, scope));
             }
         }
         Err(StateError::Contended)

@@ -7,7 +7,7 @@ use croner::Cron;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
-use crate::{Guard, Kit, LockError, Locks, StateError, States};
+use crate::{Guard, Kit, LockError, Locks, Scope, StateError, States};
 
 /// How often an instance looks whether a job is to be done.
 const LOOK: Duration = Duration::from_secs(1);
@@ -137,6 +137,7 @@ struct Job {
 /// while Redis was out of reach, is made up for once, the latest time only. A first start makes up for nothing.
 #[derive(Clone)]
 pub struct Jobs {
+    kit: Kit,
     reports: States<String, JobReport>,
     locks: Locks,
     instance: String,
@@ -146,6 +147,7 @@ pub struct Jobs {
 impl Jobs {
     pub(crate) fn new(kit: &Kit) -> Self {
         Self {
+            kit: kit.clone(),
             reports: kit.states("job").ttl(KEPT).build(),
             locks: kit.locks("job").for_all_or_none(),
             instance: format!("{}", std::process::id()),
@@ -271,10 +273,16 @@ impl Jobs {
             return;
         }
         let run = Arc::new(Run { due, guard });
+        let call = self.kit.meter().call("job", &job.name, "run");
         let failure = self.perform(job, &run).await;
         if run.is_lost() {
             // Another instance runs it, and reports.
+            call.end("lost", Scope::Everywhere);
             return;
+        }
+        call.end(if failure.is_none() { "done" } else { "failed" }, Scope::Everywhere);
+        if failure.is_none() {
+            self.kit.meter().job_ended(&job.name);
         }
         let ended = self.reports.update(&job.name, |report| {
             let mut report = report.unwrap_or_default();

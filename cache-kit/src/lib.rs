@@ -33,6 +33,9 @@
 //!
 //! Keys in Redis are `<namespace>#<block>:…`, which no invalidation of the cache touches. They expire, and are evicted as everything is where
 //! `maxmemory-policy` is `allkeys-…`: a Redis that keeps sessions needs room for them.
+//!
+//! With the feature `metrics`, what the blocks do is published through the `metrics` crate; `docs/OPERATIONS.md` has the names. A call whose caller dropped it counts as
+//! `cancelled`.
 
 mod backend;
 #[cfg(feature = "axum")]
@@ -43,6 +46,7 @@ mod job;
 mod limit;
 mod lock;
 mod memory;
+mod meter;
 mod place;
 mod redis;
 mod state;
@@ -69,6 +73,7 @@ use backend::{At, Backend};
 #[cfg(feature = "tower")]
 pub use limit::layer;
 use memory::Memory;
+use meter::Meter;
 
 /// For whom something holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,6 +96,7 @@ pub(crate) struct Inner {
     /// Where they are while that is out of reach; none where it is memory already.
     stand_in: Option<Memory>,
     link: Option<watch::Receiver<Link>>,
+    meter: Meter,
 }
 
 impl Kit {
@@ -101,11 +107,12 @@ impl Kit {
 
     /// [`Kit::of`], with the time from a clock where things are in memory: for tests.
     pub fn with_clock(cache: &Cache, clock: Clock) -> Self {
+        let meter = Meter::new(cache.namespace());
         let inner = match redis::Redis::over(cache.store()) {
             Some(redis) => {
-                Inner { main: Arc::new(redis), stand_in: Some(Memory::new(clock)), link: cache.store().link() }
+                Inner { main: Arc::new(redis), stand_in: Some(Memory::new(clock)), link: cache.store().link(), meter }
             }
-            None => Inner { main: Arc::new(Memory::new(clock)), stand_in: None, link: None },
+            None => Inner { main: Arc::new(Memory::new(clock)), stand_in: None, link: None, meter },
         };
         Self { inner: Arc::new(inner) }
     }
@@ -145,6 +152,10 @@ impl Kit {
         Jobs::new(self)
     }
 
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.inner.meter
+    }
+
     pub(crate) fn main(&self) -> &dyn Backend {
         &*self.inner.main
     }
@@ -164,6 +175,11 @@ impl Kit {
     pub(crate) async fn away(&self) -> bool {
         let Some(mut link) = self.inner.link.clone() else { return false };
         link.wait_for(|link| *link != Link::Up).await.is_ok()
+    }
+
+    /// Whether what is kept is in reach.
+    pub(crate) fn is_up(&self) -> bool {
+        self.inner.link.as_ref().is_none_or(|link| *link.borrow() == Link::Up)
     }
 
     pub(crate) fn is_redis(&self) -> bool {

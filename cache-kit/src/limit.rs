@@ -147,6 +147,7 @@ impl Limiter {
 
     /// Asks for several at once: all or none. More than the quota are never allowed.
     pub async fn check_many<K: KeyPart + ?Sized>(&self, key: &K, cost: u32) -> Decision {
+        let call = self.kit.meter().call("limit", &self.name, "check");
         let (at, rate, cost) = (crate::at("limit", &self.name, key), self.quota.rate(), u64::from(cost));
         let (verdict, scope) = match self.kit.main().limit(&at, &rate, cost).await {
             Ok(verdict) => (Some(verdict), Scope::Everywhere),
@@ -157,6 +158,7 @@ impl Limiter {
         };
         let nothing = Verdict { is_allowed: true, wait: Duration::ZERO, left: 0, free: Duration::ZERO };
         let Verdict { is_allowed, wait, left, free } = verdict.unwrap_or(nothing);
+        call.end(if is_allowed { "allowed" } else { "refused" }, scope);
         Decision {
             is_allowed,
             limit: self.quota.count,

@@ -82,8 +82,14 @@ impl Locks {
     pub async fn acquire<K: KeyPart + ?Sized>(&self, key: &K, waits: Duration) -> Result<Guard, LockError> {
         let at = crate::at("lock", &self.name, key);
         let mut asking = Asking { locks: self, at, who: version(), is_over: false };
+        let call = self.kit.meter().call("lock", &self.name, "acquire");
         let result = asking.ask(Instant::now() + waits, waits > Duration::ZERO).await;
         asking.is_over = result.is_ok();
+        match &result {
+            Ok(guard) => call.end("held", guard.scope()),
+            Err(LockError::Taken) => call.end("taken", Scope::Everywhere),
+            Err(LockError::Away(_)) => call.fail(),
+        }
         result
     }
 }
@@ -129,6 +135,7 @@ impl Asking<'_> {
         let (state, _) = watch::channel(until);
         let held = Held {
             kit: self.locks.kit.clone(),
+            name: self.locks.name.clone(),
             at: self.at.clone(),
             who: self.who,
             lasts: self.locks.lasts,
@@ -168,6 +175,8 @@ async fn release(kit: &Kit, at: &At, who: &Version) {
 
 struct Held {
     kit: Kit,
+    /// Of the locks, as they were made.
+    name: String,
     at: At,
     who: Version,
     lasts: Duration,
@@ -205,6 +214,7 @@ async fn renew(held: Arc<Held>) {
     }
     held.is_lost.store(true, Ordering::SeqCst);
     held.until.send_modify(|_| {});
+    held.kit.meter().happened("lock", &held.name, "lost");
     tracing::warn!(lock = held.at.name, "a lock was lost while it was held");
 }
 

@@ -63,6 +63,7 @@ pub struct Near<I> {
 /// changes are sent when it is back.
 pub struct Places<I> {
     kit: Kit,
+    name: String,
     at: At,
     unsent: Arc<Unsent>,
     types: PhantomData<fn(I) -> I>,
@@ -70,7 +71,8 @@ pub struct Places<I> {
 
 impl<I> Clone for Places<I> {
     fn clone(&self) -> Self {
-        Self { kit: self.kit.clone(), at: self.at.clone(), unsent: Arc::clone(&self.unsent), types: PhantomData }
+        let (kit, name, at) = (self.kit.clone(), self.name.clone(), self.at.clone());
+        Self { kit, name, at, unsent: Arc::clone(&self.unsent), types: PhantomData }
     }
 }
 
@@ -89,9 +91,9 @@ impl<I> Places<I> {
         let at = crate::at("places", "", name);
         let unsent = Arc::new(Unsent::default());
         if kit.is_redis() && tokio::runtime::Handle::try_current().is_ok() {
-            tokio::spawn(send_back(kit.clone(), at.clone(), Arc::downgrade(&unsent)));
+            tokio::spawn(send_back(kit.clone(), name.to_owned(), at.clone(), Arc::downgrade(&unsent)));
         }
-        Self { kit, at, unsent, types: PhantomData }
+        Self { kit, name: name.to_owned(), at, unsent, types: PhantomData }
     }
 }
 
@@ -99,12 +101,12 @@ impl<I: fmt::Display + FromStr> Places<I> {
     /// Puts a point, or moves it.
     pub async fn put(&self, id: &I, longitude: f64, latitude: f64) -> Result<Scope, PlaceError> {
         check(longitude, latitude)?;
-        self.change(Change::Put { name: id.to_string(), longitude, latitude }).await
+        self.counted_change("put", Change::Put { name: id.to_string(), longitude, latitude }).await
     }
 
     /// Removes a point.
     pub async fn remove(&self, id: &I) -> Result<Scope, PlaceError> {
-        self.change(Change::Remove { name: id.to_string() }).await
+        self.counted_change("remove", Change::Remove { name: id.to_string() }).await
     }
 
     /// Gives this instance points to search in an outage, without putting them: those of the database, as a rule.
@@ -133,19 +135,28 @@ impl<I: fmt::Display + FromStr> Places<I> {
             return Err(PlaceError::NoDistance(metres));
         }
         let (metres, most) = (metres.min(EVERYWHERE), most.max(1));
-        let found = match self.kit.main().near(&self.at, longitude, latitude, metres, most).await {
-            Ok(found) => found,
-            Err(error) => {
-                let here = self.kit.instead(error).map_err(PlaceError::Away)?;
-                here.near(&self.at, longitude, latitude, metres, most).await.map_err(PlaceError::Away)?
-            }
+        let search = async {
+            let (found, scope) = match self.kit.main().near(&self.at, longitude, latitude, metres, most).await {
+                Ok(found) => (found, Scope::Everywhere),
+                Err(error) => {
+                    let here = self.kit.instead(error)?;
+                    (here.near(&self.at, longitude, latitude, metres, most).await?, Scope::ThisInstance)
+                }
+            };
+            Ok((found, "ok", scope))
         };
+        let found = self.kit.meter().counted("places", &self.name, "search", search).await.map_err(PlaceError::Away)?;
         Ok(found.into_iter().filter_map(typed).collect())
     }
 
     /// The nearest points, the nearest first.
     pub async fn nearest(&self, longitude: f64, latitude: f64, most: usize) -> Result<Vec<Near<I>>, PlaceError> {
         self.within(longitude, latitude, EVERYWHERE, most).await
+    }
+
+    async fn counted_change(&self, operation: &'static str, change: Change) -> Result<Scope, PlaceError> {
+        let work = async { self.change(change).await.map(|scope| (scope, "ok", scope)) };
+        self.kit.meter().counted("places", &self.name, operation, work).await
     }
 
     async fn change(&self, change: Change) -> Result<Scope, PlaceError> {
@@ -162,7 +173,8 @@ impl<I: fmt::Display + FromStr> Places<I> {
             }
         }
         let [change] = change;
-        self.unsent.add(change);
+        let waiting = self.unsent.add(change);
+        self.kit.meter().waiting("places", &self.name, waiting);
         Ok(Scope::ThisInstance)
     }
 }
@@ -176,17 +188,20 @@ impl Unsent {
         self.all().is_empty()
     }
 
-    fn add(&self, change: Change) {
+    /// How many there are now.
+    fn add(&self, change: Change) -> usize {
         let (Change::Put { name, .. } | Change::Remove { name }) = &change;
-        self.all().insert(name.clone(), change);
+        let mut all = self.all();
+        all.insert(name.clone(), change);
+        all.len()
     }
 
     fn some(&self) -> Vec<Change> {
         self.all().values().take(AT_ONCE).cloned().collect()
     }
 
-    /// They were sent, unless they have changed since.
-    fn sent(&self, changes: &[Change]) {
+    /// They were sent, unless they have changed since. How many there still are.
+    fn sent(&self, changes: &[Change]) -> usize {
         let mut all = self.all();
         for change in changes {
             let (Change::Put { name, .. } | Change::Remove { name }) = change;
@@ -194,17 +209,18 @@ impl Unsent {
                 all.remove(name);
             }
         }
+        all.len()
     }
 }
 
 /// Sends what was changed in an outage, for as long as the points are in use.
-async fn send_back(kit: Kit, at: At, unsent: Weak<Unsent>) {
+async fn send_back(kit: Kit, name: String, at: At, unsent: Weak<Unsent>) {
     while kit.back().await {
         let Some(unsent) = unsent.upgrade() else { return };
         let some = unsent.some();
         let is_sent = some.is_empty() || kit.main().change(&at, &some).await.is_ok();
-        if is_sent {
-            unsent.sent(&some);
+        if is_sent && !some.is_empty() {
+            kit.meter().waiting("places", &name, unsent.sent(&some));
         }
         drop(unsent);
         if some.is_empty() || !is_sent {

@@ -5,6 +5,7 @@ mod builder;
 
 use std::{
     fmt,
+    future::Future,
     marker::PhantomData,
     str::FromStr,
     sync::{Arc, Weak},
@@ -129,32 +130,62 @@ impl<K: StateKey, T: Serialize + DeserializeOwned + 'static> States<K, T> {
     /// The state, if there is one.
     pub async fn get(&self, key: &K) -> Result<Option<T>, StateError> {
         let touch = self.core.settings.is_sliding.then_some(self.core.settings.ttl);
-        let (record, _) = self.core.read(&self.spot(key), touch).await?;
-        record.map_or(Ok(None), |record| self.decode(&record.bytes))
+        let reading = async {
+            let (record, source) = self.core.read(&self.spot(key), touch).await?;
+            let value = record.map_or(Ok(None), |record| self.decode(&record.bytes))?;
+            let outcome = found(value.is_some());
+            Ok((value, outcome, source.scope()))
+        };
+        self.core.counted("get", reading).await
     }
 
     /// Keeps it for as long as if it had been written now. Whether there is one.
     pub async fn touch(&self, key: &K) -> Result<bool, StateError> {
-        let (record, _) = self.core.read(&self.spot(key), Some(self.core.settings.ttl)).await?;
-        Ok(record.is_some())
+        let touching = async {
+            let (record, source) = self.core.read(&self.spot(key), Some(self.core.settings.ttl)).await?;
+            Ok((record.is_some(), found(record.is_some()), source.scope()))
+        };
+        self.core.counted("touch", touching).await
     }
 
     /// Writes a state, whatever was there.
     pub async fn put(&self, key: &K, value: &T) -> Result<Scope, StateError> {
-        let bytes = self.encode(value)?;
-        self.core.write(&self.spot(key), bytes).await
+        let writing = async {
+            let bytes = self.encode(value)?;
+            let scope = self.core.write(&self.spot(key), bytes).await?;
+            Ok((scope, "ok", scope))
+        };
+        self.core.counted("put", writing).await
     }
 
     /// Removes a state and returns it. Of any number of calls at once, in any instances, one gets it; while Redis is out of reach, one in each
     /// instance that knows it.
     pub async fn take(&self, key: &K) -> Result<Option<T>, StateError> {
-        let taken = self.core.remove(&self.spot(key), &Expected::Anything).await?;
-        taken.map_or(Ok(None), |record| self.decode(&record.bytes))
+        let taking = async {
+            let spot = self.spot(key);
+            let taken = self.core.remove(&spot, &Expected::Anything).await?;
+            let value = taken.map_or(Ok(None), |record| self.decode(&record.bytes))?;
+            let outcome = found(value.is_some());
+            Ok((value, outcome, self.core.scope(&spot)))
+        };
+        self.core.counted("take", taking).await
     }
 
     /// Changes a state: what `change` makes of it is written, unless somebody else has changed it meanwhile; then again from the
     /// beginning. `None` removes it. Returns what is there now.
     pub async fn update(
+        &self,
+        key: &K,
+        change: impl FnMut(Option<T>) -> Option<T> + Send,
+    ) -> Result<Option<T>, StateError> {
+        let updating = async {
+            let new = self.updated(key, change).await?;
+            Ok((new, "ok", self.core.scope(&self.spot(key))))
+        };
+        self.core.counted("update", updating).await
+    }
+
+    async fn updated(
         &self,
         key: &K,
         mut change: impl FnMut(Option<T>) -> Option<T> + Send,
@@ -208,6 +239,14 @@ impl<O: KeyPart, I: KeyPart + FromStr, T: Serialize + DeserializeOwned + 'static
     /// What an owner has, from what was written first to what was written last; 10,000 at most. While Redis is out of reach, what this
     /// instance knows of.
     pub async fn list(&self, owner: &O) -> Result<Vec<(I, T)>, StateError> {
+        let listing = async {
+            let scope = if self.core.kit().is_up() { Scope::Everywhere } else { Scope::ThisInstance };
+            Ok((self.listed(owner).await?, "ok", scope))
+        };
+        self.core.counted("list", listing).await
+    }
+
+    async fn listed(&self, owner: &O) -> Result<Vec<(I, T)>, StateError> {
         let (name, list) = (&self.core.settings.name, list_of(&self.core.settings.name, owner));
         let members = self.core.members(&list).await?;
         let (mut all, mut gone) = (Vec::with_capacity(members.len()), Vec::new());
@@ -233,9 +272,30 @@ impl<O: KeyPart, I: KeyPart + FromStr, T: Serialize + DeserializeOwned + 'static
     }
 }
 
+fn found(is_some: bool) -> &'static str {
+    if is_some { "found" } else { "absent" }
+}
+
 impl Core {
     fn kit(&self) -> &Kit {
         &self.settings.kit
+    }
+
+    async fn counted<R>(
+        &self,
+        operation: &'static str,
+        work: impl Future<Output = Result<(R, &'static str, Scope), StateError>>,
+    ) -> Result<R, StateError> {
+        self.kit().meter().counted("state", &self.settings.name, operation, work).await
+    }
+
+    /// For whom what was just done at a place holds.
+    fn scope(&self, spot: &Spot) -> Scope {
+        if self.away.waiting_at(&spot.at, None).is_some() { Scope::ThisInstance } else { Scope::Everywhere }
+    }
+
+    fn tell_waiting(&self) {
+        self.kit().meter().waiting("state", &self.settings.name, self.away.waiting());
     }
 
     fn ttl(&self) -> Duration {
@@ -310,7 +370,9 @@ impl Core {
         if !self.kit().is_redis() {
             return Err(StateError::Away(error));
         }
-        match self.away.keep(spot, expected, value, kept, !matches!(error, StoreError::Unavailable)) {
+        let kept = self.away.keep(spot, expected, value, kept, !matches!(error, StoreError::Unavailable));
+        self.tell_waiting();
+        match kept {
             Kept::InPlaceOf(record) => Ok(Some(record)),
             Kept::NotExpected => Ok(None),
             Kept::Full => Err(StateError::Full),
@@ -390,11 +452,21 @@ pub(crate) enum Source {
     Memory,
 }
 
+impl Source {
+    pub(crate) fn scope(self) -> Scope {
+        if self == Self::Store { Scope::Everywhere } else { Scope::ThisInstance }
+    }
+}
+
 /// Writes back what was written in an outage, for as long as the states are in use.
 async fn write_back(kit: Kit, core: Weak<Core>) {
     while kit.back().await {
         let Some(core) = core.upgrade() else { return };
+        let had_some = core.away.waiting() > 0;
         let is_done = core.away.write_back(kit.main(), &core.settings.name).await;
+        if had_some {
+            core.tell_waiting();
+        }
         drop(core);
         if is_done {
             // Also what was kept because an answer was missing, without an outage.

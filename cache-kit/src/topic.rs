@@ -56,13 +56,14 @@ pub enum Heard<T> {
 /// of publication from each instance. Nothing is kept for later. Whoever may have missed one is told so by a [gap](Heard::Gap).
 pub struct Topic<T> {
     kit: Kit,
+    name: String,
     at: At,
     types: PhantomData<fn(T) -> T>,
 }
 
 impl<T> Clone for Topic<T> {
     fn clone(&self) -> Self {
-        Self { kit: self.kit.clone(), at: self.at.clone(), types: PhantomData }
+        Self { kit: self.kit.clone(), name: self.name.clone(), at: self.at.clone(), types: PhantomData }
     }
 }
 
@@ -74,19 +75,26 @@ impl<T> fmt::Debug for Topic<T> {
 
 impl<T> Topic<T> {
     pub(crate) fn new(kit: Kit, name: &str) -> Self {
-        Self { kit, at: crate::at("topic", "", name), types: PhantomData }
+        Self { kit, name: name.to_owned(), at: crate::at("topic", "", name), types: PhantomData }
     }
 }
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Topic<T> {
     /// Publishes a message. While Redis is out of reach it reaches subscribers in this process only.
     pub async fn publish(&self, message: &T) -> Result<Scope, TopicError> {
-        let bytes = Values::new().encode(Some(message), Meta::default(), 0).map_err(TopicError::Unencodable)?;
-        match self.kit.main().publish(&self.at, &bytes).await {
+        let publishing = async {
+            let bytes = Values::new().encode(Some(message), Meta::default(), 0).map_err(TopicError::Unencodable)?;
+            let scope = self.send(&bytes).await.map_err(TopicError::Away)?;
+            Ok((scope, "sent", scope))
+        };
+        self.kit.meter().counted("topic", &self.name, "publish", publishing).await
+    }
+
+    async fn send(&self, bytes: &[u8]) -> Result<Scope, StoreError> {
+        match self.kit.main().publish(&self.at, bytes).await {
             Ok(_) => Ok(Scope::Everywhere),
             Err(error) => {
-                let here = self.kit.instead(error).map_err(TopicError::Away)?;
-                here.publish(&self.at, &bytes).await.map_err(TopicError::Away)?;
+                self.kit.instead(error)?.publish(&self.at, bytes).await?;
                 Ok(Scope::ThisInstance)
             }
         }
@@ -100,8 +108,8 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Topic<T> {
             Ok(here) => here.subscribe(&self.at).await.ok(),
             Err(_) => None,
         };
-        let hearing =
-            Hearing { kit: self.kit.clone(), at: self.at.clone(), has_gap: main.is_none(), main, here, last: None };
+        let (kit, name, at) = (self.kit.clone(), self.name.clone(), self.at.clone());
+        let hearing = Hearing { kit, name, at, has_gap: main.is_none(), main, here, last: None };
         Subscription { messages, hearing: tokio::spawn(hearing.pass_on(send)) }
     }
 }
@@ -141,6 +149,7 @@ impl<T> Drop for Subscription<T> {
 /// A subscription over its connections.
 struct Hearing {
     kit: Kit,
+    name: String,
     at: At,
     main: Option<Box<dyn Subscribed>>,
     /// What this process publishes while the main one is out of reach.
@@ -152,15 +161,13 @@ struct Hearing {
 impl Hearing {
     async fn pass_on<T: DeserializeOwned + Serialize + Send + 'static>(mut self, to: mpsc::Sender<Heard<T>>) {
         loop {
-            if self.has_gap && to.send(Heard::Gap).await.is_err() {
+            if !self.tell_gap(&to).await {
                 return;
             }
-            self.has_gap = false;
             let Some(raw) = self.next().await else { continue };
-            if self.has_gap && to.send(Heard::Gap).await.is_err() {
+            if !self.tell_gap(&to).await {
                 return;
             }
-            self.has_gap = false;
             match Values::new().decode::<T>(&Bytes::from(raw.bytes), 0) {
                 Ok((Some(message), _)) => {
                     if to.send(Heard::Message(message)).await.is_err() {
@@ -171,6 +178,15 @@ impl Hearing {
                 Ok((None, _)) | Err(_) => self.has_gap = true,
             }
         }
+    }
+
+    /// Tells of a gap, if there is one. `false`: nobody listens any more.
+    async fn tell_gap<T>(&mut self, to: &mpsc::Sender<Heard<T>>) -> bool {
+        if !std::mem::take(&mut self.has_gap) {
+            return true;
+        }
+        self.kit.meter().happened("topic", &self.name, "gap");
+        to.send(Heard::Gap).await.is_ok()
     }
 
     /// The next message; `None` after a change of the connection.

@@ -54,8 +54,9 @@ mod tests {
             let rest = name.strip_prefix("staleproof_").expect("the prefix");
             assert!(rest.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')), "{name}");
         }
+        // Those of the kit are checked there.
         let documented = documentation.split('`').filter(|word| word.starts_with("staleproof_"));
-        for name in documented {
+        for name in documented.filter(|word| !word.starts_with("staleproof_kit_")) {
             let series = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
             assert!(ALL.contains(&series), "{name} is in docs/OPERATIONS.md only");
         }
