@@ -1,4 +1,4 @@
-"""A real Prometheus asks two instances of staffing under load, and a real Redis that is stopped, killed and too small. Then every query of the
+"""A real Prometheus asks two instances of staffing under load, one of its web service, and a real Redis that is stopped, killed and too small. Then every query of the
 dashboard and every rule has to answer with data.
 
 What is shipped is what runs: only addresses and intervals are replaced.
@@ -8,11 +8,16 @@ import json
 import re
 import signal
 import subprocess
+import sys
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 
-from common import DEPLOY, PASSWORD, STAFFING, Place, doctor, fail, free_port, say, wait
+from common import DEPLOY, PASSWORD, ROOT, STAFFING, Place, doctor, fail, free_port, say, wait
+
+sys.path.insert(0, str(ROOT / "examples/staffing/checks"))
+from service import Service, post  # noqa: E402
 
 # For every `rate` there are then several samples.
 INTERVAL = "1s"
@@ -45,7 +50,7 @@ def configuration(folder, ports):
     text = (DEPLOY / "prometheus/prometheus.yml").read_text()
     targets = (DEPLOY / "prometheus/targets/redis.yml").read_text()
     (folder / "redis.yml").write_text(replaced(targets, {"redis://redis:6379": f"redis://127.0.0.1:{ports['redis']}"}))
-    instances = ", ".join(f'"127.0.0.1:{ports[name]}"' for name in ("first", "second"))
+    instances = ", ".join(f'"127.0.0.1:{ports[name]}"' for name in ("first", "second", "web"))
     text = replaced(
         text,
         {
@@ -77,6 +82,10 @@ def start_all(place, ports):
     if found:
         fail(f"the doctor finds something wrong with deploy/redis/redis.conf: {found}")
     place.start("exporter", "prometheus-redis-exporter", "-web.listen-address", f"127.0.0.1:{ports['exporter']}", REDIS_ADDR="", REDIS_PASSWORD=PASSWORD)
+    database = f"sqlite:{place.folder}/staffing.sqlite"
+    # It fills the database.
+    web = Service(place, "web", redis=url, database=database)
+    ports["web"] = urllib.parse.urlsplit(web.urls[0]).port
     file = configuration(place.folder, ports)
     subprocess.run(["promtool", "check", "config", str(file)], check=True, stdout=subprocess.DEVNULL)
     place.start(
@@ -87,33 +96,64 @@ def start_all(place, ports):
         listen = f"127.0.0.1:{ports[name]}"
         place.start(
             name, STAFFING, "load", "--listen", listen, "--rate", "400", "--writes", "20", "--verify", "0.2",
-            REDIS_URL=url, DATABASE_URL=f"sqlite:{place.folder}/staffing.sqlite",
+            REDIS_URL=url, DATABASE_URL=database,
         )
-        # The first one fills the database.
         wait(f"{name} is healthy", lambda at=listen: subprocess.run([STAFFING, "health", "--at", at], capture_output=True).returncode == 0, 60)
-    return redis
+    return redis, web
 
 
-def provoke(place, ports, prometheus, redis):
+class User:
+    """Somebody who uses the web service: every block of the kit."""
+
+    def __init__(self, web):
+        self.web, self.url = web, web.urls[0]
+        self.cookie = web.log_in("owner-7")
+        # An open page, which is told of gaps.
+        self.events = self.get("/events/shifts?object=7")
+        for path in ("/api/near?longitude=13.4&latitude=52.5&metres=100000", "/api/payments"):
+            self.get(path).close()
+        post(f"{self.url}/api/objects/7/slots", {"day": "2026-11-05", "starts": 600, "ends": 660, "capacity": 1}, self.cookie)
+        # A stranger, for longer than strangers are let in.
+        for _ in range(70):
+            try:
+                urllib.request.urlopen(f"{self.url}/login").close()
+            except urllib.error.HTTPError as error:
+                if error.code == 429:
+                    return
+                raise
+        fail("strangers may ask as often as they like")
+
+    def get(self, path):
+        return urllib.request.urlopen(urllib.request.Request(self.url + path, headers={"cookie": self.cookie}), timeout=30)
+
+    def go_on(self):
+        """Also without Redis."""
+        self.get("/api/me").close()
+        post(f"{self.url}/api/payments", {"plan": "basic"}, self.cookie)
+
+
+def provoke(place, ports, prometheus, redis, user):
     """Everything that does not happen by itself."""
-    wait("both instances and Redis are asked", lambda: len(prometheus.samples("up == 1")) == 4 and prometheus.value("redis_up") == 1)
+    wait("all instances and Redis are asked", lambda: len(prometheus.samples("up == 1")) == 5 and prometheus.value("redis_up") == 1)
     wait("acknowledgements and evictions", lambda: prometheus.value("staleproof_invalidation_lag_seconds_count") > 20
          and prometheus.value("redis_evicted_keys_total") > 0)
 
     say("Redis is stopped")
     redis.send_signal(signal.SIGSTOP)
     wait("an instance says that it is without Redis", lambda: prometheus.value("staleproof_degraded") == 1)
+    user.go_on()
+    wait("writings wait", lambda: prometheus.value("staleproof_kit_waiting") > 0)
     wait("invalidations are queued", lambda: prometheus.value("staleproof_journal_depth") > 0)
     wait("the outage counts", lambda: prometheus.value("staleproof_degraded_seconds_total") >= 1)
     redis.send_signal(signal.SIGCONT)
-    wait("both have joined it again", lambda: prometheus.samples("staleproof_degraded") == [0, 0])
+    wait("all have joined it again", lambda: prometheus.samples("staleproof_degraded") == [0, 0, 0])
 
     say("Redis is killed and started again")
     redis.kill()
     redis.wait()
     wait("it is missed", lambda: prometheus.value("staleproof_degraded") == 1 and prometheus.samples("redis_up") == [0])
     place.redis("redis", ports["redis"], REDIS_MAXMEMORY="3mb")
-    wait("both have joined it again", lambda: prometheus.samples("staleproof_degraded") == [0, 0] and prometheus.value("redis_up") == 1)
+    wait("all have joined it again", lambda: prometheus.samples("staleproof_degraded") == [0, 0, 0] and prometheus.value("redis_up") == 1)
     wait("what it had is fenced", lambda: prometheus.value("staleproof_store_fences_total") > 0)
     wait("the queue is replayed", lambda: prometheus.value("staleproof_store_replayed_total") > 0)
     wait("and said", lambda: prometheus.samples('ALERTS{alertname="StaleproofFenced",alertstate="firing"}'))
@@ -174,8 +214,8 @@ def main():
     ports = {name: free_port() for name in ("redis", "exporter", "prometheus", "first", "second")}
     prometheus = Prometheus(ports["prometheus"])
     with Place() as place:
-        redis = start_all(place, ports)
-        provoke(place, ports, prometheus, redis)
+        redis, web = start_all(place, ports)
+        provoke(place, ports, prometheus, redis, User(web))
         # Rates over the ordinary again take a few seconds.
         deadline = time.monotonic() + 15
         while (found := evaluate(prometheus))[0] and time.monotonic() < deadline:

@@ -19,29 +19,25 @@ PROGRAM = os.environ.get("STAFFING", str(ROOT / "target/debug/staffing"))
 class Service:
     """Instances with the same flags, at `urls`, on a Redis in memory and the database of DATABASE_URL, or else a file of SQLite."""
 
-    def __init__(self, place, name, *flags, instances=1, redis=None):
-        self.redis = redis or redis_in_memory(place)
-        database = os.environ.get("DATABASE_URL") or f"sqlite:{place.folder / 'staffing.sqlite'}"
+    def __init__(self, place, name, *flags, instances=1, redis=None, database=None):
+        redis = redis or redis_in_memory(place)
+        database = database or os.environ.get("DATABASE_URL") or f"sqlite:{place.folder / 'staffing.sqlite'}"
         self.logs, self.urls, self.processes = [], [], []
         for number in range(instances):
             port, log = free_port(), place.folder / f"{name}-{number}.log"
-            command = [PROGRAM, "serve", "--listen", f"127.0.0.1:{port}", "--redis", f"redis://127.0.0.1:{self.redis}", "--database", database]
+            command = [PROGRAM, "serve", "--listen", f"127.0.0.1:{port}", "--redis", redis, "--database", database]
             process = place.start(log.stem, *command, *flags, RUST_LOG="warn")
             wait(f"{log.stem} listens", lambda: "listens" in log.read_text() or gone(process, log), seconds=120)
             self.processes.append(process)
             self.logs.append(log)
             self.urls.append(f"http://127.0.0.1:{port}")
 
-    def end(self):
-        for process in self.processes:
-            process.terminate()
-            process.wait()
-
     def log_in(self, login, instance=0):
         """A session's cookie."""
         post(f"{self.urls[instance]}/api/login/code", {"login": login})
         sent = re.compile(rf"^code      {re.escape(login)} (\S+)$", re.MULTILINE)
-        code = wait(f"a code for {login}", lambda: sent.findall(self.logs[instance].read_text()))[-1]
+        log = self.logs[instance]
+        code = wait(f"a code for {login}", lambda: sent.findall(log.read_text()))[-1]
         answer = post(f"{self.urls[instance]}/api/login", {"login": login, "code": code})
         return answer.headers["set-cookie"].split(";")[0]
 
@@ -52,11 +48,11 @@ class Service:
 
 
 def redis_in_memory(place):
-    """The port of a Redis without files."""
+    """The URL of a Redis without files."""
     port = free_port()
     place.start(f"redis-{port}", "redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", place.folder)
     wait("Redis answers", lambda: socket.create_connection(("127.0.0.1", port)))
-    return port
+    return f"redis://127.0.0.1:{port}"
 
 
 def gone(process, log):
