@@ -22,6 +22,9 @@ const PLACE: Duration = Duration::from_secs(2);
 /// How long a waiter waits at most before it asks again.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Longer times are cut, so that they can be added to others.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+
 /// Why there is no lock.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -58,7 +61,7 @@ impl Locks {
     /// How long a holder keeps the lock after it was last heard of; 10 seconds by default, 100 ms at least. It is renewed three times as often.
     #[must_use]
     pub fn lasts(mut self, lasts: Duration) -> Self {
-        self.lasts = lasts.max(Duration::from_millis(100));
+        self.lasts = lasts.clamp(Duration::from_millis(100), LONGEST);
         self
     }
 
@@ -82,7 +85,7 @@ impl Locks {
     pub async fn acquire<K: KeyPart + ?Sized>(&self, key: &K, waits: Duration) -> Result<Guard, LockError> {
         let at = crate::at("lock", &self.name, key);
         let mut asking = Asking { locks: self, at, who: version(), is_over: false };
-        let result = asking.ask(Instant::now() + waits, waits > Duration::ZERO).await;
+        let result = asking.ask(Instant::now() + waits.min(LONGEST), waits > Duration::ZERO).await;
         asking.is_over = result.is_ok();
         result
     }
@@ -102,7 +105,7 @@ impl Asking<'_> {
         let Locks { kit, lasts, is_strict, .. } = self.locks;
         loop {
             let asked = Instant::now();
-            let (answer, scope) = match kit.main().lock(&self.at, &self.who, *lasts, place).await {
+            let (mut answer, scope) = match kit.main().lock(&self.at, &self.who, *lasts, place).await {
                 // It may be held: asking again tells.
                 Err(StoreError::Timeout) if asked < deadline => continue,
                 Err(error) if *is_strict => return Err(LockError::Away(error)),
@@ -112,6 +115,13 @@ impl Asking<'_> {
                 }
                 answer => (answer, Scope::Everywhere),
             };
+            // Also what is held here counts: from before an outage, or from one.
+            if scope == Scope::Everywhere
+                && let Ok(Asked::Held(fence)) = answer
+                && let Ok(here) = kit.instead(StoreError::Unavailable)
+            {
+                answer = here.lock_above(&self.at, &self.who, *lasts, place, fence);
+            }
             match answer.map_err(LockError::Away)? {
                 Asked::Held(fence) => return Ok(self.guard(fence, scope, asked + *lasts)),
                 Asked::Taken(left) => {
@@ -153,17 +163,22 @@ impl Drop for Asking<'_> {
 /// Gives up the lock or the place in the queue, wherever it is.
 fn give_back(kit: Kit, at: At, who: Version) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-        runtime.spawn(async move { release(&kit, &at, &who).await });
+        runtime.spawn(async move { release(&kit, &at, &who, Scope::Everywhere).await });
     }
 }
 
-async fn release(kit: &Kit, at: &At, who: &Version) {
-    if let Err(error) = kit.main().keep(at, who, None).await {
+/// `false`: it was somebody else's, or nobody's.
+async fn release(kit: &Kit, at: &At, who: &Version, scope: Scope) -> bool {
+    let main = kit.main().keep(at, who, None).await;
+    if let Err(error) = &main {
         tracing::debug!(lock = at.name, %error, "a lock could not be given back, and lapses");
     }
-    if let Ok(here) = kit.instead(StoreError::Unavailable) {
-        drop(here.keep(at, who, None).await);
-    }
+    let here = match kit.instead(StoreError::Unavailable) {
+        Ok(here) => here.keep(at, who, None).await,
+        Err(error) => Err(error),
+    };
+    // Whoever has no answer goes by the lease.
+    (if scope == Scope::Everywhere { main } else { here }).unwrap_or(true)
 }
 
 struct Held {
@@ -180,7 +195,13 @@ struct Held {
 impl Held {
     async fn keep(&self) -> Result<bool, StoreError> {
         match self.scope {
-            Scope::Everywhere => self.kit.main().keep(&self.at, &self.who, Some(self.lasts)).await,
+            Scope::Everywhere => {
+                let kept = self.kit.main().keep(&self.at, &self.who, Some(self.lasts)).await;
+                if let (Ok(true), Ok(here)) = (&kept, self.kit.instead(StoreError::Unavailable)) {
+                    here.keep(&self.at, &self.who, Some(self.lasts)).await?;
+                }
+                kept
+            }
             Scope::ThisInstance => {
                 let here = self.kit.instead(StoreError::Unavailable)?;
                 here.keep(&self.at, &self.who, Some(self.lasts)).await
@@ -253,9 +274,9 @@ impl Guard {
     pub async fn release(mut self) -> bool {
         let was_held = !self.is_lost();
         self.renewing.abort();
-        release(&self.held.kit, &self.held.at, &self.held.who).await;
+        let was_own = release(&self.held.kit, &self.held.at, &self.held.who, self.held.scope).await;
         self.is_released = true;
-        was_held
+        was_held && was_own
     }
 }
 

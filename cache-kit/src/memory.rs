@@ -86,6 +86,47 @@ impl Memory {
         self.base + micros(self.clock.now() - self.start)
     }
 
+    /// Takes a lock with the fence that it has elsewhere; 0: with one above all that are known here.
+    pub(crate) fn lock_above(
+        &self,
+        at: &At,
+        who: &Version,
+        lasts: Duration,
+        waits: Option<Duration>,
+        fence: u64,
+    ) -> Result<Asked, StoreError> {
+        let (now, mut state) = (self.now(), self.state());
+        state.sweep(now);
+        let above = (state.fence + 1).max(fence);
+        state.fence = state.fence.max(fence);
+        let held = state.locks.entry(at.clone()).or_default();
+        match &mut held.by {
+            Some((by, held, until)) if by == who && *until > now => {
+                *held = fence.max(*held);
+                *until = now + micros(lasts);
+                return Ok(Asked::Held(*held));
+            }
+            Some((.., until)) if *until <= now => held.by = None,
+            _ => {}
+        }
+        held.queue.retain(|(_, until)| *until >= now);
+        if held.by.is_none() && held.queue.front().is_none_or(|(first, _)| first == who) {
+            held.queue.retain(|(waiting, _)| waiting != who);
+            let fence = if fence > 0 { fence } else { above.max(now) };
+            held.by = Some((*who, fence, now + micros(lasts)));
+            state.fence = state.fence.max(fence);
+            return Ok(Asked::Held(fence));
+        }
+        if let Some(waits) = waits {
+            match held.queue.iter_mut().find(|(waiting, _)| waiting == who) {
+                Some((_, until)) => *until = now + micros(waits),
+                None => held.queue.push_back((*who, now + micros(waits))),
+            }
+        }
+        let left = held.by.map_or(0, |(_, _, until)| until - now);
+        Ok(Asked::Taken(Duration::from_micros(left)))
+    }
+
     fn seen(&self, now: u64, kept: Option<&Kept>) -> Seen {
         let record = kept.filter(|kept| kept.is_there(now)).map(|kept| kept.record(now));
         Seen { incarnation: self.own.to_vec(), now, record, was_removed: false }
@@ -231,34 +272,7 @@ impl Backend for Memory {
         lasts: Duration,
         waits: Option<Duration>,
     ) -> Result<Asked, StoreError> {
-        let (now, mut state) = (self.now(), self.state());
-        state.sweep(now);
-        let above = state.fence + 1;
-        let held = state.locks.entry(at.clone()).or_default();
-        match &mut held.by {
-            Some((by, fence, until)) if by == who && *until > now => {
-                *until = now + micros(lasts);
-                return Ok(Asked::Held(*fence));
-            }
-            Some((.., until)) if *until <= now => held.by = None,
-            _ => {}
-        }
-        held.queue.retain(|(_, until)| *until >= now);
-        if held.by.is_none() && held.queue.front().is_none_or(|(first, _)| first == who) {
-            held.queue.retain(|(waiting, _)| waiting != who);
-            let fence = above.max(now);
-            held.by = Some((*who, fence, now + micros(lasts)));
-            state.fence = fence;
-            return Ok(Asked::Held(fence));
-        }
-        if let Some(waits) = waits {
-            match held.queue.iter_mut().find(|(waiting, _)| waiting == who) {
-                Some((_, until)) => *until = now + micros(waits),
-                None => held.queue.push_back((*who, now + micros(waits))),
-            }
-        }
-        let left = held.by.map_or(0, |(_, _, until)| until - now);
-        Ok(Asked::Taken(Duration::from_micros(left)))
+        self.lock_above(at, who, lasts, waits, 0)
     }
 
     async fn keep(&self, at: &At, who: &Version, lasts: Option<Duration>) -> Result<bool, StoreError> {
