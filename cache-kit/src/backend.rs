@@ -61,7 +61,7 @@ pub(crate) enum Expected {
     Anything,
     Nothing,
     Version(Version),
-    /// Nothing, or what was written before this time, in microseconds there.
+    /// Nothing, or what was written or removed before this time, in microseconds there.
     Before(u64),
 }
 
@@ -143,6 +143,11 @@ pub(crate) trait Subscribed: Send {
 /// be sent again: that changes nothing more.
 #[async_trait]
 pub(crate) trait Backend: Send + Sync {
+    /// The time there: now, or when contact was lost. Never too late; 0: not known.
+    fn contact(&self) -> u64 {
+        0
+    }
+
     /// A record, which is kept for `touch` from now on if that is given.
     async fn read(&self, spot: &Spot, touch: Option<Duration>) -> Result<Seen, StoreError>;
 

@@ -10,7 +10,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use cache_core::{Store, store::StoreError};
+use cache_core::{
+    Store,
+    store::{Link, StoreError},
+};
 use cache_redis::{
     RedisStore,
     side::{Listening, Reply, SideScript},
@@ -141,6 +144,18 @@ impl Redis {
 
 #[async_trait]
 impl Backend for Redis {
+    fn contact(&self) -> u64 {
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        let link = self.store().link().map(|link| *link.borrow());
+        let here = match link {
+            Some(Link::Down { since, .. }) => {
+                u64::try_from(since.saturating_duration_since(self.start).as_micros()).unwrap_or(0)
+            }
+            _ => self.here(),
+        };
+        if ahead == 0 { 0 } else { ahead + here }
+    }
+
     async fn read(&self, spot: &Spot, touch: Option<Duration>) -> Result<Seen, StoreError> {
         let touch = touch.map_or(0, millis).to_string();
         self.seen(&self.over_record(&READ, spot, &[touch.as_bytes()]).await?)

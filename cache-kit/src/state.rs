@@ -274,6 +274,14 @@ impl Core {
         Ok((self.noted(spot, seen), Source::Store))
     }
 
+    /// So that it is known when an outage begins.
+    async fn learn_the_time(&self) {
+        let spot = Spot { at: crate::at("state", &self.settings.name, ""), list: None };
+        if let Err(error) = self.kit().main().read(&spot, None).await {
+            tracing::debug!(states = self.settings.name, %error, "the time of Redis is not known yet");
+        }
+    }
+
     /// Remembers it for an outage, where there can be one.
     fn noted(&self, spot: &Spot, seen: Seen) -> Option<Record> {
         if self.kit().is_redis() {
@@ -284,6 +292,7 @@ impl Core {
 
     pub(crate) async fn write(&self, spot: &Spot, bytes: Vec<u8>) -> Result<Scope, StateError> {
         let version = version();
+        let contact = self.kit().main().contact();
         match self.kit().main().write(spot, &Expected::Anything, &version, &bytes, self.ttl()).await {
             Ok(seen) => {
                 self.noted(spot, seen);
@@ -291,6 +300,7 @@ impl Core {
                 Ok(Scope::Everywhere)
             }
             Err(error) => {
+                self.away.was_there(contact);
                 let kept = self.keep(spot, &Expected::Anything, Some((version, bytes)), self.ttl(), error)?;
                 if kept.is_some() { Ok(Scope::ThisInstance) } else { Err(StateError::Contended) }
             }
@@ -394,6 +404,9 @@ pub(crate) enum Source {
 async fn write_back(kit: Kit, core: Weak<Core>) {
     while kit.back().await {
         let Some(core) = core.upgrade() else { return };
+        if kit.main().contact() == 0 {
+            core.learn_the_time().await;
+        }
         let is_done = core.away.write_back(kit.main(), &core.settings.name).await;
         drop(core);
         if is_done {

@@ -62,6 +62,11 @@ async fn a_put_of_an_outage_gives_way_only_to_writings_of_the_outage() {
     here.put(&1, &text("first")).await.unwrap();
     there.put(&1, &text("second")).await.unwrap();
     there.put(&2, &text("never seen here")).await.unwrap();
+    for states in [&here, &there] {
+        states.put(&3, &text("to be removed before")).await.unwrap();
+        states.put(&4, &text("to be removed meanwhile")).await.unwrap();
+    }
+    assert!(there.take(&3).await.unwrap().is_some());
     // Contact after the other's writings.
     sleep(Duration::from_millis(50)).await;
     here.put(&9, &text("contact")).await.unwrap();
@@ -69,7 +74,8 @@ async fn a_put_of_an_outage_gives_way_only_to_writings_of_the_outage() {
     proxy.freeze();
     proxy.cut();
     one.waits(false).await;
-    for key in [1, 2] {
+    assert!(there.take(&4).await.unwrap().is_some());
+    for key in 1..=4 {
         assert_eq!(here.put(&key, &text("third")).await.unwrap(), Scope::ThisInstance);
     }
     proxy.resume();
@@ -77,6 +83,8 @@ async fn a_put_of_an_outage_gives_way_only_to_writings_of_the_outage() {
     until_none_waits(&here).await;
     assert_eq!(there.get(&2).await.unwrap().as_deref(), Some("third"), "never seen here before");
     assert_eq!(there.get(&1).await.unwrap().as_deref(), Some("third"), "seen here in an older state");
+    assert_eq!(there.get(&3).await.unwrap().as_deref(), Some("third"), "removed before");
+    assert_eq!(there.get(&4).await.unwrap(), None, "removed meanwhile");
 }
 
 /// The same for a handle that had no contact of its own.
@@ -638,7 +646,7 @@ fn two_jobs_of_one_name_are_refused() {
 #[test]
 fn schedules_bear_odd_spans() {
     let now = "2026-03-01T09:00:00Z".parse().unwrap();
-    drop(Schedule::Every(Duration::ZERO).after(now));
+    assert!(Schedule::Every(Duration::ZERO).after(now) > Some(now));
     assert!(Schedule::every(Duration::MAX).after(now).is_none());
     let began = std::time::Instant::now();
     assert!(Schedule::cron("0 0 30 2 *").unwrap().after(now).is_none());

@@ -1,5 +1,6 @@
 -- Stands in front of the scripts over records. A record is `R` version (32 bytes) time (20 digits, microseconds) the
--- server's incarnation (16 bytes) bytes; `X` stands where one was removed, with the name of who did, and counts as absent.
+-- server's incarnation (16 bytes) bytes; `X` stands where one was removed, with the name of who did, the time (20 digits) and the record, and counts
+-- as absent.
 
 local function microseconds()
   local time = redis.call('TIME')
@@ -21,12 +22,14 @@ local function shown(value)
   return string.sub(value, 1, 1) == 'X' and 'X' or ''
 end
 
--- `*`: whatever is there; `-`: nothing; `<` time: nothing, or what was written before that; else the version.
+-- `*`: whatever is there; `-`: nothing; `<` time: nothing, or what was written or removed before that; else the version.
 local function is_expected(value, expected)
   if expected == '*' then return true end
-  if not is_record(value) then return expected == '-' or string.sub(expected, 1, 1) == '<' end
+  if not is_record(value) and expected == '-' then return true end
   if string.sub(expected, 1, 1) == '<' then
-    return tonumber(string.sub(value, 34, 53)) < tonumber(string.sub(expected, 2))
+    local written = tonumber(string.sub(value, 34, 53))
+    return not written or written < tonumber(string.sub(expected, 2))
   end
+  if not is_record(value) then return false end
   return string.sub(value, 2, 33) == expected
 end

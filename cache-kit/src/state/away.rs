@@ -21,6 +21,8 @@ pub(super) struct Away {
     capacity: usize,
     /// The newest time of Redis that was seen, in microseconds there.
     newest: AtomicU64,
+    /// The newest time of Redis before which there was contact, by whomever.
+    contact: AtomicU64,
     /// Held while one of them is written back, and by who decides on what waits.
     turn: tokio::sync::Mutex<()>,
 }
@@ -80,6 +82,7 @@ impl Away {
             waiting: Mutex::default(),
             capacity,
             newest: AtomicU64::new(0),
+            contact: AtomicU64::new(0),
             turn: tokio::sync::Mutex::default(),
         }
     }
@@ -105,6 +108,11 @@ impl Away {
             list: spot.list.clone(),
         };
         self.known.insert(spot.at.clone(), known);
+    }
+
+    /// There was contact until that time of Redis.
+    pub(super) fn was_there(&self, time: u64) {
+        self.contact.fetch_max(time, Ordering::Relaxed);
     }
 
     pub(super) fn forget(&self, at: &At) {
@@ -205,6 +213,15 @@ impl Away {
             return Kept::Full;
         }
         let (base, incarnation, written) = match &known {
+            // Whatever was there before contact was lost, seen here or not.
+            Some((record, incarnation)) if value.is_some() && *expected == Expected::Anything => {
+                let contact = self.contact.load(Ordering::Relaxed).max(record.written + 1);
+                (Expected::Before(contact), incarnation.clone(), record.written)
+            }
+            None if value.is_some() && *expected == Expected::Anything => {
+                let newest = self.newest.load(Ordering::Relaxed);
+                (Expected::Before(self.contact.load(Ordering::Relaxed).max(newest)), Vec::new(), 0)
+            }
             Some((record, incarnation)) => (Expected::Version(record.version), incarnation.clone(), record.written),
             // Nothing, or what was there before contact was lost.
             None => (Expected::Before(self.newest.load(Ordering::Relaxed)), Vec::new(), 0),
