@@ -4,6 +4,10 @@ use std::{
     fmt,
     marker::PhantomData,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -57,12 +61,19 @@ pub enum Heard<T> {
 pub struct Topic<T> {
     kit: Kit,
     at: At,
+    /// Others are to be told that they missed something.
+    owes_gap: Arc<AtomicBool>,
     types: PhantomData<fn(T) -> T>,
 }
 
 impl<T> Clone for Topic<T> {
     fn clone(&self) -> Self {
-        Self { kit: self.kit.clone(), at: self.at.clone(), types: PhantomData }
+        Self {
+            kit: self.kit.clone(),
+            at: self.at.clone(),
+            owes_gap: Arc::clone(&self.owes_gap),
+            types: PhantomData,
+        }
     }
 }
 
@@ -74,12 +85,13 @@ impl<T> fmt::Debug for Topic<T> {
 
 impl<T> Topic<T> {
     pub(crate) fn new(kit: Kit, name: &str) -> Self {
-        Self { kit, at: crate::at("topic", "", name), types: PhantomData }
+        Self { kit, at: crate::at("topic", "", name), owes_gap: Arc::default(), types: PhantomData }
     }
 }
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Topic<T> {
-    /// Publishes a message. While Redis is out of reach it reaches subscribers in this process only.
+    /// Publishes a message. While Redis is out of reach it reaches subscribers in this process only; the others are told of a [gap](Heard::Gap)
+    /// when it is back.
     pub async fn publish(&self, message: &T) -> Result<Scope, TopicError> {
         let bytes = Values::new().encode(Some(message), Meta::default(), 0).map_err(TopicError::Unencodable)?;
         match self.kit.main().publish(&self.at, &bytes).await {
@@ -87,8 +99,16 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Topic<T> {
             Err(error) => {
                 let here = self.kit.instead(error).map_err(TopicError::Away)?;
                 here.publish(&self.at, &bytes).await.map_err(TopicError::Away)?;
+                self.owe_a_gap();
                 Ok(Scope::ThisInstance)
             }
+        }
+    }
+
+    /// Those whose own connection held did not hear it, and nothing else tells them.
+    fn owe_a_gap(&self) {
+        if !self.owes_gap.swap(true, Ordering::SeqCst) {
+            tokio::spawn(tell_of_gap(self.kit.clone(), self.at.clone(), Arc::clone(&self.owes_gap)));
         }
     }
 
@@ -202,6 +222,21 @@ impl Hearing {
                 None
             }
         }
+    }
+}
+
+/// Says that something went missing, with a message that cannot be read.
+async fn tell_of_gap(kit: Kit, at: At, owes_gap: Arc<AtomicBool>) {
+    while kit.back().await {
+        // What is published from here on in vain is another gap.
+        owes_gap.store(false, Ordering::SeqCst);
+        if kit.main().publish(&at, &[]).await.is_ok() {
+            return;
+        }
+        if owes_gap.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
