@@ -12,8 +12,8 @@ use tokio::sync::broadcast;
 
 use crate::{
     backend::{
-        Asked, At, Backend, Change, Expected, Found, Heard, Rate, Record, Removed, Seen, Spot, Subscribed, Verdict,
-        Version, version,
+        Asked, At, Backend, Change, Expected, Found, Heard, Named, Rate, Record, Removed, Seen, Spot, Subscribed,
+        Verdict, Version, version,
     },
     geo,
 };
@@ -185,6 +185,14 @@ impl State {
         self.writes += 1;
         if self.writes.is_multiple_of(SWEEP) {
             self.records.retain(|_, kept| kept.until > now);
+            let records = &self.records;
+            self.lists.retain(|at, list| {
+                list.retain(|_, name| {
+                    let name = format!("{}:{name}", at.place);
+                    records.contains_key(&At { place: at.place.clone(), name })
+                });
+                !list.is_empty()
+            });
             self.rates.retain(|_, counted| counted.until > now);
             self.locks.retain(|_, held| held.by.is_some_and(|(_, _, until)| until > now) || !held.queue.is_empty());
             self.topics.retain(|_, (topic, _)| topic.receiver_count() > 0);
@@ -253,9 +261,14 @@ impl Backend for Memory {
         Ok(Removed { seen: Seen { incarnation: self.own.to_vec(), now, record, was_removed: false }, is_done })
     }
 
-    async fn list(&self, at: &At, most: usize, gone: &[String]) -> Result<Vec<String>, StoreError> {
-        let mut state = self.state();
-        state.delist(at, gone);
+    async fn list(&self, at: &At, most: usize, gone: &[Named]) -> Result<Vec<String>, StoreError> {
+        let (now, mut state) = (self.now(), self.state());
+        let is_gone = |gone: &&Named| {
+            let at = At { place: at.place.clone(), name: gone.record.clone() };
+            state.there(&at, now).is_none()
+        };
+        let gone: Vec<String> = gone.iter().filter(is_gone).map(|gone| gone.member.clone()).collect();
+        state.delist(at, &gone);
         Ok(state.lists.get(at).map(|list| list.values().take(most).cloned().collect()).unwrap_or_default())
     }
 

@@ -20,7 +20,7 @@ use cache_redis::{
 };
 
 use crate::backend::{
-    Asked, At, Backend, Change, Expected, Found, Heard, Rate, Record, Removed, Seen, Spot, Subscribed, Verdict,
+    Asked, At, Backend, Change, Expected, Found, Heard, Named, Rate, Record, Removed, Seen, Spot, Subscribed, Verdict,
     Version, version,
 };
 
@@ -180,10 +180,13 @@ impl Backend for Redis {
         Ok(Removed { seen: self.seen(&answer)?, is_done })
     }
 
-    async fn list(&self, at: &At, most: usize, gone: &[String]) -> Result<Vec<String>, StoreError> {
+    async fn list(&self, at: &At, most: usize, gone: &[Named]) -> Result<Vec<String>, StoreError> {
         let most = most.to_string();
-        let arguments: Vec<&[u8]> = std::iter::once(most.as_bytes()).chain(gone.iter().map(String::as_bytes)).collect();
-        let answer = self.store().call_script(&LIST, &at.place, &[&at.name], &arguments).await?;
+        let members = gone.iter().map(|gone| gone.member.as_bytes());
+        let arguments: Vec<&[u8]> = std::iter::once(most.as_bytes()).chain(members).collect();
+        let records = gone.iter().map(|gone| gone.record.as_str());
+        let names: Vec<&str> = std::iter::once(at.name.as_str()).chain(records).collect();
+        let answer = self.store().call_script(&LIST, &at.place, &names, &arguments).await?;
         list_of(answer)?.iter().map(|name| text(Some(name))).collect()
     }
 

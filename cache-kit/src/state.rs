@@ -24,7 +24,7 @@ use self::away::{Away, Kept};
 pub use self::builder::StateBuilder;
 use crate::{
     Kit, Scope,
-    backend::{At, Expected, Record, Seen, Spot, Version, version},
+    backend::{At, Expected, Named, Record, Seen, Spot, Version, version},
 };
 
 /// How often an update is tried against others.
@@ -206,7 +206,7 @@ impl<K: StateKey, T: Serialize + DeserializeOwned + 'static> States<K, T> {
 
 impl<O: KeyPart, I: KeyPart + FromStr, T: Serialize + DeserializeOwned + 'static> States<Owned<O, I>, T> {
     /// What an owner has, from what was written first to what was written last; 10,000 at most. While Redis is out of reach, what this
-    /// instance knows of.
+    /// instance knows of. Ids of more than 128 bytes in their key are not listed.
     pub async fn list(&self, owner: &O) -> Result<Vec<(I, T)>, StateError> {
         let (name, list) = (&self.core.settings.name, list_of(&self.core.settings.name, owner));
         let members = self.core.members(&list).await?;
@@ -218,8 +218,16 @@ impl<O: KeyPart, I: KeyPart + FromStr, T: Serialize + DeserializeOwned + 'static
                 Some(Decoded::Text(text)) => text.parse().ok(),
                 _ => None,
             };
-            let (Some(id), Some(record)) = (id, self.core.read(&spot, None).await?.0) else {
-                gone.push(member);
+            let Some(id) = id else {
+                tracing::warn!(
+                    states = name,
+                    member,
+                    "an id is too long for the list, or of another type: it is not listed"
+                );
+                continue;
+            };
+            let Some(record) = self.core.read(&spot, None).await?.0 else {
+                gone.push(Named { record: spot.at.name, member });
                 continue;
             };
             if let Some(value) = self.decode(&record.bytes)? {

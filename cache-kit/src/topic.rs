@@ -68,12 +68,7 @@ pub struct Topic<T> {
 
 impl<T> Clone for Topic<T> {
     fn clone(&self) -> Self {
-        Self {
-            kit: self.kit.clone(),
-            at: self.at.clone(),
-            owes_gap: Arc::clone(&self.owes_gap),
-            types: PhantomData,
-        }
+        Self { kit: self.kit.clone(), at: self.at.clone(), owes_gap: Arc::clone(&self.owes_gap), types: PhantomData }
     }
 }
 

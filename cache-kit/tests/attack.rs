@@ -208,12 +208,12 @@ async fn a_list_does_not_lose_what_is_put_meanwhile() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn long_and_odd_ids_are_listed() {
+async fn odd_ids_are_listed() {
     let server = RedisServer::own().expect("there is a server to start");
     let one = Instance::on(&server.url()).await;
     for kit in [&one.kit, &in_memory()] {
         let tasks = kit.states("task").ttl(LONG).build::<Owned<String, String>, String>();
-        let ids = [":", "{a}", "#", "*", "", "~", "''", "!", "(a,b)", "ä€😀", "a b\n\0", &"x".repeat(500)];
+        let ids = [":", "{a}", "#", "*", "", "~", "''", "!", "(a,b)", "ä€😀", "a b\n\0"];
         for id in ids {
             tasks.put(&Owned { owner: text("o:#{}"), id: text(id) }, &text(id)).await.unwrap();
         }

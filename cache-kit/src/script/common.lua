@@ -7,13 +7,18 @@ local function microseconds()
   return time[1] * 1000000 + time[2]
 end
 
-local function standing(key)
-  local value = redis.pcall('GET', key)
-  return type(value) == 'string' and value or ''
-end
-
 local function is_record(value)
   return string.sub(value, 1, 1) == 'R' and #value >= 69
+end
+
+-- What is damaged is a record that nobody can read, of no version, from the beginning of time.
+local function standing(key)
+  local value = redis.pcall('GET', key)
+  if not value then return '' end
+  if type(value) ~= 'string' then value = '' end
+  if is_record(value) and string.find(string.sub(value, 34, 53), '^%d+$') then return value end
+  if string.sub(value, 1, 1) == 'X' and #value >= 53 then return value end
+  return 'R' .. string.rep('\0', 32) .. string.rep('0', 20) .. string.rep('\0', 16) .. value
 end
 
 -- Without what is in it, where it is no record: `X` for one that was removed.
