@@ -346,18 +346,13 @@ impl Backend for Memory {
     ) -> Result<Vec<Found>, StoreError> {
         let state = self.state();
         let points = state.points.get(at).into_iter().flatten();
-        let mut found: Vec<Found> = points
-            .map(|(name, &(x, y))| Found {
-                name: name.clone(),
-                metres: geo::metres((longitude, latitude), (x, y)),
-                longitude: x,
-                latitude: y,
-            })
-            .filter(|found| found.metres <= metres)
-            .collect();
-        found.sort_by(|one, other| one.metres.total_cmp(&other.metres).then_with(|| one.name.cmp(&other.name)));
-        found.truncate(most);
-        Ok(found)
+        let found = points.map(|(name, &(x, y))| Found {
+            name: name.clone(),
+            metres: geo::metres((longitude, latitude), (x, y)),
+            longitude: x,
+            latitude: y,
+        });
+        Ok(geo::nearest(found.collect(), metres, most))
     }
 }
 

@@ -14,14 +14,11 @@ use cache_core::store::StoreError;
 use crate::{
     Kit, Scope,
     backend::{At, Backend as _, Change, Found},
-    geo,
+    geo::{self, EVERYWHERE},
 };
 
 /// Changes that are sent back at a time.
 const AT_ONCE: usize = 100;
-
-/// Half the way around the earth, and a little more.
-const EVERYWHERE: f64 = 21_000_000.0;
 
 /// Why points could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +96,7 @@ impl<I: fmt::Display + FromStr> Places<I> {
     /// Puts a point, or moves it.
     pub async fn put(&self, id: &I, longitude: f64, latitude: f64) -> Result<Scope, PlaceError> {
         check(longitude, latitude)?;
+        let (longitude, latitude) = geo::inside(longitude, latitude);
         self.change(Change::Put { name: id.to_string(), longitude, latitude }).await
     }
 
@@ -112,6 +110,7 @@ impl<I: fmt::Display + FromStr> Places<I> {
         let mut changes = Vec::new();
         for (id, longitude, latitude) in points {
             check(longitude, latitude)?;
+            let (longitude, latitude) = geo::inside(longitude, latitude);
             changes.push(Change::Put { name: id.to_string(), longitude, latitude });
         }
         match self.kit.instead(StoreError::Unavailable) {
@@ -132,7 +131,11 @@ impl<I: fmt::Display + FromStr> Places<I> {
         if !metres.is_finite() || metres < 0.0 {
             return Err(PlaceError::NoDistance(metres));
         }
-        let (metres, most) = (metres.min(EVERYWHERE), most.max(1));
+        if most == 0 {
+            return Ok(Vec::new());
+        }
+        let (longitude, latitude) = geo::inside(longitude, latitude);
+        let metres = metres.min(EVERYWHERE);
         let found = match self.kit.main().near(&self.at, longitude, latitude, metres, most).await {
             Ok(found) => found,
             Err(error) => {

@@ -23,6 +23,7 @@ use crate::backend::{
     Asked, At, Backend, Change, Expected, Found, Heard, Named, Rate, Record, Removed, Seen, Spot, Subscribed, Verdict,
     Version, version,
 };
+use crate::geo;
 
 /// Kind, version, time and incarnation.
 const HEAD: usize = 69;
@@ -267,10 +268,13 @@ impl Backend for Redis {
         metres: f64,
         most: usize,
     ) -> Result<Vec<Found>, StoreError> {
-        let arguments = [longitude.to_string(), latitude.to_string(), metres.to_string(), most.to_string()];
+        // Redis takes no more, and nobody has.
+        let count = most.min(1 << 40).to_string();
+        let arguments = [longitude.to_string(), latitude.to_string(), geo::asked(latitude, metres).to_string(), count];
         let arguments: Vec<&[u8]> = std::iter::once(&b"?"[..]).chain(arguments.iter().map(String::as_bytes)).collect();
         let answer = list_of(self.store().call_script(&PLACE, &at.place, &[&at.name], &arguments).await?)?;
-        answer.into_iter().map(found).collect()
+        let found = answer.into_iter().map(|reply| found(reply, (longitude, latitude)));
+        Ok(geo::nearest(found.collect::<Result<_, _>>()?, metres, most))
     }
 }
 
@@ -349,16 +353,14 @@ fn seen(answer: &[Reply]) -> Result<Seen, StoreError> {
     Ok(Seen { incarnation: incarnation.clone(), now: integer(answer.get(1))?, record, was_removed })
 }
 
-fn found(reply: Reply) -> Result<Found, StoreError> {
+/// The distance is reckoned as in memory: Redis rounds it.
+fn found(reply: Reply, from: (f64, f64)) -> Result<Found, StoreError> {
     let parts = list_of(reply)?;
     let number = |reply: Option<&Reply>| text(reply)?.parse().map_err(|_| unexpected());
     let Some(Reply::List(at)) = parts.get(2) else { return Err(unexpected()) };
-    Ok(Found {
-        name: text(parts.first())?,
-        metres: number(parts.get(1))?,
-        longitude: number(at.first())?,
-        latitude: number(at.get(1))?,
-    })
+    let (longitude, latitude) = geo::rounded(number(at.first())?, number(at.get(1))?);
+    let metres = geo::metres(from, (longitude, latitude));
+    Ok(Found { name: text(parts.first())?, metres, longitude, latitude })
 }
 
 /// Redis takes whole milliseconds, and no zero.
