@@ -48,7 +48,10 @@ mod redis;
 mod state;
 mod topic;
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use cache_core::{
     Cache, Clock, Key, KeyPart,
@@ -69,6 +72,7 @@ use backend::{At, Backend};
 #[cfg(feature = "tower")]
 pub use limit::layer;
 use memory::Memory;
+use place::Unsent;
 
 /// For whom something holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,6 +95,8 @@ pub(crate) struct Inner {
     /// Where they are while that is out of reach; none where it is memory already.
     stand_in: Option<Memory>,
     link: Option<watch::Receiver<Link>>,
+    /// What waits to be sent, of all places.
+    unsent: Mutex<HashMap<At, Arc<Unsent>>>,
 }
 
 impl Kit {
@@ -101,13 +107,11 @@ impl Kit {
 
     /// [`Kit::of`], with the time from a clock where things are in memory: for tests.
     pub fn with_clock(cache: &Cache, clock: Clock) -> Self {
-        let inner = match redis::Redis::over(cache.store()) {
-            Some(redis) => {
-                Inner { main: Arc::new(redis), stand_in: Some(Memory::new(clock)), link: cache.store().link() }
-            }
-            None => Inner { main: Arc::new(Memory::new(clock)), stand_in: None, link: None },
+        let (main, stand_in, link) = match redis::Redis::over(cache.store()) {
+            Some(redis) => (Arc::new(redis) as Arc<dyn Backend>, Some(Memory::new(clock)), cache.store().link()),
+            None => (Arc::new(Memory::new(clock)) as Arc<dyn Backend>, None, None),
         };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(Inner { main, stand_in, link, unsent: Mutex::default() }) }
     }
 
     /// Typed values with an end.
@@ -152,6 +156,12 @@ impl Kit {
     /// Where to go for now, if `error` says that the main one is out of reach.
     pub(crate) fn instead(&self, error: StoreError) -> Result<&Memory, StoreError> {
         self.inner.stand_in.as_ref().ok_or(error)
+    }
+
+    /// What waits to be sent to these places.
+    pub(crate) fn unsent(&self, at: &At) -> Arc<Unsent> {
+        let mut all = self.inner.unsent.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(at.clone()).or_default())
     }
 
     /// Waits until Redis is in reach. `false`: there is none, or the cache is gone.

@@ -5,7 +5,7 @@ use std::{
     fmt,
     marker::PhantomData,
     str::FromStr,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -78,16 +78,22 @@ impl<I> fmt::Debug for Places<I> {
 }
 
 /// The last change of each point that Redis has not heard of.
+///
+/// One for all handles of a name: what waits goes before what any of them changes later.
 #[derive(Default)]
-struct Unsent(Mutex<HashMap<String, Change>>);
+pub(crate) struct Unsent(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    changes: HashMap<String, Change>,
+    /// A task sends them.
+    is_sent: bool,
+}
 
 impl<I> Places<I> {
     pub(crate) fn new(kit: Kit, name: &str) -> Self {
         let at = crate::at("places", "", name);
-        let unsent = Arc::new(Unsent::default());
-        if kit.is_redis() && tokio::runtime::Handle::try_current().is_ok() {
-            tokio::spawn(send_back(kit.clone(), at.clone(), Arc::downgrade(&unsent)));
-        }
+        let unsent = kit.unsent(&at);
         Self { kit, at, unsent, types: PhantomData }
     }
 }
@@ -165,27 +171,35 @@ impl<I: fmt::Display + FromStr> Places<I> {
             }
         }
         let [change] = change;
-        self.unsent.add(change);
+        if self.unsent.add(change) {
+            tokio::spawn(send_back(self.kit.clone(), self.at.clone(), Arc::clone(&self.unsent)));
+        }
         Ok(Scope::ThisInstance)
     }
 }
 
 impl Unsent {
-    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<String, Change>> {
+    fn all(&self) -> std::sync::MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_empty(&self) -> bool {
-        self.all().is_empty()
+        self.all().changes.is_empty()
     }
 
-    fn add(&self, change: Change) {
+    /// Whether somebody has to begin to send.
+    fn add(&self, change: Change) -> bool {
         let (Change::Put { name, .. } | Change::Remove { name }) = &change;
-        self.all().insert(name.clone(), change);
+        let mut all = self.all();
+        all.changes.insert(name.clone(), change);
+        !std::mem::replace(&mut all.is_sent, true)
     }
 
+    /// Some that wait. None: whoever sends may stop.
     fn some(&self) -> Vec<Change> {
-        self.all().values().take(AT_ONCE).cloned().collect()
+        let mut all = self.all();
+        all.is_sent = !all.changes.is_empty();
+        all.changes.values().take(AT_ONCE).cloned().collect()
     }
 
     /// They were sent, unless they have changed since.
@@ -193,24 +207,23 @@ impl Unsent {
         let mut all = self.all();
         for change in changes {
             let (Change::Put { name, .. } | Change::Remove { name }) = change;
-            if all.get(name) == Some(change) {
-                all.remove(name);
+            if all.changes.get(name) == Some(change) {
+                all.changes.remove(name);
             }
         }
     }
 }
 
-/// Sends what was changed in an outage, for as long as the points are in use.
-async fn send_back(kit: Kit, at: At, unsent: Weak<Unsent>) {
+/// Sends what was changed in an outage.
+async fn send_back(kit: Kit, at: At, unsent: Arc<Unsent>) {
     while kit.back().await {
-        let Some(unsent) = unsent.upgrade() else { return };
         let some = unsent.some();
-        let is_sent = some.is_empty() || kit.main().change(&at, &some).await.is_ok();
-        if is_sent {
-            unsent.sent(&some);
+        if some.is_empty() {
+            return;
         }
-        drop(unsent);
-        if some.is_empty() || !is_sent {
+        if kit.main().change(&at, &some).await.is_ok() {
+            unsent.sent(&some);
+        } else {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

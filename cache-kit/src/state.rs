@@ -122,7 +122,24 @@ impl<K, T> fmt::Debug for States<K, T> {
 
 pub(crate) struct Core {
     settings: StateBuilder,
-    away: Away,
+    away: Arc<Away>,
+}
+
+impl Drop for Core {
+    /// What waits is written back all the same.
+    fn drop(&mut self) {
+        if self.away.waiting() > 0
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let (kit, name) = (self.settings.kit.clone(), self.settings.name.clone());
+            let away = Arc::clone(&self.away);
+            runtime.spawn(async move {
+                while kit.back().await && !away.write_back(kit.main(), &name).await {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            });
+        }
+    }
 }
 
 impl<K: StateKey, T: Serialize + DeserializeOwned + 'static> States<K, T> {

@@ -576,6 +576,22 @@ async fn a_place_of_an_outage_outlives_its_handle() {
     assert_eq!(other.nearest(13.41, 52.53, 1).await.unwrap().len(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_of_an_outage_outlives_its_handle() {
+    let mut server = RedisServer::own().expect("there is a server to start");
+    let one = Instance::on(&server.url()).await;
+    server.kill();
+    one.waits(false).await;
+    let states = one.kit.states("draft").ttl(LONG).build::<u64, String>();
+    assert_eq!(states.put(&3, &text("late")).await.unwrap(), Scope::ThisInstance);
+    drop(states);
+    server.restart();
+    one.waits(true).await;
+    sleep(Duration::from_secs(1)).await;
+    let states = one.kit.states("draft").ttl(LONG).build::<u64, String>();
+    assert_eq!(states.get(&3).await.unwrap().as_deref(), Some("late"));
+}
+
 /// Of one handle and another in the same process, the later change counts.
 #[tokio::test(flavor = "multi_thread")]
 async fn handles_of_the_same_places_are_in_step() {
