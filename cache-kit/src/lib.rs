@@ -51,6 +51,7 @@ mod topic;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use cache_core::{
@@ -82,6 +83,9 @@ pub enum Scope {
     /// For this instance: Redis was out of reach.
     ThisInstance,
 }
+
+/// Longer times are cut, so that they can be added to others.
+pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
 /// Makes the blocks. Cheap to clone.
 #[derive(Clone)]
@@ -161,6 +165,9 @@ impl Kit {
     /// What waits to be sent to these places.
     pub(crate) fn unsent(&self, at: &At) -> Arc<Unsent> {
         let mut all = self.inner.unsent.lock().unwrap_or_else(PoisonError::into_inner);
+        if !all.contains_key(at) {
+            all.retain(|_, unsent| Arc::strong_count(unsent) > 1);
+        }
         Arc::clone(all.entry(at.clone()).or_default())
     }
 

@@ -18,6 +18,9 @@ use crate::{
 /// Windows of more than this many would take too much room in Redis.
 const LARGEST_WINDOW: u32 = 10_000;
 
+/// In microseconds, so that a time and this can be told to the microsecond in Lua. 71 years.
+const LONGEST_SPAN: u64 = 1 << 51;
+
 /// How much is allowed.
 ///
 /// ```
@@ -87,11 +90,11 @@ impl Quota {
     }
 
     fn rate(&self) -> Rate {
-        let per = u64::try_from(self.per.as_micros()).unwrap_or(u64::MAX >> 16);
+        let per = u64::try_from(self.per.as_micros()).unwrap_or(LONGEST_SPAN).min(LONGEST_SPAN);
         let interval = (per / u64::from(self.count)).max(1);
         Rate {
             interval,
-            ahead: interval * u64::from(self.burst),
+            ahead: interval.saturating_mul(u64::from(self.burst)).min(LONGEST_SPAN),
             window: self.has_window.then_some((u64::from(self.count), per)),
         }
     }

@@ -12,7 +12,7 @@ use cache_core::{KeyPart, store::StoreError};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    Kit, Scope,
+    Kit, LONGEST, Scope,
     backend::{Asked, At, Backend, Version, version},
 };
 
@@ -21,9 +21,6 @@ const PLACE: Duration = Duration::from_secs(2);
 
 /// How long a waiter waits at most before it asks again.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// Longer times are cut, so that they can be added to others.
-const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
 /// Why there is no lock.
 #[derive(Debug, thiserror::Error)]

@@ -359,8 +359,9 @@ impl Backend for Memory {
 impl Counted {
     /// As `limit.lua` does.
     fn ask(&mut self, now: u64, rate: &Rate, cost: u64) -> Verdict {
-        let arrival = self.arrival.max(now);
-        let next = arrival + cost * rate.interval;
+        let arrival = self.arrival.clamp(now, now + rate.ahead);
+        self.arrival = arrival;
+        let next = arrival.saturating_add(cost.saturating_mul(rate.interval));
         let mut wait = next.saturating_sub(rate.ahead + now);
         let mut left = rate.ahead.saturating_sub(arrival - now) / rate.interval;
         let mut free = arrival - now;

@@ -3,7 +3,7 @@
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use super::{Core, States, away::Away, write_back};
-use crate::Kit;
+use crate::{Kit, LONGEST};
 
 /// Sets states up. [`Kit::states`] begins it.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ impl StateBuilder {
     /// How long a state is kept after it was written. An hour by default.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = ttl;
+        self.ttl = ttl.min(LONGEST);
         self
     }
 
