@@ -281,13 +281,16 @@ impl Core {
             Ok(seen) => seen,
             Err(error) => {
                 let known = self.away.known_for(&spot.at, touch).ok_or(StateError::Away(error))?;
+                if touch.is_some() {
+                    self.away.touched(spot, self.kit().main().contact());
+                }
                 return Ok((Some(known), Source::Memory));
             }
         };
-        // Lost with all else that was there, or replaced by what was there before: what is remembered goes back.
-        if self.settings.is_restored
-            && let Some(known) = self.away.lost(&spot.at, &seen)
-        {
+        // Lost with all else that was there, or replaced by what was there before: what is remembered goes back. So does what ended only because Redis
+        // did not hear that it was read.
+        let lost = self.settings.is_restored.then(|| self.away.lost(&spot.at, &seen)).flatten();
+        if let Some(known) = lost.or_else(|| self.away.outlived(&spot.at, &seen)) {
             let expected = seen.record.map_or(Expected::Nothing, |record| Expected::Version(record.version));
             let Record { version, bytes, left, .. } = &known;
             let back = self.kit().main().write(spot, &expected, version, bytes, *left).await;

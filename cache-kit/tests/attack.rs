@@ -113,18 +113,28 @@ async fn a_session_that_was_used_in_an_outage_lives_on() {
     let (proxy, url) = server.behind_proxy();
     let one = Instance::on(&url).await;
     let sessions = one.kit.states("session").ttl(Duration::from_secs(4)).sliding().build::<u64, String>();
-    sessions.put(&1, &text("ada")).await.unwrap();
+    for session in [1, 2] {
+        sessions.put(&session, &text("ada")).await.unwrap();
+    }
+    let other = Instance::on(&server.url()).await;
+    let there = other.kit.states("session").ttl(Duration::from_secs(4)).sliding().build::<u64, String>();
     proxy.freeze();
     proxy.cut();
     one.waits(false).await;
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(6) {
-        assert_eq!(sessions.get(&1).await.unwrap().as_deref(), Some("ada"));
+        for session in [1, 2] {
+            assert_eq!(sessions.get(&session).await.unwrap().as_deref(), Some("ada"));
+        }
+        if began.elapsed() > Duration::from_secs(1) {
+            there.take(&2).await.unwrap();
+        }
         sleep(Duration::from_millis(100)).await;
     }
     proxy.resume();
     one.waits(true).await;
     assert_eq!(sessions.get(&1).await.unwrap().as_deref(), Some("ada"), "it was read all the time");
+    assert_eq!(sessions.get(&2).await.unwrap(), None, "it was ended elsewhere");
 }
 
 #[tokio::test(flavor = "multi_thread")]
