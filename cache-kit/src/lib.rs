@@ -194,8 +194,8 @@ impl std::fmt::Debug for Kit {
     }
 }
 
-/// Where something of a block is kept: each by itself.
+/// Where something of a block is kept: each by itself. The caller chooses the type of the key: the number 7 and the text `7` are two.
 fn at<K: KeyPart + ?Sized>(block: &str, name: &str, key: &K) -> At {
-    let name = Key::new(block).arg(name).arg(key).as_str().to_owned();
+    let name = Key::new(block).arg(name).arg_of_any_type(key).as_str().to_owned();
     At { place: name.clone(), name }
 }
