@@ -32,7 +32,7 @@ pub enum Schedule {
 #[non_exhaustive]
 pub enum JobError {
     /// Not a cron expression.
-    #[error("`{text}` is no cron expression")]
+    #[error("`{text}` is no cron expression: {source}")]
     Schedule {
         /// As it was given.
         text: String,
@@ -65,7 +65,11 @@ impl Schedule {
     /// When it is due after that moment.
     pub fn after(&self, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
-            Self::Cron(cron) => cron.find_next_occurrence(&moment, false).ok(),
+            // From the whole second on: the fraction would be that of the answer, and a due time another each time it is asked for.
+            Self::Cron(cron) => {
+                let second = DateTime::from_timestamp(moment.timestamp(), 0)?;
+                cron.find_next_occurrence(&second, false).ok()
+            }
             Self::Every(span) => {
                 let span = i64::try_from(span.as_millis()).ok()?.max(1);
                 DateTime::from_timestamp_millis((moment.timestamp_millis().div_euclid(span) + 1).checked_mul(span)?)
@@ -375,6 +379,6 @@ mod tests {
     #[test]
     fn a_bad_expression_is_told() {
         let error = Schedule::cron("every day").expect_err("it is none");
-        assert_eq!(error.to_string(), "`every day` is no cron expression");
+        assert!(error.to_string().starts_with("`every day` is no cron expression: "), "{error}");
     }
 }
