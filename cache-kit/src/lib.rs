@@ -31,7 +31,7 @@
 //! # }
 //! ```
 //!
-//! Keys in Redis are `<namespace>#<block>:…`, which no invalidation of the cache touches. They expire, and are evicted as everything is where
+//! Keys in Redis are `<namespace>#<block>:…`, which no invalidation of the cache touches. All but places expire, and all are evicted as everything is where
 //! `maxmemory-policy` is `allkeys-…`: a Redis that keeps sessions needs room for them.
 
 mod backend;

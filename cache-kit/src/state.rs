@@ -165,8 +165,14 @@ impl<K: StateKey, T: Serialize + DeserializeOwned + 'static> States<K, T> {
     /// Removes a state and returns it. Of any number of calls at once, in any instances, one gets it; while Redis is out of reach, one in each
     /// instance that knows it.
     pub async fn take(&self, key: &K) -> Result<Option<T>, StateError> {
-        let taken = self.core.remove(&self.spot(key), &Expected::Anything).await?;
-        taken.map_or(Ok(None), |record| self.decode(&record.bytes))
+        let spot = self.spot(key);
+        let Some(taken) = self.core.remove(&spot, &Expected::Anything).await? else { return Ok(None) };
+        let value = self.decode(&taken.bytes);
+        if value.is_err() {
+            // It stays for somebody who can read it.
+            self.core.replace(&spot, &Expected::Nothing, taken.bytes, self.core.ttl()).await?;
+        }
+        value
     }
 
     /// Changes a state: what `change` makes of it is written, unless somebody else has changed it meanwhile; then again from the

@@ -57,7 +57,7 @@ pub enum Heard<T> {
 /// Messages of one kind to all instances. Cheap to clone.
 ///
 /// A message reaches those who listen when it is published, as a rule once (twice in this process, if Redis did not answer in time), and in the order
-/// of publication from each instance. Nothing is kept for later. Whoever may have missed one is told so by a [gap](Heard::Gap).
+/// of publication from each instance. Nothing is kept for later. Over Redis they need RESP3. Whoever may have missed one is told so by a [gap](Heard::Gap).
 pub struct Topic<T> {
     kit: Kit,
     at: At,
@@ -243,6 +243,7 @@ async fn next_of(subscribed: &mut Option<Box<dyn Subscribed>>) -> Option<Raw> {
 }
 
 async fn subscribe_again(kit: &Kit, at: &At) -> Box<dyn Subscribed> {
+    let mut is_said = false;
     loop {
         if kit.is_redis() && !kit.back().await {
             std::future::pending::<()>().await;
@@ -250,6 +251,10 @@ async fn subscribe_again(kit: &Kit, at: &At) -> Box<dyn Subscribed> {
         match kit.main().subscribe(at).await {
             Ok(main) => return main,
             Err(error) => {
+                // It is refused, as where the protocol is RESP2, and that will not change by itself.
+                if matches!(error, StoreError::Failed(_)) && !std::mem::replace(&mut is_said, true) {
+                    tracing::warn!(topic = at.name, %error, "a topic cannot be subscribed to: nothing is heard until it can");
+                }
                 tracing::debug!(topic = at.name, %error, "a topic cannot be subscribed to, and is tried again");
                 tokio::time::sleep(PAUSE).await;
             }

@@ -686,3 +686,166 @@ fn a_bad_expression_says_what_is_wrong() {
         println!("{error}: {}", std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default());
     }
 }
+
+/// Where it cannot be read, and that is an error, it stays.
+#[tokio::test]
+async fn what_cannot_be_read_is_not_taken() {
+    let kit = in_memory();
+    let old = kit.states("shape").ttl(LONG).build::<u64, (u32, u32)>();
+    old.put(&1, &(1, 2)).await.unwrap();
+    let strict = kit.states("shape").ttl(LONG).unreadable_is_an_error().build::<u64, (String, u32)>();
+    assert!(matches!(strict.take(&1).await, Err(StateError::Unreadable(_))));
+    assert_eq!(old.get(&1).await.unwrap(), Some((1, 2)));
+}
+
+/// Changes whose callers went away are made once or not at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelled_changes_are_made_once_at_most() {
+    let server = RedisServer::own().expect("there is a server to start");
+    let (one, other) = (Instance::on(&server.url()).await, Instance::on(&server.url()).await);
+    let counts = [&one, &other].map(|it| it.kit.states("count").ttl(LONG).build::<u64, u64>());
+    let tasks: Vec<_> = (0..400)
+        .map(|number| {
+            let counts = counts[number % 2].clone();
+            let task = async move { counts.update(&1, |old| Some(old.unwrap_or(0) + 1)).await };
+            tokio::spawn(timeout(Duration::from_micros(fastrand::u64(100..200_000)), task))
+        })
+        .collect();
+    let (mut made, mut given_up) = (0, 0);
+    for task in tasks {
+        match task.await.unwrap() {
+            Ok(Ok(_)) => made += 1,
+            _ => given_up += 1,
+        }
+    }
+    let count = counts[0].get(&1).await.unwrap().unwrap_or(0);
+    assert!(count >= made && count <= made + given_up, "{made} {count} {given_up}");
+    assert_eq!(counts[0].waiting() + counts[1].waiting(), 0);
+}
+
+/// No call hangs where Redis does not answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_hangs_with_a_frozen_redis() {
+    let server = RedisServer::own().expect("there is a server to start");
+    let one = Instance::on(&server.url()).await;
+    let kit = &one.kit;
+    let states = kit.states("s").ttl(LONG).build::<u64, String>();
+    let tasks = kit.states("t").ttl(LONG).build::<Owned<u64, u64>, String>();
+    for id in 0..50 {
+        tasks.put(&Owned { owner: 1, id }, &text("x")).await.unwrap();
+    }
+    states.put(&1, &text("x")).await.unwrap();
+    let (codes, limiter, locks) = (kit.codes("c"), kit.limiter("l", Quota::per_minute(5)), kit.locks("k"));
+    let code = codes.issue("ada").await.unwrap();
+    let topic: Topic<u32> = kit.topic("t");
+    let places: Places<u64> = kit.places("p");
+    let guard = locks.try_acquire(&1).await.unwrap();
+    let mut subscription = topic.subscribe().await;
+    for round in 0..3 {
+        server.stop();
+        let limit = Duration::from_secs(8);
+        let began = Instant::now();
+        let (a, b, c, d, e, f, g, h, i, j) = tokio::join!(
+            timeout(limit, states.get(&1)),
+            timeout(limit, states.update(&1, |old| old)),
+            timeout(limit, states.take(&7)),
+            timeout(limit, tasks.list(&1)),
+            timeout(limit, codes.verify("ada", &code)),
+            timeout(limit, codes.issue("bob")),
+            timeout(limit, limiter.check(&1)),
+            timeout(limit, locks.acquire(&2, Duration::from_secs(1))),
+            timeout(limit, topic.publish(&1)),
+            timeout(limit, places.put(&1, 1.0, 1.0)),
+        );
+        let ok = [
+            a.is_ok(),
+            b.is_ok(),
+            c.is_ok(),
+            d.is_ok(),
+            e.is_ok(),
+            f.is_ok(),
+            g.is_ok(),
+            h.is_ok(),
+            i.is_ok(),
+            j.is_ok(),
+        ];
+        assert_eq!(ok, [true; 10], "round {round}");
+        assert!(!matches!(e.unwrap(), Ok(cache_kit::Verdict::Accepted)), "it may be used elsewhere");
+        assert!(began.elapsed() < limit, "{:?}", began.elapsed());
+        server.cont();
+        one.waits(true).await;
+        until_none_waits(&states).await;
+    }
+    guard.release().await;
+    let mut heard = Vec::new();
+    while let Ok(Some(one)) = timeout(Duration::from_secs(2), subscription.next()).await {
+        heard.push(one);
+    }
+    assert!(heard.contains(&Heard::Message(1)), "{heard:?}");
+    assert_eq!(states.get(&1).await.unwrap().as_deref(), Some("x"));
+}
+
+/// All that is kept ends some time, but places.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_keys_but_places_end() {
+    let server = RedisServer::own().expect("there is a server to start");
+    let one = Instance::on(&server.url()).await;
+    let kit = &one.kit;
+    let tasks = kit.states("t").ttl(LONG).sliding().build::<Owned<u64, u64>, String>();
+    tasks.put(&Owned { owner: 1, id: 1 }, &text("x")).await.unwrap();
+    tasks.put(&Owned { owner: 1, id: 2 }, &text("x")).await.unwrap();
+    tasks.get(&Owned { owner: 1, id: 2 }).await.unwrap();
+    tasks.take(&Owned { owner: 1, id: 2 }).await.unwrap();
+    let codes = kit.codes("c");
+    let code = codes.issue("ada").await.unwrap();
+    codes.verify("ada", "no").await.unwrap();
+    codes.verify("ada", &code).await.unwrap();
+    codes.issue("bob").await.unwrap();
+    for quota in [Quota::per_minute(2), Quota::per_second(20_000), Quota::per_minute(3).burst(1)] {
+        let limiter = kit.limiter(&format!("l{}", quota.count()), quota);
+        for _ in 0..3 {
+            limiter.check(&1).await;
+        }
+    }
+    let guard = kit.locks("k").try_acquire(&1).await.unwrap();
+    drop(kit.locks("k").acquire(&1, Duration::from_millis(100)).await);
+    let topic: Topic<u32> = kit.topic("t");
+    topic.publish(&1).await.unwrap();
+    kit.places::<u64>("p").put(&1, 1.0, 1.0).await.unwrap();
+    let keys = server.cli(&["KEYS", "kit#*"]);
+    let mut endless = Vec::new();
+    for key in keys.lines().filter(|line| line.starts_with("kit#")) {
+        if server.cli(&["PTTL", key]).trim() == ":-1" {
+            endless.push(key.to_owned());
+        }
+    }
+    assert_eq!(endless, ["kit#places:'':p"]);
+    drop(guard);
+}
+
+/// Due times are whole seconds, the same whenever they are asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_by_cron_run() {
+    let every_second = Schedule::cron("* * * * * *").unwrap();
+    let daily = Schedule::cron("0 9 * * *").unwrap();
+    let next = |schedule: &Schedule, moment: &str| schedule.after(moment.parse().unwrap()).unwrap().to_rfc3339();
+    assert_eq!(next(&every_second, "2026-03-01T08:59:59.9Z"), "2026-03-01T09:00:00+00:00");
+    assert_eq!(next(&daily, "2026-03-01T08:59:59.9Z"), "2026-03-01T09:00:00+00:00");
+    assert_eq!(next(&daily, "2026-03-01T09:00:00.1Z"), "2026-03-02T09:00:00+00:00");
+    // What clocks are set to elsewhere does not matter.
+    assert_eq!(next(&daily, "2026-03-29T00:30:00.5Z"), "2026-03-29T09:00:00+00:00");
+    let runs = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let ran = Arc::clone(&runs);
+    let jobs = in_memory().jobs().job("tick", every_second, move |run| {
+        ran.lock().unwrap().push(run.due);
+        async { Ok::<(), String>(()) }
+    });
+    let task = tokio::spawn(jobs.run());
+    let began = Instant::now();
+    while runs.lock().unwrap().len() < 3 {
+        assert!(began.elapsed() < PATIENCE, "{:?}", runs.lock().unwrap());
+        sleep(Duration::from_millis(20)).await;
+    }
+    task.abort();
+    assert!(runs.lock().unwrap().iter().all(|due| due.timestamp_subsec_nanos() == 0));
+}
