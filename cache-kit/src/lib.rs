@@ -50,7 +50,7 @@ mod topic;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -74,6 +74,7 @@ use backend::{At, Backend};
 pub use limit::layer;
 use memory::Memory;
 use place::Unsent;
+use topic::Hub;
 
 /// For whom something holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,6 +102,8 @@ pub(crate) struct Inner {
     link: Option<watch::Receiver<Link>>,
     /// What waits to be sent, of all places.
     unsent: Mutex<HashMap<At, Arc<Unsent>>>,
+    /// Who hears topics.
+    hubs: Mutex<HashMap<At, Weak<Hub>>>,
 }
 
 impl Kit {
@@ -115,7 +118,7 @@ impl Kit {
             Some(redis) => (Arc::new(redis) as Arc<dyn Backend>, Some(Memory::new(clock)), cache.store().link()),
             None => (Arc::new(Memory::new(clock)) as Arc<dyn Backend>, None, None),
         };
-        Self { inner: Arc::new(Inner { main, stand_in, link, unsent: Mutex::default() }) }
+        Self { inner: Arc::new(Inner { main, stand_in, link, unsent: Mutex::default(), hubs: Mutex::default() }) }
     }
 
     /// Typed values with an end.
@@ -169,6 +172,10 @@ impl Kit {
             all.retain(|_, unsent| Arc::strong_count(unsent) > 1);
         }
         Arc::clone(all.entry(at.clone()).or_default())
+    }
+
+    pub(crate) fn hubs(&self) -> MutexGuard<'_, HashMap<At, Weak<Hub>>> {
+        self.inner.hubs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until Redis is in reach. `false`: there is none, or the cache is gone.

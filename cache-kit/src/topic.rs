@@ -5,7 +5,7 @@ use std::{
     marker::PhantomData,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
@@ -20,7 +20,7 @@ use cache_core::{
 };
 use futures_core::Stream;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::{
     Kit, Scope,
@@ -31,7 +31,7 @@ use crate::{
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Messages wait for a slow subscriber up to this many.
-const BACKLOG: usize = 256;
+const BACKLOG: usize = 512;
 
 /// Why a message was not published.
 #[derive(Debug, thiserror::Error)]
@@ -108,16 +108,16 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Topic<T> {
     }
 
     /// Hears what is published from now on. While Redis is out of reach, what this process publishes; it begins with a [gap](Heard::Gap) then.
+    ///
+    /// All subscriptions of this process to a topic share one connection to Redis.
     pub async fn subscribe(&self) -> Subscription<T> {
+        let hub = Hub::of(&self.kit, &self.at);
+        // From here on nothing is missed but what the hub misses.
+        let told = hub.told.subscribe();
+        let is_up = *hub.is_up.clone().wait_for(Option::is_some).await.ok().as_deref().unwrap_or(&None);
         let (send, messages) = mpsc::channel(BACKLOG);
-        let main = self.kit.main().subscribe(&self.at).await.ok();
-        let here = match self.kit.instead(StoreError::Unavailable) {
-            Ok(here) => here.subscribe(&self.at).await.ok(),
-            Err(_) => None,
-        };
-        let hearing =
-            Hearing { kit: self.kit.clone(), at: self.at.clone(), has_gap: main.is_none(), main, here, last: None };
-        Subscription { messages, hearing: tokio::spawn(hearing.pass_on(send)) }
+        let hearing = tokio::spawn(pass_on(told, is_up != Some(true), send));
+        Subscription { messages, hearing, _hub: hub }
     }
 }
 
@@ -126,6 +126,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Topic<T> {
 pub struct Subscription<T> {
     messages: mpsc::Receiver<Heard<T>>,
     hearing: tokio::task::JoinHandle<()>,
+    _hub: Arc<Hub>,
 }
 
 impl<T> Subscription<T> {
@@ -153,7 +154,78 @@ impl<T> Drop for Subscription<T> {
     }
 }
 
-/// A subscription over its connections.
+/// What a hub says.
+#[derive(Clone, Debug)]
+enum Told {
+    Message(Arc<Raw>),
+    Gap,
+}
+
+/// What all subscriptions of this process to a topic share.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    told: broadcast::Sender<Told>,
+    /// Whether it hears the other instances; none before the first attempt.
+    is_up: watch::Receiver<Option<bool>>,
+    hearing: tokio::task::JoinHandle<()>,
+}
+
+impl Hub {
+    /// The one of this topic, which lives as long as a subscription does.
+    fn of(kit: &Kit, at: &At) -> Arc<Self> {
+        let mut all = kit.hubs();
+        if let Some(hub) = all.get(at).and_then(Weak::upgrade) {
+            return hub;
+        }
+        all.retain(|_, hub| hub.strong_count() > 0);
+        let told = broadcast::Sender::new(BACKLOG);
+        let (up, is_up) = watch::channel(None);
+        let hearing = tokio::spawn(Hearing::tell(kit.clone(), at.clone(), told.clone(), up));
+        let hub = Arc::new(Self { told, is_up, hearing });
+        all.insert(at.clone(), Arc::downgrade(&hub));
+        hub
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.hearing.abort();
+    }
+}
+
+/// Passes on to one subscriber, at its pace.
+async fn pass_on<T: DeserializeOwned + Serialize + Send + 'static>(
+    mut told: broadcast::Receiver<Told>,
+    mut has_gap: bool,
+    to: mpsc::Sender<Heard<T>>,
+) {
+    loop {
+        if has_gap && to.send(Heard::Gap).await.is_err() {
+            return;
+        }
+        has_gap = false;
+        let raw = match told.recv().await {
+            Ok(Told::Message(raw)) => raw,
+            // Also who was too slow.
+            Ok(Told::Gap) | Err(broadcast::error::RecvError::Lagged(_)) => {
+                has_gap = true;
+                continue;
+            }
+            Err(broadcast::error::RecvError::Closed) => return,
+        };
+        match Values::new().decode::<T>(&Bytes::copy_from_slice(&raw.bytes), 0) {
+            Ok((Some(message), _)) => {
+                if to.send(Heard::Message(message)).await.is_err() {
+                    return;
+                }
+            }
+            // Of another release: what it was about is not known.
+            Ok((None, _)) | Err(_) => has_gap = true,
+        }
+    }
+}
+
+/// A topic over its connections.
 struct Hearing {
     kit: Kit,
     at: At,
@@ -165,25 +237,22 @@ struct Hearing {
 }
 
 impl Hearing {
-    async fn pass_on<T: DeserializeOwned + Serialize + Send + 'static>(mut self, to: mpsc::Sender<Heard<T>>) {
+    async fn tell(kit: Kit, at: At, told: broadcast::Sender<Told>, up: watch::Sender<Option<bool>>) {
+        let main = kit.main().subscribe(&at).await.ok();
+        let here = match kit.instead(StoreError::Unavailable) {
+            Ok(here) => here.subscribe(&at).await.ok(),
+            Err(_) => None,
+        };
+        let mut hearing = Self { has_gap: false, kit, at, main, here, last: None };
         loop {
-            if self.has_gap && to.send(Heard::Gap).await.is_err() {
-                return;
+            up.send_replace(Some(hearing.main.is_some()));
+            let raw = hearing.next().await;
+            if std::mem::take(&mut hearing.has_gap) {
+                drop(told.send(Told::Gap));
             }
-            self.has_gap = false;
-            let Some(raw) = self.next().await else { continue };
-            if self.has_gap && to.send(Heard::Gap).await.is_err() {
-                return;
-            }
-            self.has_gap = false;
-            match Values::new().decode::<T>(&Bytes::from(raw.bytes), 0) {
-                Ok((Some(message), _)) => {
-                    if to.send(Heard::Message(message)).await.is_err() {
-                        return;
-                    }
-                }
-                // Of another release: what it was about is not known.
-                Ok((None, _)) | Err(_) => self.has_gap = true,
+            if let Some(raw) = raw {
+                // Nobody may be there to hear it.
+                drop(told.send(Told::Message(Arc::new(raw))));
             }
         }
     }

@@ -849,3 +849,103 @@ async fn jobs_by_cron_run() {
     task.abort();
     assert!(runs.lock().unwrap().iter().all(|due| due.timestamp_subsec_nanos() == 0));
 }
+
+/// A browser more is no connection to Redis more.
+#[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_to_a_topic_share_a_connection() {
+    let server = RedisServer::own().expect("there is a server to start");
+    let one = Instance::on(&server.url()).await;
+    let count = || server.cli(&["CLIENT", "LIST"]).matches("addr=").count() / 2;
+    let before = count();
+    let topic: Topic<u32> = one.kit.topic("shifts");
+    let mut all = Vec::new();
+    for _ in 0..50 {
+        all.push(one.kit.topic::<u32>("shifts").subscribe().await);
+    }
+    assert!(count() <= before + 1, "{before} {}", count());
+    topic.publish(&1).await.unwrap();
+    for subscription in &mut all {
+        assert_eq!(timeout(PATIENCE, subscription.next()).await.unwrap(), Some(Heard::Message(1)));
+    }
+    drop(all);
+    let began = Instant::now();
+    while count() > before {
+        assert!(began.elapsed() < PATIENCE, "the connection stays");
+        sleep(Duration::from_millis(20)).await;
+    }
+    // And again.
+    let mut again = topic.subscribe().await;
+    topic.publish(&2).await.unwrap();
+    assert_eq!(timeout(PATIENCE, again.next()).await.unwrap(), Some(Heard::Message(2)));
+}
+
+/// One instance at a time, also where it takes longer than the interval, and again where that died.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_job_runs_in_one_instance_and_again_after_a_crash() {
+    let server = RedisServer::own().expect("there is a server to start");
+    let (one, other) = (Instance::on(&server.url()).await, Instance::on(&server.url()).await);
+    let inside = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let runs = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let tasks: Vec<_> = [("one", &one), ("other", &other)]
+        .map(|(name, it)| {
+            let (inside, runs) = (Arc::clone(&inside), Arc::clone(&runs));
+            let jobs = it.kit.jobs().instance(name).lasts(Duration::from_secs(1));
+            let every = Schedule::every(Duration::from_secs(1));
+            tokio::spawn(
+                jobs.job("long", every, move |run| {
+                    let (inside, runs) = (Arc::clone(&inside), Arc::clone(&runs));
+                    async move {
+                        struct Leaves(Arc<std::sync::atomic::AtomicU32>);
+                        impl Drop for Leaves {
+                            fn drop(&mut self) {
+                                self.0.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                            }
+                        }
+                        let count = inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
+                        let _leaves = Leaves(inside);
+                        runs.lock().unwrap().push((run.due, name, count));
+                        sleep(Duration::from_millis(2_500)).await;
+                        Ok::<(), String>(())
+                    }
+                })
+                .run(),
+            )
+        })
+        .into();
+    let began = Instant::now();
+    while runs.lock().unwrap().len() < 3 {
+        assert!(began.elapsed() < PATIENCE);
+        sleep(Duration::from_millis(20)).await;
+    }
+    // Whoever runs it now dies.
+    let (due, who, _) = *runs.lock().unwrap().last().unwrap();
+    tasks[usize::from(who == "other")].abort();
+    let count = runs.lock().unwrap().len();
+    while runs.lock().unwrap().len() == count {
+        assert!(began.elapsed() < PATIENCE);
+        sleep(Duration::from_millis(20)).await;
+    }
+    let runs = runs.lock().unwrap().clone();
+    assert_eq!((runs[count].0, runs[count].1 == who), (due, false), "{runs:?}");
+    assert!(runs.iter().all(|(.., count)| *count == 1), "{runs:?}");
+    for task in tasks {
+        task.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_changes_at_once_are_all_made() {
+    let server = RedisServer::own().expect("there is a server to start");
+    let (one, other) = (Instance::on(&server.url()).await, Instance::on(&server.url()).await);
+    let counts = [&one, &other].map(|it| it.kit.states("count").ttl(LONG).build::<u64, u64>());
+    let changes: Vec<_> = (0..200)
+        .map(|number| {
+            let counts = counts[number % 2].clone();
+            tokio::spawn(async move { counts.update(&1, |old| Some(old.unwrap_or(0) + 1)).await })
+        })
+        .collect();
+    for change in changes {
+        change.await.unwrap().unwrap();
+    }
+    assert_eq!(counts[0].get(&1).await.unwrap(), Some(200));
+}
