@@ -148,7 +148,8 @@ impl Limiter {
         self.check_many(key, 1).await
     }
 
-    /// Asks for several at once: all or none. More than the quota are never allowed.
+    /// Asks for several at once: all or none. More than the quota, or the burst, are never allowed, whatever
+    /// [`Decision::retry_after`] says.
     pub async fn check_many<K: KeyPart + ?Sized>(&self, key: &K, cost: u32) -> Decision {
         let (at, rate, cost) = (crate::at("limit", &self.name, key), self.quota.rate(), u64::from(cost));
         let (verdict, scope) = match self.kit.main().limit(&at, &rate, cost).await {

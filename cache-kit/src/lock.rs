@@ -41,6 +41,8 @@ pub enum LockError {
 /// [fencing token](Guard::fence): a number above those of all earlier holders, which what is written to has to compare, and refuse a lower one.
 /// (M. Kleppmann, *How to do distributed locking*, 2016.)
 ///
+/// Within one instance there is never more than one holder, around an outage either.
+///
 /// Who waits is served in the order of asking, and waits no longer than it says.
 #[derive(Clone, Debug)]
 pub struct Locks {
@@ -117,7 +119,7 @@ impl Asking<'_> {
                 && let Ok(Asked::Held(fence)) = answer
                 && let Ok(here) = kit.instead(StoreError::Unavailable)
             {
-                answer = here.lock_above(&self.at, &self.who, *lasts, place, fence);
+                answer = Ok(here.lock_above(&self.at, &self.who, *lasts, place, fence));
             }
             match answer.map_err(LockError::Away)? {
                 Asked::Held(fence) => return Ok(self.guard(fence, scope, asked + *lasts)),

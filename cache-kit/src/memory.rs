@@ -94,7 +94,7 @@ impl Memory {
         lasts: Duration,
         waits: Option<Duration>,
         fence: u64,
-    ) -> Result<Asked, StoreError> {
+    ) -> Asked {
         let (now, mut state) = (self.now(), self.state());
         state.sweep(now);
         let above = (state.fence + 1).max(fence);
@@ -104,7 +104,7 @@ impl Memory {
             Some((by, held, until)) if by == who && *until > now => {
                 *held = fence.max(*held);
                 *until = now + micros(lasts);
-                return Ok(Asked::Held(*held));
+                return Asked::Held(*held);
             }
             Some((.., until)) if *until <= now => held.by = None,
             _ => {}
@@ -115,7 +115,7 @@ impl Memory {
             let fence = if fence > 0 { fence } else { above.max(now) };
             held.by = Some((*who, fence, now + micros(lasts)));
             state.fence = state.fence.max(fence);
-            return Ok(Asked::Held(fence));
+            return Asked::Held(fence);
         }
         if let Some(waits) = waits {
             match held.queue.iter_mut().find(|(waiting, _)| waiting == who) {
@@ -124,7 +124,7 @@ impl Memory {
             }
         }
         let left = held.by.map_or(20_000, |(_, _, until)| until - now);
-        Ok(Asked::Taken(Duration::from_micros(left)))
+        Asked::Taken(Duration::from_micros(left))
     }
 
     fn seen(&self, now: u64, kept: Option<&Kept>) -> Seen {
@@ -285,7 +285,7 @@ impl Backend for Memory {
         lasts: Duration,
         waits: Option<Duration>,
     ) -> Result<Asked, StoreError> {
-        self.lock_above(at, who, lasts, waits, 0)
+        Ok(self.lock_above(at, who, lasts, waits, 0))
     }
 
     async fn keep(&self, at: &At, who: &Version, lasts: Option<Duration>) -> Result<bool, StoreError> {

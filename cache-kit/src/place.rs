@@ -57,7 +57,8 @@ pub struct Near<I> {
 ///
 /// Over Redis (GEO) and in memory the answers are the same: points are rounded to the same cells of less than a metre, and distances are those of
 /// Redis, on a sphere. While Redis is out of reach, searches go over what this instance has put or has been [given](Places::remember), and
-/// changes are sent when it is back.
+/// changes are sent when it is back, whatever others have changed meanwhile. A Redis that comes back without its data has no points: put those of a
+/// database again now and then.
 pub struct Places<I> {
     kit: Kit,
     at: At,

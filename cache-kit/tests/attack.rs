@@ -745,32 +745,25 @@ async fn nothing_hangs_with_a_frozen_redis() {
         server.stop();
         let limit = Duration::from_secs(8);
         let began = Instant::now();
-        let (a, b, c, d, e, f, g, h, i, j) = tokio::join!(
+        let ended = tokio::join!(
             timeout(limit, states.get(&1)),
             timeout(limit, states.update(&1, |old| old)),
             timeout(limit, states.take(&7)),
             timeout(limit, tasks.list(&1)),
-            timeout(limit, codes.verify("ada", &code)),
             timeout(limit, codes.issue("bob")),
+        );
+        let is_ended = [ended.0.is_ok(), ended.1.is_ok(), ended.2.is_ok(), ended.3.is_ok(), ended.4.is_ok()];
+        assert_eq!(is_ended, [true; 5], "round {round}");
+        let ended = tokio::join!(
+            timeout(limit, codes.verify("ada", &code)),
             timeout(limit, limiter.check(&1)),
             timeout(limit, locks.acquire(&2, Duration::from_secs(1))),
             timeout(limit, topic.publish(&1)),
             timeout(limit, places.put(&1, 1.0, 1.0)),
         );
-        let ok = [
-            a.is_ok(),
-            b.is_ok(),
-            c.is_ok(),
-            d.is_ok(),
-            e.is_ok(),
-            f.is_ok(),
-            g.is_ok(),
-            h.is_ok(),
-            i.is_ok(),
-            j.is_ok(),
-        ];
-        assert_eq!(ok, [true; 10], "round {round}");
-        assert!(!matches!(e.unwrap(), Ok(cache_kit::Verdict::Accepted)), "it may be used elsewhere");
+        let is_ended = [ended.0.is_ok(), ended.1.is_ok(), ended.2.is_ok(), ended.3.is_ok(), ended.4.is_ok()];
+        assert_eq!(is_ended, [true; 5], "round {round}");
+        assert!(!matches!(ended.0, Ok(Ok(cache_kit::Verdict::Accepted))), "it may be used elsewhere");
         assert!(began.elapsed() < limit, "{:?}", began.elapsed());
         server.cont();
         one.waits(true).await;
