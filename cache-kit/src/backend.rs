@@ -22,6 +22,13 @@ pub(crate) struct Spot {
     pub(crate) list: Option<(String, String)>,
 }
 
+/// A record by its name, and its name in a list of the same place.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    pub(crate) record: String,
+    pub(crate) member: String,
+}
+
 /// The name of one writing of a record. Unique for all time.
 pub(crate) type Version = [u8; 32];
 
@@ -61,7 +68,7 @@ pub(crate) enum Expected {
     Anything,
     Nothing,
     Version(Version),
-    /// Nothing, or what was written before this time, in microseconds there.
+    /// Nothing, or what was written or removed before this time, in microseconds there.
     Before(u64),
 }
 
@@ -143,6 +150,11 @@ pub(crate) trait Subscribed: Send {
 /// be sent again: that changes nothing more.
 #[async_trait]
 pub(crate) trait Backend: Send + Sync {
+    /// The time there: now, or when contact was lost. Never too late; 0: not known.
+    fn contact(&self) -> u64 {
+        0
+    }
+
     /// A record, which is kept for `touch` from now on if that is given.
     async fn read(&self, spot: &Spot, touch: Option<Duration>) -> Result<Seen, StoreError>;
 
@@ -159,8 +171,8 @@ pub(crate) trait Backend: Send + Sync {
     /// Removes a record if it is as expected.
     async fn remove(&self, spot: &Spot, expected: &Expected, who: &Version) -> Result<Removed, StoreError>;
 
-    /// The names in a list from the oldest on, without those that are `gone`.
-    async fn list(&self, at: &At, most: usize, gone: &[String]) -> Result<Vec<String>, StoreError>;
+    /// The names in a list from the oldest on, without those of `gone` whose records, by name, are still not there.
+    async fn list(&self, at: &At, most: usize, gone: &[Named]) -> Result<Vec<String>, StoreError>;
 
     async fn limit(&self, at: &At, rate: &Rate, cost: u64) -> Result<Verdict, StoreError>;
 

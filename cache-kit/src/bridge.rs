@@ -73,8 +73,15 @@ fn gap() -> Event {
 
 /// Sends a subscription over a WebSocket, until the other side closes it. What that says is not listened to.
 pub async fn websocket<T: Serialize + Send + 'static>(mut socket: WebSocket, mut subscription: Subscription<T>) {
+    // Who has gone without a word is found out so.
+    let mut alive = tokio::time::interval_at(tokio::time::Instant::now() + ALIVE, ALIVE);
     loop {
         tokio::select! {
+            _ = alive.tick() => {
+                if socket.send(Message::Ping(Vec::new().into())).await.is_err() {
+                    return;
+                }
+            }
             heard = subscription.next() => {
                 let Some(heard) = heard else { return };
                 let text = match heard {

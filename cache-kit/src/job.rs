@@ -12,6 +12,9 @@ use crate::{Guard, Kit, LockError, Locks, Scope, StateError, States};
 /// How often an instance looks whether a job is to be done.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Of states and locks. No service calls its own so.
+const NAME: &str = "#job";
+
 /// How long a report is kept.
 const KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
 
@@ -29,7 +32,7 @@ pub enum Schedule {
 #[non_exhaustive]
 pub enum JobError {
     /// Not a cron expression.
-    #[error("`{text}` is no cron expression")]
+    #[error("`{text}` is no cron expression: {source}")]
     Schedule {
         /// As it was given.
         text: String,
@@ -62,9 +65,13 @@ impl Schedule {
     /// When it is due after that moment.
     pub fn after(&self, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
-            Self::Cron(cron) => cron.find_next_occurrence(&moment, false).ok(),
+            // From the whole second on: the fraction would be that of the answer, and a due time another each time it is asked for.
+            Self::Cron(cron) => {
+                let second = DateTime::from_timestamp(moment.timestamp(), 0)?;
+                cron.find_next_occurrence(&second, false).ok()
+            }
             Self::Every(span) => {
-                let span = i64::try_from(span.as_millis()).ok()?;
+                let span = i64::try_from(span.as_millis()).ok()?.max(1);
                 DateTime::from_timestamp_millis((moment.timestamp_millis().div_euclid(span) + 1).checked_mul(span)?)
             }
         }
@@ -134,7 +141,8 @@ struct Job {
 ///
 /// Whoever gets the job's lock when it is due runs it, and says in its [report](JobReport) that it began. If that instance dies, the lock lapses and
 /// another one runs it, for the same due time: a job is done at least once, and its body has to bear that. What was due while no instance ran, or
-/// while Redis was out of reach, is made up for once, the latest time only. A first start makes up for nothing.
+/// while Redis was out of reach, is made up for once, the latest time only; also where Redis comes back without its data, as far as a running
+/// instance remembers. A first start makes up for nothing.
 #[derive(Clone)]
 pub struct Jobs {
     kit: Kit,
@@ -148,8 +156,8 @@ impl Jobs {
     pub(crate) fn new(kit: &Kit) -> Self {
         Self {
             kit: kit.clone(),
-            reports: kit.states("job").ttl(KEPT).build(),
-            locks: kit.locks("job").for_all_or_none(),
+            reports: kit.states(NAME).ttl(KEPT).restored_after_loss().build(),
+            locks: kit.locks(NAME).for_all_or_none(),
             instance: format!("{}", std::process::id()),
             all: Vec::new(),
         }
@@ -170,6 +178,10 @@ impl Jobs {
     }
 
     /// A job by this name.
+    ///
+    /// # Panics
+    ///
+    /// If there is one by that name already: the second would never run.
     #[must_use]
     pub fn job<F, R, E>(mut self, name: &str, schedule: Schedule, body: F) -> Self
     where
@@ -177,6 +189,7 @@ impl Jobs {
         R: Future<Output = Result<(), E>> + Send + 'static,
         E: fmt::Display,
     {
+        assert!(self.all.iter().all(|job| job.name != name), "there are two jobs by the name `{name}`");
         let body = Arc::new(body);
         let body: Body = Arc::new(move |run| {
             let body = Arc::clone(&body);
@@ -374,6 +387,6 @@ mod tests {
     #[test]
     fn a_bad_expression_is_told() {
         let error = Schedule::cron("every day").expect_err("it is none");
-        assert_eq!(error.to_string(), "`every day` is no cron expression");
+        assert!(error.to_string().starts_with("`every day` is no cron expression: "), "{error}");
     }
 }

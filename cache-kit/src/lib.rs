@@ -31,7 +31,7 @@
 //! # }
 //! ```
 //!
-//! Keys in Redis are `<namespace>#<block>:…`, which no invalidation of the cache touches. They expire, and are evicted as everything is where
+//! Keys in Redis are `<namespace>#<block>:…`, which no invalidation of the cache touches. All but places expire, and all are evicted as everything is where
 //! `maxmemory-policy` is `allkeys-…`: a Redis that keeps sessions needs room for them.
 //!
 //! With the feature `metrics`, what the blocks do is published through the `metrics` crate; `docs/OPERATIONS.md` has the names. A call whose caller dropped it counts as
@@ -52,7 +52,11 @@ mod redis;
 mod state;
 mod topic;
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
 
 use cache_core::{
     Cache, Clock, Key, KeyPart,
@@ -74,6 +78,8 @@ use backend::{At, Backend};
 pub use limit::layer;
 use memory::Memory;
 use meter::Meter;
+use place::Unsent;
+use topic::Hub;
 
 /// For whom something holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,6 +89,9 @@ pub enum Scope {
     /// For this instance: Redis was out of reach.
     ThisInstance,
 }
+
+/// Longer times are cut, so that they can be added to others.
+pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
 /// Makes the blocks. Cheap to clone.
 #[derive(Clone)]
@@ -97,6 +106,10 @@ pub(crate) struct Inner {
     stand_in: Option<Memory>,
     link: Option<watch::Receiver<Link>>,
     meter: Meter,
+    /// What waits to be sent, of all places.
+    unsent: Mutex<HashMap<At, Arc<Unsent>>>,
+    /// Who hears topics.
+    hubs: Mutex<HashMap<At, Weak<Hub>>>,
 }
 
 impl Kit {
@@ -107,14 +120,13 @@ impl Kit {
 
     /// [`Kit::of`], with the time from a clock where things are in memory: for tests.
     pub fn with_clock(cache: &Cache, clock: Clock) -> Self {
-        let meter = Meter::new(cache.namespace());
-        let inner = match redis::Redis::over(cache.store()) {
-            Some(redis) => {
-                Inner { main: Arc::new(redis), stand_in: Some(Memory::new(clock)), link: cache.store().link(), meter }
-            }
-            None => Inner { main: Arc::new(Memory::new(clock)), stand_in: None, link: None, meter },
+        let (main, stand_in, link) = match redis::Redis::over(cache.store()) {
+            Some(redis) => (Arc::new(redis) as Arc<dyn Backend>, Some(Memory::new(clock)), cache.store().link()),
+            None => (Arc::new(Memory::new(clock)) as Arc<dyn Backend>, None, None),
         };
-        Self { inner: Arc::new(inner) }
+        let meter = Meter::new(cache.namespace());
+        let (unsent, hubs) = (Mutex::default(), Mutex::default());
+        Self { inner: Arc::new(Inner { main, stand_in, link, meter, unsent, hubs }) }
     }
 
     /// Typed values with an end.
@@ -165,6 +177,19 @@ impl Kit {
         self.inner.stand_in.as_ref().ok_or(error)
     }
 
+    /// What waits to be sent to these places.
+    pub(crate) fn unsent(&self, at: &At) -> Arc<Unsent> {
+        let mut all = self.inner.unsent.lock().unwrap_or_else(PoisonError::into_inner);
+        if !all.contains_key(at) {
+            all.retain(|_, unsent| Arc::strong_count(unsent) > 1);
+        }
+        Arc::clone(all.entry(at.clone()).or_default())
+    }
+
+    pub(crate) fn hubs(&self) -> MutexGuard<'_, HashMap<At, Weak<Hub>>> {
+        self.inner.hubs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits until Redis is in reach. `false`: there is none, or the cache is gone.
     pub(crate) async fn back(&self) -> bool {
         let Some(mut link) = self.inner.link.clone() else { return false };
@@ -193,8 +218,8 @@ impl std::fmt::Debug for Kit {
     }
 }
 
-/// Where something of a block is kept: each by itself.
+/// Where something of a block is kept: each by itself. The caller chooses the type of the key: the number 7 and the text `7` are two.
 fn at<K: KeyPart + ?Sized>(block: &str, name: &str, key: &K) -> At {
-    let name = Key::new(block).arg(name).arg(key).as_str().to_owned();
+    let name = Key::new(block).arg(name).arg_of_any_type(key).as_str().to_owned();
     At { place: name.clone(), name }
 }

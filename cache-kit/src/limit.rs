@@ -18,6 +18,9 @@ use crate::{
 /// Windows of more than this many would take too much room in Redis.
 const LARGEST_WINDOW: u32 = 10_000;
 
+/// In microseconds, so that a time and this can be told to the microsecond in Lua. 71 years.
+const LONGEST_SPAN: u64 = 1 << 51;
+
 /// How much is allowed.
 ///
 /// ```
@@ -87,11 +90,11 @@ impl Quota {
     }
 
     fn rate(&self) -> Rate {
-        let per = u64::try_from(self.per.as_micros()).unwrap_or(u64::MAX >> 16);
+        let per = u64::try_from(self.per.as_micros()).unwrap_or(LONGEST_SPAN).min(LONGEST_SPAN);
         let interval = (per / u64::from(self.count)).max(1);
         Rate {
             interval,
-            ahead: interval * u64::from(self.burst),
+            ahead: interval.saturating_mul(u64::from(self.burst)).min(LONGEST_SPAN),
             window: self.has_window.then_some((u64::from(self.count), per)),
         }
     }
@@ -145,7 +148,8 @@ impl Limiter {
         self.check_many(key, 1).await
     }
 
-    /// Asks for several at once: all or none. More than the quota are never allowed.
+    /// Asks for several at once: all or none. More than the quota, or the burst, are never allowed, whatever
+    /// [`Decision::retry_after`] says.
     pub async fn check_many<K: KeyPart + ?Sized>(&self, key: &K, cost: u32) -> Decision {
         let call = self.kit.meter().call("limit", &self.name, "check");
         let (at, rate, cost) = (crate::at("limit", &self.name, key), self.quota.rate(), u64::from(cost));

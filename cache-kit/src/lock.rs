@@ -12,7 +12,7 @@ use cache_core::{KeyPart, store::StoreError};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    Kit, Scope,
+    Kit, LONGEST, Scope,
     backend::{Asked, At, Backend, Version, version},
 };
 
@@ -41,6 +41,8 @@ pub enum LockError {
 /// [fencing token](Guard::fence): a number above those of all earlier holders, which what is written to has to compare, and refuse a lower one.
 /// (M. Kleppmann, *How to do distributed locking*, 2016.)
 ///
+/// Within one instance there is never more than one holder, around an outage either.
+///
 /// Who waits is served in the order of asking, and waits no longer than it says.
 #[derive(Clone, Debug)]
 pub struct Locks {
@@ -58,7 +60,7 @@ impl Locks {
     /// How long a holder keeps the lock after it was last heard of; 10 seconds by default, 100 ms at least. It is renewed three times as often.
     #[must_use]
     pub fn lasts(mut self, lasts: Duration) -> Self {
-        self.lasts = lasts.max(Duration::from_millis(100));
+        self.lasts = lasts.clamp(Duration::from_millis(100), LONGEST);
         self
     }
 
@@ -83,7 +85,7 @@ impl Locks {
         let at = crate::at("lock", &self.name, key);
         let mut asking = Asking { locks: self, at, who: version(), is_over: false };
         let call = self.kit.meter().call("lock", &self.name, "acquire");
-        let result = asking.ask(Instant::now() + waits, waits > Duration::ZERO).await;
+        let result = asking.ask(Instant::now() + waits.min(LONGEST), waits > Duration::ZERO).await;
         asking.is_over = result.is_ok();
         match &result {
             Ok(guard) => call.end("held", guard.scope()),
@@ -108,7 +110,7 @@ impl Asking<'_> {
         let Locks { kit, lasts, is_strict, .. } = self.locks;
         loop {
             let asked = Instant::now();
-            let (answer, scope) = match kit.main().lock(&self.at, &self.who, *lasts, place).await {
+            let (mut answer, scope) = match kit.main().lock(&self.at, &self.who, *lasts, place).await {
                 // It may be held: asking again tells.
                 Err(StoreError::Timeout) if asked < deadline => continue,
                 Err(error) if *is_strict => return Err(LockError::Away(error)),
@@ -118,6 +120,13 @@ impl Asking<'_> {
                 }
                 answer => (answer, Scope::Everywhere),
             };
+            // Also what is held here counts: from before an outage, or from one.
+            if scope == Scope::Everywhere
+                && let Ok(Asked::Held(fence)) = answer
+                && let Ok(here) = kit.instead(StoreError::Unavailable)
+            {
+                answer = Ok(here.lock_above(&self.at, &self.who, *lasts, place, fence));
+            }
             match answer.map_err(LockError::Away)? {
                 Asked::Held(fence) => return Ok(self.guard(fence, scope, asked + *lasts)),
                 Asked::Taken(left) => {
@@ -160,17 +169,22 @@ impl Drop for Asking<'_> {
 /// Gives up the lock or the place in the queue, wherever it is.
 fn give_back(kit: Kit, at: At, who: Version) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-        runtime.spawn(async move { release(&kit, &at, &who).await });
+        runtime.spawn(async move { release(&kit, &at, &who, Scope::Everywhere).await });
     }
 }
 
-async fn release(kit: &Kit, at: &At, who: &Version) {
-    if let Err(error) = kit.main().keep(at, who, None).await {
+/// `false`: it was somebody else's, or nobody's.
+async fn release(kit: &Kit, at: &At, who: &Version, scope: Scope) -> bool {
+    let main = kit.main().keep(at, who, None).await;
+    if let Err(error) = &main {
         tracing::debug!(lock = at.name, %error, "a lock could not be given back, and lapses");
     }
-    if let Ok(here) = kit.instead(StoreError::Unavailable) {
-        drop(here.keep(at, who, None).await);
-    }
+    let here = match kit.instead(StoreError::Unavailable) {
+        Ok(here) => here.keep(at, who, None).await,
+        Err(error) => Err(error),
+    };
+    // Whoever has no answer goes by the lease.
+    (if scope == Scope::Everywhere { main } else { here }).unwrap_or(true)
 }
 
 struct Held {
@@ -189,7 +203,13 @@ struct Held {
 impl Held {
     async fn keep(&self) -> Result<bool, StoreError> {
         match self.scope {
-            Scope::Everywhere => self.kit.main().keep(&self.at, &self.who, Some(self.lasts)).await,
+            Scope::Everywhere => {
+                let kept = self.kit.main().keep(&self.at, &self.who, Some(self.lasts)).await;
+                if let (Ok(true), Ok(here)) = (&kept, self.kit.instead(StoreError::Unavailable)) {
+                    here.keep(&self.at, &self.who, Some(self.lasts)).await?;
+                }
+                kept
+            }
             Scope::ThisInstance => {
                 let here = self.kit.instead(StoreError::Unavailable)?;
                 here.keep(&self.at, &self.who, Some(self.lasts)).await
@@ -263,9 +283,9 @@ impl Guard {
     pub async fn release(mut self) -> bool {
         let was_held = !self.is_lost();
         self.renewing.abort();
-        release(&self.held.kit, &self.held.at, &self.held.who).await;
+        let was_own = release(&self.held.kit, &self.held.at, &self.held.who, self.held.scope).await;
         self.is_released = true;
-        was_held
+        was_held && was_own
     }
 }
 

@@ -12,8 +12,8 @@ use tokio::sync::broadcast;
 
 use crate::{
     backend::{
-        Asked, At, Backend, Change, Expected, Found, Heard, Rate, Record, Removed, Seen, Spot, Subscribed, Verdict,
-        Version, version,
+        Asked, At, Backend, Change, Expected, Found, Heard, Named, Rate, Record, Removed, Seen, Spot, Subscribed,
+        Verdict, Version, version,
     },
     geo,
 };
@@ -86,6 +86,47 @@ impl Memory {
         self.base + micros(self.clock.now() - self.start)
     }
 
+    /// Takes a lock with the fence that it has elsewhere; 0: with one above all that are known here.
+    pub(crate) fn lock_above(
+        &self,
+        at: &At,
+        who: &Version,
+        lasts: Duration,
+        waits: Option<Duration>,
+        fence: u64,
+    ) -> Asked {
+        let (now, mut state) = (self.now(), self.state());
+        state.sweep(now);
+        let above = (state.fence + 1).max(fence);
+        state.fence = state.fence.max(fence);
+        let held = state.locks.entry(at.clone()).or_default();
+        match &mut held.by {
+            Some((by, held, until)) if by == who && *until > now => {
+                *held = fence.max(*held);
+                *until = now + micros(lasts);
+                return Asked::Held(*held);
+            }
+            Some((.., until)) if *until <= now => held.by = None,
+            _ => {}
+        }
+        held.queue.retain(|(_, until)| *until >= now);
+        if held.by.is_none() && held.queue.front().is_none_or(|(first, _)| first == who) {
+            held.queue.retain(|(waiting, _)| waiting != who);
+            let fence = if fence > 0 { fence } else { above.max(now) };
+            held.by = Some((*who, fence, now + micros(lasts)));
+            state.fence = state.fence.max(fence);
+            return Asked::Held(fence);
+        }
+        if let Some(waits) = waits {
+            match held.queue.iter_mut().find(|(waiting, _)| waiting == who) {
+                Some((_, until)) => *until = now + micros(waits),
+                None => held.queue.push_back((*who, now + micros(waits))),
+            }
+        }
+        let left = held.by.map_or(20_000, |(_, _, until)| until - now);
+        Asked::Taken(Duration::from_micros(left))
+    }
+
     fn seen(&self, now: u64, kept: Option<&Kept>) -> Seen {
         let record = kept.filter(|kept| kept.is_there(now)).map(|kept| kept.record(now));
         Seen { incarnation: self.own.to_vec(), now, record, was_removed: false }
@@ -144,6 +185,14 @@ impl State {
         self.writes += 1;
         if self.writes.is_multiple_of(SWEEP) {
             self.records.retain(|_, kept| kept.until > now);
+            let records = &self.records;
+            self.lists.retain(|at, list| {
+                list.retain(|_, name| {
+                    let name = format!("{}:{name}", at.place);
+                    records.contains_key(&At { place: at.place.clone(), name })
+                });
+                !list.is_empty()
+            });
             self.rates.retain(|_, counted| counted.until > now);
             self.locks.retain(|_, held| held.by.is_some_and(|(_, _, until)| until > now) || !held.queue.is_empty());
             self.topics.retain(|_, (topic, _)| topic.receiver_count() > 0);
@@ -212,9 +261,14 @@ impl Backend for Memory {
         Ok(Removed { seen: Seen { incarnation: self.own.to_vec(), now, record, was_removed: false }, is_done })
     }
 
-    async fn list(&self, at: &At, most: usize, gone: &[String]) -> Result<Vec<String>, StoreError> {
-        let mut state = self.state();
-        state.delist(at, gone);
+    async fn list(&self, at: &At, most: usize, gone: &[Named]) -> Result<Vec<String>, StoreError> {
+        let (now, mut state) = (self.now(), self.state());
+        let is_gone = |gone: &&Named| {
+            let at = At { place: at.place.clone(), name: gone.record.clone() };
+            state.there(&at, now).is_none()
+        };
+        let gone: Vec<String> = gone.iter().filter(is_gone).map(|gone| gone.member.clone()).collect();
+        state.delist(at, &gone);
         Ok(state.lists.get(at).map(|list| list.values().take(most).cloned().collect()).unwrap_or_default())
     }
 
@@ -231,34 +285,7 @@ impl Backend for Memory {
         lasts: Duration,
         waits: Option<Duration>,
     ) -> Result<Asked, StoreError> {
-        let (now, mut state) = (self.now(), self.state());
-        state.sweep(now);
-        let above = state.fence + 1;
-        let held = state.locks.entry(at.clone()).or_default();
-        match &mut held.by {
-            Some((by, fence, until)) if by == who && *until > now => {
-                *until = now + micros(lasts);
-                return Ok(Asked::Held(*fence));
-            }
-            Some((.., until)) if *until <= now => held.by = None,
-            _ => {}
-        }
-        held.queue.retain(|(_, until)| *until >= now);
-        if held.by.is_none() && held.queue.front().is_none_or(|(first, _)| first == who) {
-            held.queue.retain(|(waiting, _)| waiting != who);
-            let fence = above.max(now);
-            held.by = Some((*who, fence, now + micros(lasts)));
-            state.fence = fence;
-            return Ok(Asked::Held(fence));
-        }
-        if let Some(waits) = waits {
-            match held.queue.iter_mut().find(|(waiting, _)| waiting == who) {
-                Some((_, until)) => *until = now + micros(waits),
-                None => held.queue.push_back((*who, now + micros(waits))),
-            }
-        }
-        let left = held.by.map_or(0, |(_, _, until)| until - now);
-        Ok(Asked::Taken(Duration::from_micros(left)))
+        Ok(self.lock_above(at, who, lasts, waits, 0))
     }
 
     async fn keep(&self, at: &At, who: &Version, lasts: Option<Duration>) -> Result<bool, StoreError> {
@@ -319,26 +346,22 @@ impl Backend for Memory {
     ) -> Result<Vec<Found>, StoreError> {
         let state = self.state();
         let points = state.points.get(at).into_iter().flatten();
-        let mut found: Vec<Found> = points
-            .map(|(name, &(x, y))| Found {
-                name: name.clone(),
-                metres: geo::metres((longitude, latitude), (x, y)),
-                longitude: x,
-                latitude: y,
-            })
-            .filter(|found| found.metres <= metres)
-            .collect();
-        found.sort_by(|one, other| one.metres.total_cmp(&other.metres).then_with(|| one.name.cmp(&other.name)));
-        found.truncate(most);
-        Ok(found)
+        let found = points.map(|(name, &(x, y))| Found {
+            name: name.clone(),
+            metres: geo::metres((longitude, latitude), (x, y)),
+            longitude: x,
+            latitude: y,
+        });
+        Ok(geo::nearest(found.collect(), metres, most))
     }
 }
 
 impl Counted {
     /// As `limit.lua` does.
     fn ask(&mut self, now: u64, rate: &Rate, cost: u64) -> Verdict {
-        let arrival = self.arrival.max(now);
-        let next = arrival + cost * rate.interval;
+        let arrival = self.arrival.clamp(now, now + rate.ahead);
+        self.arrival = arrival;
+        let next = arrival.saturating_add(cost.saturating_mul(rate.interval));
         let mut wait = next.saturating_sub(rate.ahead + now);
         let mut left = rate.ahead.saturating_sub(arrival - now) / rate.interval;
         let mut free = arrival - now;

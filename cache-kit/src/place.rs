@@ -5,7 +5,7 @@ use std::{
     fmt,
     marker::PhantomData,
     str::FromStr,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -14,14 +14,11 @@ use cache_core::store::StoreError;
 use crate::{
     Kit, Scope,
     backend::{At, Backend as _, Change, Found},
-    geo,
+    geo::{self, EVERYWHERE},
 };
 
 /// Changes that are sent back at a time.
 const AT_ONCE: usize = 100;
-
-/// Half the way around the earth, and a little more.
-const EVERYWHERE: f64 = 21_000_000.0;
 
 /// Why points could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +57,8 @@ pub struct Near<I> {
 ///
 /// Over Redis (GEO) and in memory the answers are the same: points are rounded to the same cells of less than a metre, and distances are those of
 /// Redis, on a sphere. While Redis is out of reach, searches go over what this instance has put or has been [given](Places::remember), and
-/// changes are sent when it is back.
+/// changes are sent when it is back, whatever others have changed meanwhile. A Redis that comes back without its data has no points: put those of a
+/// database again now and then.
 pub struct Places<I> {
     kit: Kit,
     name: String,
@@ -83,16 +81,22 @@ impl<I> fmt::Debug for Places<I> {
 }
 
 /// The last change of each point that Redis has not heard of.
+///
+/// One for all handles of a name: what waits goes before what any of them changes later.
 #[derive(Default)]
-struct Unsent(Mutex<HashMap<String, Change>>);
+pub(crate) struct Unsent(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    changes: HashMap<String, Change>,
+    /// A task sends them.
+    is_sent: bool,
+}
 
 impl<I> Places<I> {
     pub(crate) fn new(kit: Kit, name: &str) -> Self {
         let at = crate::at("places", "", name);
-        let unsent = Arc::new(Unsent::default());
-        if kit.is_redis() && tokio::runtime::Handle::try_current().is_ok() {
-            tokio::spawn(send_back(kit.clone(), name.to_owned(), at.clone(), Arc::downgrade(&unsent)));
-        }
+        let unsent = kit.unsent(&at);
         Self { kit, name: name.to_owned(), at, unsent, types: PhantomData }
     }
 }
@@ -101,6 +105,7 @@ impl<I: fmt::Display + FromStr> Places<I> {
     /// Puts a point, or moves it.
     pub async fn put(&self, id: &I, longitude: f64, latitude: f64) -> Result<Scope, PlaceError> {
         check(longitude, latitude)?;
+        let (longitude, latitude) = geo::inside(longitude, latitude);
         self.counted_change("put", Change::Put { name: id.to_string(), longitude, latitude }).await
     }
 
@@ -114,6 +119,7 @@ impl<I: fmt::Display + FromStr> Places<I> {
         let mut changes = Vec::new();
         for (id, longitude, latitude) in points {
             check(longitude, latitude)?;
+            let (longitude, latitude) = geo::inside(longitude, latitude);
             changes.push(Change::Put { name: id.to_string(), longitude, latitude });
         }
         match self.kit.instead(StoreError::Unavailable) {
@@ -134,7 +140,11 @@ impl<I: fmt::Display + FromStr> Places<I> {
         if !metres.is_finite() || metres < 0.0 {
             return Err(PlaceError::NoDistance(metres));
         }
-        let (metres, most) = (metres.min(EVERYWHERE), most.max(1));
+        if most == 0 {
+            return Ok(Vec::new());
+        }
+        let (longitude, latitude) = geo::inside(longitude, latitude);
+        let metres = metres.min(EVERYWHERE);
         let search = async {
             let (found, scope) = match self.kit.main().near(&self.at, longitude, latitude, metres, most).await {
                 Ok(found) => (found, Scope::Everywhere),
@@ -173,31 +183,37 @@ impl<I: fmt::Display + FromStr> Places<I> {
             }
         }
         let [change] = change;
-        let waiting = self.unsent.add(change);
+        let (is_first, waiting) = self.unsent.add(change);
         self.kit.meter().waiting("places", &self.name, waiting);
+        if is_first {
+            tokio::spawn(send_back(self.kit.clone(), self.name.clone(), self.at.clone(), Arc::clone(&self.unsent)));
+        }
         Ok(Scope::ThisInstance)
     }
 }
 
 impl Unsent {
-    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<String, Change>> {
+    fn all(&self) -> std::sync::MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_empty(&self) -> bool {
-        self.all().is_empty()
+        self.all().changes.is_empty()
     }
 
-    /// How many there are now.
-    fn add(&self, change: Change) -> usize {
+    /// Whether somebody has to begin to send, and how many wait.
+    fn add(&self, change: Change) -> (bool, usize) {
         let (Change::Put { name, .. } | Change::Remove { name }) = &change;
         let mut all = self.all();
-        all.insert(name.clone(), change);
-        all.len()
+        all.changes.insert(name.clone(), change);
+        (!std::mem::replace(&mut all.is_sent, true), all.changes.len())
     }
 
+    /// Some that wait. None: whoever sends may stop.
     fn some(&self) -> Vec<Change> {
-        self.all().values().take(AT_ONCE).cloned().collect()
+        let mut all = self.all();
+        all.is_sent = !all.changes.is_empty();
+        all.changes.values().take(AT_ONCE).cloned().collect()
     }
 
     /// They were sent, unless they have changed since. How many there still are.
@@ -205,25 +221,24 @@ impl Unsent {
         let mut all = self.all();
         for change in changes {
             let (Change::Put { name, .. } | Change::Remove { name }) = change;
-            if all.get(name) == Some(change) {
-                all.remove(name);
+            if all.changes.get(name) == Some(change) {
+                all.changes.remove(name);
             }
         }
-        all.len()
+        all.changes.len()
     }
 }
 
-/// Sends what was changed in an outage, for as long as the points are in use.
-async fn send_back(kit: Kit, name: String, at: At, unsent: Weak<Unsent>) {
+/// Sends what was changed in an outage.
+async fn send_back(kit: Kit, name: String, at: At, unsent: Arc<Unsent>) {
     while kit.back().await {
-        let Some(unsent) = unsent.upgrade() else { return };
         let some = unsent.some();
-        let is_sent = some.is_empty() || kit.main().change(&at, &some).await.is_ok();
-        if is_sent && !some.is_empty() {
-            kit.meter().waiting("places", &name, unsent.sent(&some));
+        if some.is_empty() {
+            return;
         }
-        drop(unsent);
-        if some.is_empty() || !is_sent {
+        if kit.main().change(&at, &some).await.is_ok() {
+            kit.meter().waiting("places", &name, unsent.sent(&some));
+        } else {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

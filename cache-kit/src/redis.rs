@@ -10,16 +10,20 @@ use std::{
 };
 
 use async_trait::async_trait;
-use cache_core::{Store, store::StoreError};
+use cache_core::{
+    Store,
+    store::{Link, StoreError},
+};
 use cache_redis::{
     RedisStore,
     side::{Listening, Reply, SideScript},
 };
 
 use crate::backend::{
-    Asked, At, Backend, Change, Expected, Found, Heard, Rate, Record, Removed, Seen, Spot, Subscribed, Verdict,
+    Asked, At, Backend, Change, Expected, Found, Heard, Named, Rate, Record, Removed, Seen, Spot, Subscribed, Verdict,
     Version, version,
 };
+use crate::geo;
 
 /// Kind, version, time and incarnation.
 const HEAD: usize = 69;
@@ -141,6 +145,18 @@ impl Redis {
 
 #[async_trait]
 impl Backend for Redis {
+    fn contact(&self) -> u64 {
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        let link = self.store().link().map(|link| *link.borrow());
+        let here = match link {
+            Some(Link::Down { since, .. }) => {
+                u64::try_from(since.saturating_duration_since(self.start).as_micros()).unwrap_or(0)
+            }
+            _ => self.here(),
+        };
+        if ahead == 0 { 0 } else { ahead + here }
+    }
+
     async fn read(&self, spot: &Spot, touch: Option<Duration>) -> Result<Seen, StoreError> {
         let touch = touch.map_or(0, millis).to_string();
         self.seen(&self.over_record(&READ, spot, &[touch.as_bytes()]).await?)
@@ -165,10 +181,13 @@ impl Backend for Redis {
         Ok(Removed { seen: self.seen(&answer)?, is_done })
     }
 
-    async fn list(&self, at: &At, most: usize, gone: &[String]) -> Result<Vec<String>, StoreError> {
+    async fn list(&self, at: &At, most: usize, gone: &[Named]) -> Result<Vec<String>, StoreError> {
         let most = most.to_string();
-        let arguments: Vec<&[u8]> = std::iter::once(most.as_bytes()).chain(gone.iter().map(String::as_bytes)).collect();
-        let answer = self.store().call_script(&LIST, &at.place, &[&at.name], &arguments).await?;
+        let members = gone.iter().map(|gone| gone.member.as_bytes());
+        let arguments: Vec<&[u8]> = std::iter::once(most.as_bytes()).chain(members).collect();
+        let records = gone.iter().map(|gone| gone.record.as_str());
+        let names: Vec<&str> = std::iter::once(at.name.as_str()).chain(records).collect();
+        let answer = self.store().call_script(&LIST, &at.place, &names, &arguments).await?;
         list_of(answer)?.iter().map(|name| text(Some(name))).collect()
     }
 
@@ -249,10 +268,13 @@ impl Backend for Redis {
         metres: f64,
         most: usize,
     ) -> Result<Vec<Found>, StoreError> {
-        let arguments = [longitude.to_string(), latitude.to_string(), metres.to_string(), most.to_string()];
+        // Redis takes no more, and nobody has.
+        let count = most.min(1 << 40).to_string();
+        let arguments = [longitude.to_string(), latitude.to_string(), geo::asked(latitude, metres).to_string(), count];
         let arguments: Vec<&[u8]> = std::iter::once(&b"?"[..]).chain(arguments.iter().map(String::as_bytes)).collect();
         let answer = list_of(self.store().call_script(&PLACE, &at.place, &[&at.name], &arguments).await?)?;
-        answer.into_iter().map(found).collect()
+        let found = answer.into_iter().map(|reply| found(reply, (longitude, latitude)));
+        Ok(geo::nearest(found.collect::<Result<_, _>>()?, metres, most))
     }
 }
 
@@ -331,16 +353,14 @@ fn seen(answer: &[Reply]) -> Result<Seen, StoreError> {
     Ok(Seen { incarnation: incarnation.clone(), now: integer(answer.get(1))?, record, was_removed })
 }
 
-fn found(reply: Reply) -> Result<Found, StoreError> {
+/// The distance is reckoned as in memory: Redis rounds it.
+fn found(reply: Reply, from: (f64, f64)) -> Result<Found, StoreError> {
     let parts = list_of(reply)?;
     let number = |reply: Option<&Reply>| text(reply)?.parse().map_err(|_| unexpected());
     let Some(Reply::List(at)) = parts.get(2) else { return Err(unexpected()) };
-    Ok(Found {
-        name: text(parts.first())?,
-        metres: number(parts.get(1))?,
-        longitude: number(at.first())?,
-        latitude: number(at.get(1))?,
-    })
+    let (longitude, latitude) = geo::rounded(number(at.first())?, number(at.get(1))?);
+    let metres = geo::metres(from, (longitude, latitude));
+    Ok(Found { name: text(parts.first())?, metres, longitude, latitude })
 }
 
 /// Redis takes whole milliseconds, and no zero.

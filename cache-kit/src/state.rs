@@ -25,7 +25,7 @@ use self::away::{Away, Kept};
 pub use self::builder::StateBuilder;
 use crate::{
     Kit, Scope,
-    backend::{At, Expected, Record, Seen, Spot, Version, version},
+    backend::{At, Expected, Named, Record, Seen, Spot, Version, version},
 };
 
 /// How often an update is tried against others.
@@ -123,7 +123,24 @@ impl<K, T> fmt::Debug for States<K, T> {
 
 pub(crate) struct Core {
     settings: StateBuilder,
-    away: Away,
+    away: Arc<Away>,
+}
+
+impl Drop for Core {
+    /// What waits is written back all the same.
+    fn drop(&mut self) {
+        if self.away.waiting() > 0
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let (kit, name) = (self.settings.kit.clone(), self.settings.name.clone());
+            let away = Arc::clone(&self.away);
+            runtime.spawn(async move {
+                while kit.back().await && !away.write_back(kit.main(), &name).await {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            });
+        }
+    }
 }
 
 impl<K: StateKey, T: Serialize + DeserializeOwned + 'static> States<K, T> {
@@ -163,12 +180,21 @@ impl<K: StateKey, T: Serialize + DeserializeOwned + 'static> States<K, T> {
     pub async fn take(&self, key: &K) -> Result<Option<T>, StateError> {
         let taking = async {
             let spot = self.spot(key);
-            let taken = self.core.remove(&spot, &Expected::Anything).await?;
-            let value = taken.map_or(Ok(None), |record| self.decode(&record.bytes))?;
+            let value = self.taken(&spot).await?;
             let outcome = found(value.is_some());
             Ok((value, outcome, self.core.scope(&spot)))
         };
         self.core.counted("take", taking).await
+    }
+
+    async fn taken(&self, spot: &Spot) -> Result<Option<T>, StateError> {
+        let Some(taken) = self.core.remove(spot, &Expected::Anything).await? else { return Ok(None) };
+        let value = self.decode(&taken.bytes);
+        if value.is_err() {
+            // It stays for somebody who can read it.
+            self.core.replace(spot, &Expected::Nothing, taken.bytes, self.core.ttl()).await?;
+        }
+        value
     }
 
     /// Changes a state: what `change` makes of it is written, unless somebody else has changed it meanwhile; then again from the
@@ -237,7 +263,7 @@ impl<K: StateKey, T: Serialize + DeserializeOwned + 'static> States<K, T> {
 
 impl<O: KeyPart, I: KeyPart + FromStr, T: Serialize + DeserializeOwned + 'static> States<Owned<O, I>, T> {
     /// What an owner has, from what was written first to what was written last; 10,000 at most. While Redis is out of reach, what this
-    /// instance knows of.
+    /// instance knows of. Ids of more than 128 bytes in their key are not listed.
     pub async fn list(&self, owner: &O) -> Result<Vec<(I, T)>, StateError> {
         let listing = async {
             let scope = if self.core.kit().is_up() { Scope::Everywhere } else { Scope::ThisInstance };
@@ -257,8 +283,16 @@ impl<O: KeyPart, I: KeyPart + FromStr, T: Serialize + DeserializeOwned + 'static
                 Some(Decoded::Text(text)) => text.parse().ok(),
                 _ => None,
             };
-            let (Some(id), Some(record)) = (id, self.core.read(&spot, None).await?.0) else {
-                gone.push(member);
+            let Some(id) = id else {
+                tracing::warn!(
+                    states = name,
+                    member,
+                    "an id is too long for the list, or of another type: it is not listed"
+                );
+                continue;
+            };
+            let Some(record) = self.core.read(&spot, None).await?.0 else {
+                gone.push(Named { record: spot.at.name, member });
                 continue;
             };
             if let Some(value) = self.decode(&record.bytes)? {
@@ -316,13 +350,16 @@ impl Core {
             Ok(seen) => seen,
             Err(error) => {
                 let known = self.away.known_for(&spot.at, touch).ok_or(StateError::Away(error))?;
+                if touch.is_some() {
+                    self.away.touched(spot, self.kit().main().contact());
+                }
                 return Ok((Some(known), Source::Memory));
             }
         };
-        // Lost with all else that was there, or replaced by what was there before: what is remembered goes back.
-        if self.settings.is_restored
-            && let Some(known) = self.away.lost(&spot.at, &seen)
-        {
+        // Lost with all else that was there, or replaced by what was there before: what is remembered goes back. So does what ended only because Redis
+        // did not hear that it was read.
+        let lost = self.settings.is_restored.then(|| self.away.lost(&spot.at, &seen)).flatten();
+        if let Some(known) = lost.or_else(|| self.away.outlived(&spot.at, &seen)) {
             let expected = seen.record.map_or(Expected::Nothing, |record| Expected::Version(record.version));
             let Record { version, bytes, left, .. } = &known;
             let back = self.kit().main().write(spot, &expected, version, bytes, *left).await;
@@ -332,6 +369,14 @@ impl Core {
             });
         }
         Ok((self.noted(spot, seen), Source::Store))
+    }
+
+    /// So that it is known when an outage begins.
+    async fn learn_the_time(&self) {
+        let spot = Spot { at: crate::at("state", &self.settings.name, ""), list: None };
+        if let Err(error) = self.kit().main().read(&spot, None).await {
+            tracing::debug!(states = self.settings.name, %error, "the time of Redis is not known yet");
+        }
     }
 
     /// Remembers it for an outage, where there can be one.
@@ -344,6 +389,7 @@ impl Core {
 
     pub(crate) async fn write(&self, spot: &Spot, bytes: Vec<u8>) -> Result<Scope, StateError> {
         let version = version();
+        let contact = self.kit().main().contact();
         match self.kit().main().write(spot, &Expected::Anything, &version, &bytes, self.ttl()).await {
             Ok(seen) => {
                 self.noted(spot, seen);
@@ -351,6 +397,7 @@ impl Core {
                 Ok(Scope::Everywhere)
             }
             Err(error) => {
+                self.away.was_there(contact);
                 let kept = self.keep(spot, &Expected::Anything, Some((version, bytes)), self.ttl(), error)?;
                 if kept.is_some() { Ok(Scope::ThisInstance) } else { Err(StateError::Contended) }
             }
@@ -462,6 +509,9 @@ impl Source {
 async fn write_back(kit: Kit, core: Weak<Core>) {
     while kit.back().await {
         let Some(core) = core.upgrade() else { return };
+        if kit.main().contact() == 0 {
+            core.learn_the_time().await;
+        }
         let had_some = core.away.waiting() > 0;
         let is_done = core.away.write_back(kit.main(), &core.settings.name).await;
         if had_some {

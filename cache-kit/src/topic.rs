@@ -4,6 +4,10 @@ use std::{
     fmt,
     marker::PhantomData,
     pin::Pin,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,7 +20,7 @@ use cache_core::{
 };
 use futures_core::Stream;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::{
     Kit, Scope,
@@ -27,7 +31,7 @@ use crate::{
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Messages wait for a slow subscriber up to this many.
-const BACKLOG: usize = 256;
+const BACKLOG: usize = 512;
 
 /// Why a message was not published.
 #[derive(Debug, thiserror::Error)]
@@ -53,17 +57,20 @@ pub enum Heard<T> {
 /// Messages of one kind to all instances. Cheap to clone.
 ///
 /// A message reaches those who listen when it is published, as a rule once (twice in this process, if Redis did not answer in time), and in the order
-/// of publication from each instance. Nothing is kept for later. Whoever may have missed one is told so by a [gap](Heard::Gap).
+/// of publication from each instance. Nothing is kept for later. Over Redis they need RESP3. Whoever may have missed one is told so by a [gap](Heard::Gap).
 pub struct Topic<T> {
     kit: Kit,
     name: String,
     at: At,
+    /// Others are to be told that they missed something.
+    owes_gap: Arc<AtomicBool>,
     types: PhantomData<fn(T) -> T>,
 }
 
 impl<T> Clone for Topic<T> {
     fn clone(&self) -> Self {
-        Self { kit: self.kit.clone(), name: self.name.clone(), at: self.at.clone(), types: PhantomData }
+        let (kit, name, at) = (self.kit.clone(), self.name.clone(), self.at.clone());
+        Self { kit, name, at, owes_gap: Arc::clone(&self.owes_gap), types: PhantomData }
     }
 }
 
@@ -75,12 +82,19 @@ impl<T> fmt::Debug for Topic<T> {
 
 impl<T> Topic<T> {
     pub(crate) fn new(kit: Kit, name: &str) -> Self {
-        Self { kit, name: name.to_owned(), at: crate::at("topic", "", name), types: PhantomData }
+        Self {
+            kit,
+            name: name.to_owned(),
+            at: crate::at("topic", "", name),
+            owes_gap: Arc::default(),
+            types: PhantomData,
+        }
     }
 }
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Topic<T> {
-    /// Publishes a message. While Redis is out of reach it reaches subscribers in this process only.
+    /// Publishes a message. While Redis is out of reach it reaches subscribers in this process only; the others are told of a [gap](Heard::Gap)
+    /// when it is back.
     pub async fn publish(&self, message: &T) -> Result<Scope, TopicError> {
         let publishing = async {
             let bytes = Values::new().encode(Some(message), Meta::default(), 0).map_err(TopicError::Unencodable)?;
@@ -95,22 +109,31 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Topic<T> {
             Ok(_) => Ok(Scope::Everywhere),
             Err(error) => {
                 self.kit.instead(error)?.publish(&self.at, bytes).await?;
+                self.owe_a_gap();
                 Ok(Scope::ThisInstance)
             }
         }
     }
 
+    /// Those whose own connection held did not hear it, and nothing else tells them.
+    fn owe_a_gap(&self) {
+        if !self.owes_gap.swap(true, Ordering::SeqCst) {
+            tokio::spawn(tell_of_gap(self.kit.clone(), self.at.clone(), Arc::clone(&self.owes_gap)));
+        }
+    }
+
     /// Hears what is published from now on. While Redis is out of reach, what this process publishes; it begins with a [gap](Heard::Gap) then.
+    ///
+    /// All subscriptions of this process to a topic share one connection to Redis.
     pub async fn subscribe(&self) -> Subscription<T> {
+        let hub = Hub::of(&self.kit, &self.at);
+        // From here on nothing is missed but what the hub misses.
+        let told = hub.told.subscribe();
+        let is_up = *hub.is_up.clone().wait_for(Option::is_some).await.ok().as_deref().unwrap_or(&None);
         let (send, messages) = mpsc::channel(BACKLOG);
-        let main = self.kit.main().subscribe(&self.at).await.ok();
-        let here = match self.kit.instead(StoreError::Unavailable) {
-            Ok(here) => here.subscribe(&self.at).await.ok(),
-            Err(_) => None,
-        };
-        let (kit, name, at) = (self.kit.clone(), self.name.clone(), self.at.clone());
-        let hearing = Hearing { kit, name, at, has_gap: main.is_none(), main, here, last: None };
-        Subscription { messages, hearing: tokio::spawn(hearing.pass_on(send)) }
+        let (kit, name) = (self.kit.clone(), self.name.clone());
+        let hearing = tokio::spawn(pass_on(kit, name, told, is_up != Some(true), send));
+        Subscription { messages, hearing, _hub: hub }
     }
 }
 
@@ -119,6 +142,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Topic<T> {
 pub struct Subscription<T> {
     messages: mpsc::Receiver<Heard<T>>,
     hearing: tokio::task::JoinHandle<()>,
+    _hub: Arc<Hub>,
 }
 
 impl<T> Subscription<T> {
@@ -146,10 +170,84 @@ impl<T> Drop for Subscription<T> {
     }
 }
 
-/// A subscription over its connections.
-struct Hearing {
+/// What a hub says.
+#[derive(Clone, Debug)]
+enum Told {
+    Message(Arc<Raw>),
+    Gap,
+}
+
+/// What all subscriptions of this process to a topic share.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    told: broadcast::Sender<Told>,
+    /// Whether it hears the other instances; none before the first attempt.
+    is_up: watch::Receiver<Option<bool>>,
+    hearing: tokio::task::JoinHandle<()>,
+}
+
+impl Hub {
+    /// The one of this topic, which lives as long as a subscription does.
+    fn of(kit: &Kit, at: &At) -> Arc<Self> {
+        let mut all = kit.hubs();
+        if let Some(hub) = all.get(at).and_then(Weak::upgrade) {
+            return hub;
+        }
+        all.retain(|_, hub| hub.strong_count() > 0);
+        let told = broadcast::Sender::new(BACKLOG);
+        let (up, is_up) = watch::channel(None);
+        let hearing = tokio::spawn(Hearing::tell(kit.clone(), at.clone(), told.clone(), up));
+        let hub = Arc::new(Self { told, is_up, hearing });
+        all.insert(at.clone(), Arc::downgrade(&hub));
+        hub
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.hearing.abort();
+    }
+}
+
+/// Passes on to one subscriber, at its pace.
+async fn pass_on<T: DeserializeOwned + Serialize + Send + 'static>(
     kit: Kit,
     name: String,
+    mut told: broadcast::Receiver<Told>,
+    mut has_gap: bool,
+    to: mpsc::Sender<Heard<T>>,
+) {
+    loop {
+        if std::mem::take(&mut has_gap) {
+            kit.meter().happened("topic", &name, "gap");
+            if to.send(Heard::Gap).await.is_err() {
+                return;
+            }
+        }
+        let raw = match told.recv().await {
+            Ok(Told::Message(raw)) => raw,
+            // Also who was too slow.
+            Ok(Told::Gap) | Err(broadcast::error::RecvError::Lagged(_)) => {
+                has_gap = true;
+                continue;
+            }
+            Err(broadcast::error::RecvError::Closed) => return,
+        };
+        match Values::new().decode::<T>(&Bytes::copy_from_slice(&raw.bytes), 0) {
+            Ok((Some(message), _)) => {
+                if to.send(Heard::Message(message)).await.is_err() {
+                    return;
+                }
+            }
+            // Of another release: what it was about is not known.
+            Ok((None, _)) | Err(_) => has_gap = true,
+        }
+    }
+}
+
+/// A topic over its connections.
+struct Hearing {
+    kit: Kit,
     at: At,
     main: Option<Box<dyn Subscribed>>,
     /// What this process publishes while the main one is out of reach.
@@ -159,34 +257,24 @@ struct Hearing {
 }
 
 impl Hearing {
-    async fn pass_on<T: DeserializeOwned + Serialize + Send + 'static>(mut self, to: mpsc::Sender<Heard<T>>) {
+    async fn tell(kit: Kit, at: At, told: broadcast::Sender<Told>, up: watch::Sender<Option<bool>>) {
+        let main = kit.main().subscribe(&at).await.ok();
+        let here = match kit.instead(StoreError::Unavailable) {
+            Ok(here) => here.subscribe(&at).await.ok(),
+            Err(_) => None,
+        };
+        let mut hearing = Self { has_gap: false, kit, at, main, here, last: None };
         loop {
-            if !self.tell_gap(&to).await {
-                return;
+            up.send_replace(Some(hearing.main.is_some()));
+            let raw = hearing.next().await;
+            if std::mem::take(&mut hearing.has_gap) {
+                drop(told.send(Told::Gap));
             }
-            let Some(raw) = self.next().await else { continue };
-            if !self.tell_gap(&to).await {
-                return;
-            }
-            match Values::new().decode::<T>(&Bytes::from(raw.bytes), 0) {
-                Ok((Some(message), _)) => {
-                    if to.send(Heard::Message(message)).await.is_err() {
-                        return;
-                    }
-                }
-                // Of another release: what it was about is not known.
-                Ok((None, _)) | Err(_) => self.has_gap = true,
+            if let Some(raw) = raw {
+                // Nobody may be there to hear it.
+                drop(told.send(Told::Message(Arc::new(raw))));
             }
         }
-    }
-
-    /// Tells of a gap, if there is one. `false`: nobody listens any more.
-    async fn tell_gap<T>(&mut self, to: &mpsc::Sender<Heard<T>>) -> bool {
-        if !std::mem::take(&mut self.has_gap) {
-            return true;
-        }
-        self.kit.meter().happened("topic", &self.name, "gap");
-        to.send(Heard::Gap).await.is_ok()
     }
 
     /// The next message; `None` after a change of the connection.
@@ -221,6 +309,21 @@ impl Hearing {
     }
 }
 
+/// Says that something went missing, with a message that cannot be read.
+async fn tell_of_gap(kit: Kit, at: At, owes_gap: Arc<AtomicBool>) {
+    while kit.back().await {
+        // What is published from here on in vain is another gap.
+        owes_gap.store(false, Ordering::SeqCst);
+        if kit.main().publish(&at, &[]).await.is_ok() {
+            return;
+        }
+        if owes_gap.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
 async fn next_of(subscribed: &mut Option<Box<dyn Subscribed>>) -> Option<Raw> {
     match subscribed {
         Some(subscribed) => subscribed.next().await,
@@ -229,6 +332,7 @@ async fn next_of(subscribed: &mut Option<Box<dyn Subscribed>>) -> Option<Raw> {
 }
 
 async fn subscribe_again(kit: &Kit, at: &At) -> Box<dyn Subscribed> {
+    let mut is_said = false;
     loop {
         if kit.is_redis() && !kit.back().await {
             std::future::pending::<()>().await;
@@ -236,6 +340,10 @@ async fn subscribe_again(kit: &Kit, at: &At) -> Box<dyn Subscribed> {
         match kit.main().subscribe(at).await {
             Ok(main) => return main,
             Err(error) => {
+                // It is refused, as where the protocol is RESP2, and that will not change by itself.
+                if matches!(error, StoreError::Failed(_)) && !std::mem::replace(&mut is_said, true) {
+                    tracing::warn!(topic = at.name, %error, "a topic cannot be subscribed to: nothing is heard until it can");
+                }
                 tracing::debug!(topic = at.name, %error, "a topic cannot be subscribed to, and is tried again");
                 tokio::time::sleep(PAUSE).await;
             }

@@ -1,7 +1,8 @@
 //! A tower layer: refuses with `429 Too Many Requests`, and says in headers how much is left.
 //!
-//! Headers: `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (seconds), on what is allowed too, and `Retry-After`
-//! (seconds, RFC 9110) on what is not.
+//! Headers, on what is allowed too: `RateLimit-Policy: "api";q=100;w=60` and `RateLimit: "api";r=99;t=1`, as the IETF's draft has them
+//! (draft-ietf-httpapi-ratelimit-headers, from its version 8 on) with the limiter's name, and `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset`
+//! (seconds), as its earlier versions had them and many clients read them. On what is refused also `Retry-After` (seconds, RFC 9110).
 
 use std::{
     future::Future,
@@ -115,7 +116,7 @@ where
             let Some((limiter, key)) = choice else { return inner.call(request).await };
             let decision = limiter.check(key.as_str()).await;
             let mut response = if decision.is_allowed { inner.call(request).await? } else { refusal() };
-            tell(response.headers_mut(), &decision);
+            tell(response.headers_mut(), &limiter, &decision);
             Ok(response)
         })
     }
@@ -128,7 +129,15 @@ fn refusal<R: From<&'static str>>() -> Response<R> {
     response
 }
 
-fn tell(headers: &mut HeaderMap, decision: &Decision) {
+fn tell(headers: &mut HeaderMap, limiter: &Limiter, decision: &Decision) {
+    let (name, quota) = (quoted(limiter.name()), limiter.quota());
+    let mut say = |name: &'static str, value: String| {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    say("ratelimit-policy", format!("{name};q={};w={}", quota.count(), seconds(quota.per())));
+    say("ratelimit", format!("{name};r={};t={}", decision.remaining, seconds(decision.reset_after)));
     let mut set = |name: &'static str, value: u64| headers.insert(HeaderName::from_static(name), value.into());
     set("ratelimit-limit", decision.limit.into());
     set("ratelimit-remaining", decision.remaining.into());
@@ -138,7 +147,46 @@ fn tell(headers: &mut HeaderMap, decision: &Decision) {
     }
 }
 
+/// A text in a structured field (RFC 9651), which has ASCII only.
+fn quoted(name: &str) -> String {
+    let mut text = String::from("\"");
+    for letter in name.chars() {
+        match letter {
+            '"' | '\\' => text.extend(['\\', letter]),
+            ' '..='~' => text.push(letter),
+            _ => text.push('?'),
+        }
+    }
+    text.push('"');
+    text
+}
+
 /// Whole seconds, of which the last one may have begun.
 fn seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use cache_core::Cache;
+
+    use super::*;
+    use crate::{Kit, Quota};
+
+    #[tokio::test]
+    async fn headers_are_those_of_the_draft_and_of_its_earlier_versions() {
+        let kit = Kit::of(&Cache::memory());
+        let limiter = kit.limiter("a \"b\" \\ ä", Quota::new(2, Duration::from_millis(1_500)));
+        let mut headers = HeaderMap::new();
+        for _ in 0..3 {
+            tell(&mut headers, &limiter, &limiter.check("ada").await);
+        }
+        let has = |name: &str| headers[name].to_str().expect("it is ASCII").to_owned();
+        assert_eq!(has("ratelimit-policy"), r#""a \"b\" \\ ?";q=2;w=2"#);
+        assert_eq!(has("ratelimit"), r#""a \"b\" \\ ?";r=0;t=2"#);
+        assert_eq!(
+            ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "retry-after"].map(has),
+            ["2", "0", "2", "2"]
+        );
+    }
 }

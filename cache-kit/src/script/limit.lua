@@ -7,14 +7,23 @@ local now = time[1] * 1000000 + time[2]
 local cost, interval, ahead = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local most, span = tonumber(ARGV[4]), tonumber(ARGV[5])
 local arrival = math.max(tonumber(redis.call('GET', KEYS[1]) or 0) or 0, now)
+-- No further ahead than it can be, but where the clock was set back.
+if arrival > now + ahead then
+  arrival = now + ahead
+  redis.call('SET', KEYS[1], string.format('%.0f', arrival), 'PX', math.ceil(ahead / 1000) + 1)
+end
 local next = arrival + cost * interval
-local wait = math.max(next - ahead - now, 0)
+local wait = math.min(math.max(next - ahead - now, 0), 2 ^ 52)
 local left = math.floor((ahead - (arrival - now)) / interval)
 local free = arrival - now
 local count = 0
 if most > 0 then
-  -- From the newest to the oldest: what is behind the window goes.
+  -- From the newest to the oldest: what is ahead of the clock, which was set back, counts from now on, and what is behind the window goes.
   count = redis.call('LLEN', KEYS[2])
+  for index = 0, count - 1 do
+    if tonumber(redis.call('LINDEX', KEYS[2], index)) <= now then break end
+    redis.call('LSET', KEYS[2], index, string.format('%.0f', now))
+  end
   while count > 0 and tonumber(redis.call('LINDEX', KEYS[2], -1)) <= now - span do
     redis.call('RPOP', KEYS[2])
     count = count - 1

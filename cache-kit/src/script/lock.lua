@@ -33,4 +33,5 @@ if ARGV[3] ~= '0' then
   redis.call('PEXPIRE', KEYS[2], 60000)
   redis.call('PEXPIRE', KEYS[3], 60000)
 end
-return { 0, math.max(redis.call('PTTL', KEYS[1]), 0) }
+-- Where it is free, it is for the first in the queue, who asks soon.
+return { 0, held and math.max(redis.call('PTTL', KEYS[1]), 0) or 20 }

@@ -6,10 +6,10 @@ local is_removed = 0
 local now = microseconds()
 if ARGV[2] ~= '0' and now > tonumber(ARGV[2]) then return { ARGV[1], string.format('%.0f', now), -3, '' } end
 if string.sub(value, 1, 1) == 'X' and string.sub(value, 2, 33) == ARGV[4] then
-  is_removed, value = 1, string.sub(value, 34)
+  is_removed, value = 1, string.sub(value, 54)
 elseif is_record(value) and is_expected(value, ARGV[3]) then
   is_removed = 1
-  redis.call('SET', KEYS[1], 'X' .. ARGV[4] .. value, 'PX', ARGV[5])
+  redis.call('SET', KEYS[1], 'X' .. ARGV[4] .. string.format('%020.0f', now) .. value, 'PX', ARGV[5])
   if KEYS[2] then redis.call('ZREM', KEYS[2], ARGV[6]) end
 end
 return { ARGV[1], string.format('%.0f', now), is_removed, shown(value) }

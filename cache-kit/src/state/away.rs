@@ -14,13 +14,20 @@ use quick_cache::sync::Cache;
 
 use crate::backend::{At, Backend, Expected, Record, Seen, Spot, Version};
 
+/// For so long Redis knows that something was removed; a little less.
+const REMEMBERED: u64 = 290_000_000;
+
 /// What an instance remembers, and what it has to write back.
 pub(super) struct Away {
     known: Cache<At, Known>,
     waiting: Mutex<HashMap<At, Waiting>>,
+    /// What was read in an outage, which keeps it, and when that began in microseconds of Redis.
+    touched: Mutex<HashMap<At, (Spot, u64)>>,
     capacity: usize,
     /// The newest time of Redis that was seen, in microseconds there.
     newest: AtomicU64,
+    /// The newest time of Redis before which there was contact, by whomever.
+    contact: AtomicU64,
     /// Held while one of them is written back, and by who decides on what waits.
     turn: tokio::sync::Mutex<()>,
 }
@@ -78,8 +85,10 @@ impl Away {
         Self {
             known: Cache::new(capacity),
             waiting: Mutex::default(),
+            touched: Mutex::default(),
             capacity,
             newest: AtomicU64::new(0),
+            contact: AtomicU64::new(0),
             turn: tokio::sync::Mutex::default(),
         }
     }
@@ -107,6 +116,11 @@ impl Away {
         self.known.insert(spot.at.clone(), known);
     }
 
+    /// There was contact until that time of Redis.
+    pub(super) fn was_there(&self, time: u64) {
+        self.contact.fetch_max(time, Ordering::Relaxed);
+    }
+
     pub(super) fn forget(&self, at: &At) {
         self.known.remove(at);
     }
@@ -124,6 +138,44 @@ impl Away {
             self.known.insert(at.clone(), known);
         }
         Some(record)
+    }
+
+    fn all_touched(&self) -> MutexGuard<'_, HashMap<At, (Spot, u64)>> {
+        self.touched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It was read, and Redis has not heard of it since that time there.
+    pub(super) fn touched(&self, spot: &Spot, contact: u64) {
+        let mut all = self.all_touched();
+        if all.len() < self.capacity {
+            all.entry(spot.at.clone()).or_insert_with(|| (spot.clone(), contact));
+        }
+    }
+
+    /// What ended in Redis while it was read here. Where that takes longer than a removal is remembered it is not known from one.
+    pub(super) fn outlived(&self, at: &At, seen: &Seen) -> Option<Record> {
+        let contact = self.all_touched().get(at)?.1;
+        if seen.record.is_some() || seen.was_removed || contact == 0 || seen.now > contact + REMEMBERED {
+            return None;
+        }
+        let known = self.known.get(at).filter(|known| known.incarnation == seen.incarnation)?;
+        known.record()
+    }
+
+    /// Tells Redis of all that was read in an outage.
+    async fn touch_back(&self, main: &dyn Backend) -> Result<(), StoreError> {
+        let all: Vec<Spot> = self.all_touched().values().map(|(spot, _)| spot.clone()).collect();
+        for spot in all {
+            if let Some(Record { left, .. }) = self.known_for(&spot.at, None) {
+                let mut seen = main.read(&spot, Some(left)).await?;
+                if let Some(Record { version, bytes, left, .. }) = self.outlived(&spot.at, &seen) {
+                    seen = main.write(&spot, &Expected::Nothing, &version, &bytes, left).await?;
+                }
+                self.note(&spot, &seen);
+            }
+            self.all_touched().remove(&spot.at);
+        }
+        Ok(())
     }
 
     /// What was there before Redis lost its data, or went back to older ones.
@@ -205,6 +257,15 @@ impl Away {
             return Kept::Full;
         }
         let (base, incarnation, written) = match &known {
+            // Whatever was there before contact was lost, seen here or not.
+            Some((record, incarnation)) if value.is_some() && *expected == Expected::Anything => {
+                let contact = self.contact.load(Ordering::Relaxed).max(record.written + 1);
+                (Expected::Before(contact), incarnation.clone(), record.written)
+            }
+            None if value.is_some() && *expected == Expected::Anything => {
+                let newest = self.newest.load(Ordering::Relaxed);
+                (Expected::Before(self.contact.load(Ordering::Relaxed).max(newest)), Vec::new(), 0)
+            }
             Some((record, incarnation)) => (Expected::Version(record.version), incarnation.clone(), record.written),
             // Nothing, or what was there before contact was lost.
             None => (Expected::Before(self.newest.load(Ordering::Relaxed)), Vec::new(), 0),
@@ -243,7 +304,7 @@ impl Away {
                 }
             }
         }
-        self.all_waiting().is_empty()
+        self.touch_back(main).await.is_ok() && self.all_waiting().is_empty()
     }
 
     /// Nothing waits there any more, unless it was written once more meanwhile.

@@ -3,7 +3,7 @@
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use super::{Core, States, away::Away, write_back};
-use crate::Kit;
+use crate::{Kit, LONGEST};
 
 /// Sets states up. [`Kit::states`] begins it.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ impl StateBuilder {
     /// How long a state is kept after it was written. An hour by default.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = ttl;
+        self.ttl = ttl.min(LONGEST);
         self
     }
 
@@ -76,14 +76,15 @@ impl StateBuilder {
         self
     }
 
-    /// The states. Inside of a Tokio runtime: what was written in an outage is written back by a task, which ends with the last clone.
+    /// The states. Inside of a Tokio runtime: what was written in an outage is written back by a task, which ends when
+    /// the last clone is gone and nothing waits. Other states of the same name know nothing of what waits here: build them once, and clone them.
     pub fn build<K, T>(self) -> States<K, T> {
         States { core: self.core(), types: PhantomData }
     }
 
     pub(crate) fn core(self) -> Arc<Core> {
         let kit = self.kit.clone();
-        let core = Arc::new(Core { away: Away::new(self.capacity), settings: self });
+        let core = Arc::new(Core { away: Arc::new(Away::new(self.capacity)), settings: self });
         if kit.is_redis() {
             tokio::spawn(write_back(kit, Arc::downgrade(&core)));
         }
