@@ -5,10 +5,15 @@
 use std::convert::Infallible;
 
 use axum::{
+    body::Body,
     extract::State,
-    response::sse::{Event, KeepAlive, Sse},
+    http::header::CONTENT_TYPE,
+    response::{
+        Response,
+        sse::{Event, KeepAlive, Sse},
+    },
 };
-use futures_util::{Stream, stream::unfold};
+use futures_util::{Stream, StreamExt as _, stream::unfold};
 use serde::{Deserialize, Serialize};
 use staleproof::kit::Heard;
 
@@ -43,4 +48,14 @@ pub(crate) async fn shifts(
         }
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+}
+
+/// Streams of events have no end, and would keep a service from stopping that waits for all answers. Browsers connect again, to another instance.
+pub(crate) async fn end_with_the_service(State(app): State<App>, response: Response) -> Response {
+    if response.headers().get(CONTENT_TYPE).is_none_or(|kind| kind != "text/event-stream") {
+        return response;
+    }
+    let mut stopping = app.stopping.subscribe();
+    let told = async move { drop(stopping.wait_for(|is_stopping| *is_stopping).await) };
+    response.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(told))))
 }
