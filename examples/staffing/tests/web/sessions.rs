@@ -90,4 +90,8 @@ async fn a_setting_of_the_manager_holds_everywhere_at_once() {
     for job in ["reminders", "clean-up", "analytics", "payments"] {
         assert!(page.contains(job), "{job}: {page}");
     }
+    let jobs = manager.get("/api/jobs").await.json();
+    let reminders =
+        jobs.as_array().expect("a list").iter().find(|job| job["name"] == "reminders").expect("it is there");
+    assert!(reminders["next"].as_str().is_some_and(|next| next.ends_with("T09:00:00Z")), "{reminders}");
 }
