@@ -17,7 +17,13 @@ use futures_util::{Stream, StreamExt as _, stream::unfold};
 use serde::{Deserialize, Serialize};
 use staleproof::kit::Heard;
 
-use super::{actions, app::App, fields::Asked, refusal::Answer, session::Who};
+use super::{
+    actions,
+    app::App,
+    fields::Asked,
+    refusal::Answer,
+    session::{self, Who},
+};
 
 /// Something has changed at an object.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -37,14 +43,18 @@ pub(crate) async fn shifts(
 ) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
     actions::object_for(&app, &who, of.object).await?;
     let heard = app.news.subscribe().await;
-    let events = unfold(heard, move |mut heard| async move {
+    let events = unfold((heard, app, who), move |(mut heard, app, who)| async move {
         loop {
             let event = match heard.next().await? {
                 Heard::Message(news) if news.object_id == of.object => Event::default().event("changed").data("shifts"),
                 Heard::Message(_) => continue,
                 Heard::Gap => Event::default().event("gap").data("shifts"),
             };
-            return Some((Ok(event), heard));
+            // Who has logged out since, or may not see the object any more, hears nothing of it.
+            if session::has_ended(&app, &who).await || actions::object_for(&app, &who, of.object).await.is_err() {
+                return None;
+            }
+            return Some((Ok(event), (heard, app, who)));
         }
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
