@@ -2,7 +2,7 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use croner::Cron;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
@@ -65,11 +65,8 @@ impl Schedule {
     /// When it is due after that moment.
     pub fn after(&self, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
-            // From the whole second on: the fraction would be that of the answer, and a due time another each time it is asked for.
-            Self::Cron(cron) => {
-                let second = DateTime::from_timestamp(moment.timestamp(), 0)?;
-                cron.find_next_occurrence(&second, false).ok()
-            }
+            // What it finds has the moment's fraction of a second. A due time is what a run is known by, and has none.
+            Self::Cron(cron) => cron.find_next_occurrence(&moment.trunc_subsecs(0), false).ok(),
             Self::Every(span) => {
                 let span = i64::try_from(span.as_millis()).ok()?.max(1);
                 DateTime::from_timestamp_millis((moment.timestamp_millis().div_euclid(span) + 1).checked_mul(span)?)
@@ -382,6 +379,21 @@ mod tests {
         assert_eq!(latest(&daily, last, at("2026-03-09T10:00:00Z")), Some(at("2026-03-09T09:00:00Z")));
         let often = Schedule::every(Duration::from_secs(10));
         assert_eq!(latest(&often, last, at("2026-09-01T00:00:09Z")), Some(at("2026-09-01T00:00:00Z")));
+    }
+
+    #[test]
+    fn a_time_of_the_clock_is_due_to_the_second_whatever_the_moment() {
+        let daily = Schedule::cron("0 9 * * *").unwrap();
+        let (last, due) = (at("2026-03-01T09:00:00Z"), at("2026-03-02T09:00:00Z"));
+        assert_eq!(daily.after(at("2026-03-01T23:00:00.123456Z")), Some(due));
+        assert_eq!(daily.after(at("2026-03-02T08:59:59.999999Z")), Some(due));
+        assert_eq!(daily.after(due), Some(at("2026-03-03T09:00:00Z")));
+        // Asked twice, as before and under the lock, it is the same: else the run is left to somebody who has not begun it.
+        for now in ["2026-03-02T09:00:00.000001Z", "2026-03-02T09:00:00.81Z", "2026-03-02T09:00:31.5Z"] {
+            assert_eq!(latest(&daily, last, at(now)), Some(due), "{now}");
+        }
+        let moment = at("2026-03-02T08:59:59.81Z");
+        assert_eq!(latest(&daily, last, moment), None);
     }
 
     #[test]

@@ -115,7 +115,11 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
         Command::Doctor => return examine(redis.as_deref()).await,
         _ => {}
     }
-    let database = cli.database.filter(|url| !url.is_empty()).or_else(|| redis.as_deref().map(shared_file));
+    let database = match (cli.database.filter(|url| !url.is_empty()), redis.as_deref()) {
+        (Some(url), _) => Some(url),
+        (None, Some(redis)) => Some(shared_file(redis)?),
+        (None, None) => None,
+    };
     let begun = Instant::now();
     let db = Db::open(database.as_deref(), Scale::FULL).await?;
     let opened_in = begun.elapsed();
@@ -205,9 +209,15 @@ async fn sizes(db: &Db) -> staffing::Result<String> {
 }
 
 /// A database file that all instances on one Redis find, so that they share the data as they share the cache.
-fn shared_file(redis: &str) -> String {
+fn shared_file(redis: &str) -> std::io::Result<String> {
     let mut hasher = DefaultHasher::new();
     redis.hash(&mut hasher);
     let file = std::env::temp_dir().join(format!("staffing-{:016x}.sqlite", hasher.finish()));
-    format!("sqlite:{}", file.display())
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true).create(true);
+    // Cookies are signed with a secret that is in there: it is for nobody else.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(&file)?;
+    Ok(format!("sqlite:{}", file.display()))
 }

@@ -36,6 +36,12 @@ impl SettingService {
         if !SETTINGS.iter().any(|(known, _)| *known == name) {
             return Err(Error::Refused("there is no such setting"));
         }
+        let is_one_of = |known: &[&str]| known.contains(&value.as_str());
+        match &*name {
+            "booking" if !is_one_of(&["open", "closed"]) => return Err(Error::Refused("booking is open or closed")),
+            "reminders" if !is_one_of(&["on", "off"]) => return Err(Error::Refused("reminders are on or off")),
+            _ => {}
+        }
         let mut tx = self.db.begin().await?;
         let sql = "
             INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";

@@ -18,6 +18,7 @@ use staffing::{
     subscriptions::Subscription,
     users::UserInfo,
 };
+use staleproof::kit::JobReport;
 use std::sync::Arc;
 
 use self::requests::{Around, Booking, Code, Days, Hire, Login, Page, Plan, Setting, Site, Slot};
@@ -250,5 +251,9 @@ async fn analytics(State(app): State<App>, who: Who) -> Answer<impl IntoResponse
 async fn jobs(State(app): State<App>, who: Who) -> Answer<Json<Vec<Value>>> {
     who.must_manage()?;
     let reports = chores::reports(&app).await?;
-    Ok(Json(reports.into_iter().map(|(name, report)| json!({ "name": name, "report": report })).collect()))
+    let told = |(name, report): (String, JobReport)| {
+        let seconds = report.duration().map(|took| took.as_secs_f64());
+        json!({ "name": name, "next": report.next, "seconds": seconds, "report": report })
+    };
+    Ok(Json(reports.into_iter().map(told).collect()))
 }

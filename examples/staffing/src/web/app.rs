@@ -7,6 +7,7 @@ use staleproof::{
     Cache,
     kit::{Codes, Kit, Limiter, Locks, Owned, Places, Quota, States, Topic},
 };
+use tokio::sync::watch;
 
 use super::{
     Serve,
@@ -36,6 +37,8 @@ pub(crate) struct Inner {
     pub(crate) slot_locks: Locks,
     pub(crate) news: Topic<ShiftNews>,
     pub(crate) places: Places<i64>,
+    /// Whether the service has been told to stop.
+    pub(crate) stopping: watch::Sender<bool>,
 }
 
 impl Inner {
@@ -50,6 +53,7 @@ impl Inner {
             slot_locks: kit.locks("slot"),
             news: kit.topic("shifts"),
             places: kit.places("objects"),
+            stopping: watch::Sender::new(false),
             staffing: Staffing::new(db.clone(), cache),
             kit,
             db,

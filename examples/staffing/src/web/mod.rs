@@ -25,7 +25,7 @@ use axum::{
     Router,
     http::request::Parts,
     http::{HeaderName, HeaderValue, header},
-    middleware::{from_fn_with_state, map_response},
+    middleware::{from_fn_with_state, map_response, map_response_with_state},
     response::Response,
     routing::get,
 };
@@ -46,12 +46,18 @@ use crate::{load::told_to_stop, report::print_line, telemetry};
 /// an answer may be late.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// How long requests that have begun may take when the service is told to stop: less than the ten seconds after which `docker stop` kills.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// What a secret of somebody's own has at least, in bytes: whoever guesses it is whoever they like.
+const SHORTEST_SECRET: usize = 16;
+
 #[derive(Args, Clone)]
 pub(crate) struct Serve {
     /// Where it listens.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Signs the cookies; the same for all instances. By default one that is kept in the database.
+    /// Signs the cookies, in 16 bytes at least; the same for all instances. By default one that is kept in the database.
     #[arg(long, env = "STAFFING_SECRET", hide_env_values = true)]
     secret: Option<String>,
     /// Where codes for logins go.
@@ -85,21 +91,50 @@ pub(crate) async fn run(serve: Serve, db: Db, cache: CacheBuilder) -> Result<(),
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).init();
     let metrics = telemetry::collect()?;
     let cache = cache.l1(L1::Leased).call_timeout(PATIENCE).connect().await?;
-    let secret = match serve.secret.clone() {
-        Some(secret) => secret,
-        None => schema::secret(&db, "cookies", session::random_hex()?).await?,
-    };
-    let listener = TcpListener::bind(serve.listen).await?;
+    let secret = secret(&serve, &db).await?;
+    let listener = listen(serve.listen).await?;
     let app = Inner::new(serve, db.clone(), &cache, secret.into_bytes());
-    places::begin(&app);
+    places::begin(&app, cache.clone());
     chores::begin(&app)?;
     print_line!("listens   http://{}", listener.local_addr()?);
     let admin = admin(cache.clone())?;
     let router = telemetry::router(cache, db, metrics).merge(router(&app, admin));
+    serve_until_stopped(&app, listener, router).await
+}
+
+/// What signs the cookies.
+async fn secret(serve: &Serve, db: &Db) -> Result<String, Box<dyn Error>> {
+    // A variable that is set to nothing is not set.
+    match serve.secret.clone().filter(|secret| !secret.is_empty()) {
+        Some(secret) if secret.len() < SHORTEST_SECRET => {
+            Err(format!("the secret (--secret, STAFFING_SECRET) has less than {SHORTEST_SECRET} bytes").into())
+        }
+        Some(secret) => Ok(secret),
+        None => Ok(schema::secret(db, "cookies", session::random_hex()?).await?),
+    }
+}
+
+async fn listen(at: SocketAddr) -> Result<TcpListener, Box<dyn Error>> {
+    Ok(TcpListener::bind(at).await.map_err(|error| format!("it cannot listen at {at} (--listen): {error}"))?)
+}
+
+/// Told to stop, it takes nothing more, ends the streams of events, and gives what has begun the time to end.
+async fn serve_until_stopped(app: &App, listener: TcpListener, router: Router) -> Result<(), Box<dyn Error>> {
+    let mut stopping = app.stopping.subscribe();
+    let told = async move { drop(stopping.wait_for(|is_stopping| *is_stopping).await) };
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let over = async {
+        told_to_stop(None).await?;
+        app.stopping.send_replace(true);
+        tokio::time::sleep(GRACE).await;
+        std::io::Result::Ok(())
+    };
     tokio::select! {
-        served = axum::serve(listener, service) => served?,
-        stopped = told_to_stop(None) => stopped?,
+        served = axum::serve(listener, service).with_graceful_shutdown(told) => served?,
+        over = over => {
+            over?;
+            tracing::warn!("some requests were not answered in time, and are given up");
+        }
     }
     Ok(())
 }
@@ -124,7 +159,8 @@ fn router(app: &App, admin: Router) -> Router {
         .nest("/admin/cache", admin)
         .layer(limits::layer(app))
         .layer(from_fn_with_state(app.clone(), session::recognise))
-        .layer(from_fn_with_state(app.clone(), pages::show_refusals));
+        .layer(from_fn_with_state(app.clone(), pages::show_refusals))
+        .layer(map_response_with_state(app.clone(), events::end_with_the_service));
     Router::new().merge(pages::assets()).merge(limited).layer(map_response(harden))
 }
 

@@ -80,7 +80,9 @@ pub(crate) async fn show_refusals(State(app): State<App>, request: Request, next
         return next.run(request).await;
     }
     let response = next.run(request).await;
-    let Some(refusal) = response.extensions().get::<Refusal>().cloned() else { return response };
+    let Some(refusal) = response.extensions().get::<Refusal>().cloned().or_else(|| limited(&response)) else {
+        return response;
+    };
     if refusal.status == StatusCode::UNAUTHORIZED {
         return Redirect::to("/login").into_response();
     }
@@ -97,4 +99,12 @@ pub(crate) async fn show_refusals(State(app): State<App>, request: Request, next
         }
         Err(failed) => failed.into_response(),
     }
+}
+
+/// What the limiter refuses, which knows nothing of pages.
+fn limited(response: &Response) -> Option<Refusal> {
+    let after =
+        response.headers().get(header::RETRY_AFTER).filter(|_| response.status() == StatusCode::TOO_MANY_REQUESTS)?;
+    let says = format!("too many requests: try again in {} s", after.to_str().ok()?);
+    Some(Refusal::new(StatusCode::TOO_MANY_REQUESTS, says))
 }

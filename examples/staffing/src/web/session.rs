@@ -127,6 +127,11 @@ pub(crate) async fn recognise(State(app): State<App>, mut request: Request, next
     response
 }
 
+/// Whether somebody who was let in has logged out since.
+pub(crate) async fn has_ended(app: &App, who: &Who) -> bool {
+    matches!(app.sessions.get(&who.session).await, Ok(Some(session)) if session.has_ended)
+}
+
 async fn is_in_force(app: &App, said: &Statement) -> bool {
     let session = match app.sessions.get(&said.session).await {
         Ok(Some(session)) => session,

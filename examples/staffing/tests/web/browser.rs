@@ -103,6 +103,31 @@ async fn a_shift_that_is_booked_in_one_instance_appears_in_the_open_page_of_the_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_writes_in_the_calendar_is_left_alone_until_it_is_gone() {
+    let world = World::start(&[]);
+    let owner = world.one.log_in(OWNER).await;
+    let (people, slot) = (hire(&owner, 1).await, one_seat(&owner, "2026-12-28").await);
+    let sent = json!({ "day": "2026-12-28", "starts": 700, "ends": 760, "capacity": 1 });
+    let other = owner.post("/api/objects/7/slots", &sent).await.json()["id"].as_i64().expect("a number");
+    let browser = Browser::open(Device::Desktop).await;
+    log_in(&browser, &world.two, OWNER).await;
+    goto(&browser, &world.two, "/calendar/7?from=2026-12-28").await;
+    browser.wait_for("return document.getElementById('calendar').dataset.opened").await;
+    // The reading that the connection began with is over.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    browser.write(&format!("#e-{other}"), "12").await;
+    browser.click("h1").await;
+    let booked = owner.post("/api/shifts", &json!({ "slot_id": slot, "employee_id": people[0] })).await;
+    assert_eq!(booked.status, 201);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let field = format!("document.getElementById('e-{other}')");
+    assert_eq!(browser.script(&format!("return {field}.value")).await, "12");
+    reads(&browser, &format!("#slot-{slot}"), "0 of 1").await;
+    browser.script(&format!("{field}.focus(); {field}.value = ''; {field}.blur()")).await;
+    reads(&browser, &format!("#slot-{slot}"), "Newcomer 0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_101st_request_of_an_employee_is_refused_with_the_right_headers() {
     let world = World::start(&[]);
     let browser = Browser::open(Device::Desktop).await;

@@ -45,3 +45,17 @@ async fn a_booking_in_one_instance_is_told_and_readable_in_the_other() {
     assert_eq!(told.matches("event: changed").count(), 1, "{told}");
     assert_eq!(taken(&there, "2026-12-25", slot).await, 1, "what is read then is new");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_logged_out_hears_nothing_more() {
+    let world = World::start(&[]);
+    let (gone, owner) = (world.one.log_in(OWNER).await, world.one.log_in(OWNER).await);
+    let there = gone.at(&world.two);
+    let mut events = there.open("GET", &format!("/events/shifts?object={OBJECT}"), &[], "").await;
+    hears(&mut events, "\r\n\r\n").await;
+    assert_eq!(gone.form("/logout", "").await.status, 303);
+    one_seat(&owner, "2026-12-29").await;
+    let mut rest = Vec::new();
+    timeout(PATIENCE, events.read_to_end(&mut rest)).await.expect("in time").expect("it ends");
+    assert!(!String::from_utf8_lossy(&rest).contains("changed"), "{rest:?}");
+}

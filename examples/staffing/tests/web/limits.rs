@@ -22,7 +22,9 @@ async fn the_101st_request_of_an_employee_in_a_minute_is_refused_by_whichever_in
         assert_eq!((reply.status, reply.header("ratelimit-remaining")), (429, "0"), "{reply:?}");
         let after: u64 = reply.header("retry-after").parse().expect("seconds");
         assert!((1..=60).contains(&after), "{reply:?}");
-        assert_eq!(client.get("/home").await.status, 429);
+        let page = client.get("/home").await;
+        assert_eq!((page.status, page.header("ratelimit-limit")), (429, "100"));
+        assert!(page.body.contains("<h1>Too Many Requests</h1>") && page.body.contains("try again in"), "{page:?}");
     }
     let owner = world.two.log_in("owner-3").await;
     assert_eq!(owner.get("/api/me").await.header("ratelimit-limit"), "200", "another role, another limit");

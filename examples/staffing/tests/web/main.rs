@@ -11,6 +11,7 @@ mod many;
 mod outage;
 mod payments;
 mod sessions;
+mod start;
 mod world;
 
 use client::{Client, Reply};

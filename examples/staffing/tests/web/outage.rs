@@ -1,10 +1,12 @@
 //! Redis is killed in the middle of everything, and comes back.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use test_support::RedisServer;
 use tokio::task::JoinSet;
 
-use crate::{OWNER, World, count, hire, one_seat, taken};
+use crate::{OWNER, World, count, hire, one_seat, taken, world::PATIENCE};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_redis_killed_nobody_is_logged_out_nothing_is_booked_twice_and_nothing_is_lost() {
@@ -55,6 +57,7 @@ async fn with_redis_killed_nobody_is_logged_out_nothing_is_booked_twice_and_noth
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_comes_back_empty_logs_nobody_out() {
     let mut world = World::over(RedisServer::own().expect("a Redis of the test's own"), &["--no-limits"]);
+    until_something_is_near(&world).await;
     let owner = world.one.log_in(OWNER).await;
     assert_eq!(owner.form("/contracts/new", "step=object&object_id=7").await.status, 303);
     world.redis.kill();
@@ -64,4 +67,18 @@ async fn a_redis_that_comes_back_empty_logs_nobody_out() {
     assert_eq!(owner.at(&world.two).get("/api/me").await.status, 200, "an instance that has never seen the session");
     assert!(owner.get("/contracts/new").await.body.contains("Step 2 of 4"), "what this instance knows goes back");
     assert!(owner.at(&world.two).get("/contracts/new").await.body.contains("Step 2 of 4"));
+    until_something_is_near(&world).await;
+}
+
+/// Waits for objects on the map, in both instances.
+async fn until_something_is_near(world: &World) {
+    let manager = world.one.log_in("manager-1").await;
+    for instance in [&world.one, &world.two] {
+        let began = Instant::now();
+        let near = "/api/near?latitude=51.34&longitude=12.37&metres=500000";
+        while manager.at(instance).get(near).await.json().as_array().is_none_or(Vec::is_empty) {
+            assert!(began.elapsed() < PATIENCE, "nothing is on the map");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
 }

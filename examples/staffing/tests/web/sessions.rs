@@ -84,8 +84,14 @@ async fn a_setting_of_the_manager_holds_everywhere_at_once() {
     assert_eq!(manager.form("/manage", "name=announcement&value=Closed+on+Friday").await.status, 303);
     assert!(owner.get("/home").await.body.contains("Closed on Friday"));
     assert_eq!(manager.form("/manage", "name=nothing&value=x").await.status, 409);
+    let refused = manager.form("/manage", "name=booking&value=Open").await;
+    assert!(refused.status == 409 && refused.body.contains("booking is open or closed"), "{refused:?}");
     let page = manager.get("/manage").await.body;
     for job in ["reminders", "clean-up", "analytics", "payments"] {
         assert!(page.contains(job), "{job}: {page}");
     }
+    let jobs = manager.get("/api/jobs").await.json();
+    let reminders =
+        jobs.as_array().expect("a list").iter().find(|job| job["name"] == "reminders").expect("it is there");
+    assert!(reminders["next"].as_str().is_some_and(|next| next.ends_with("T09:00:00Z")), "{reminders}");
 }

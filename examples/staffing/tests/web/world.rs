@@ -129,6 +129,17 @@ impl Instance {
         self.client().with_cookie(reply.cookie().expect("a cookie"))
     }
 
+    /// Tells it to stop, as `docker stop` does.
+    pub(crate) fn tell_to_stop(&self) {
+        let told = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status();
+        assert!(told.expect("there is a kill").success());
+    }
+
+    /// Whether it ended well, once it has ended.
+    pub(crate) fn ended_well(&mut self) -> bool {
+        self.process.wait().expect("it is a child").success()
+    }
+
     fn kill(&mut self) {
         drop(self.process.kill());
         drop(self.process.wait());

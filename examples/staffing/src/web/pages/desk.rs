@@ -188,6 +188,9 @@ pub(super) async fn payments(State(app): State<App>, who: Who) -> Answer<Respons
     page(&Payments { frame: Frame::of(&app, &who, "/payments").await?, subscriptions, plans: PLANS, drafts })
 }
 
+/// How times are written.
+const TO_THE_SECOND: &str = "%F %T UTC";
+
 /// A job as it is shown.
 struct Job {
     name: String,
@@ -195,6 +198,8 @@ struct Job {
     took: String,
     runs: u64,
     failures: u64,
+    /// How it failed when it last ended.
+    failure: String,
     by: String,
     next: String,
 }
@@ -215,12 +220,13 @@ pub(super) async fn manage(State(app): State<App>, who: Who) -> Answer<Response>
     let reports = chores::reports(&app).await.unwrap_or_default();
     let jobs = reports.into_iter().map(|(name, report)| Job {
         name,
-        began: report.began.map_or_else(|| "never".to_owned(), |began| began.to_string()),
+        began: report.began.map_or_else(|| "never".to_owned(), |began| began.format(TO_THE_SECOND).to_string()),
         took: report.duration().map_or_else(String::new, |took| format!("{took:.1?}")),
         runs: report.runs,
         failures: report.failures,
+        failure: report.failure.unwrap_or_default(),
         by: report.by,
-        next: report.next.map_or_else(String::new, |next| next.to_string()),
+        next: report.next.map_or_else(String::new, |next| next.format(TO_THE_SECOND).to_string()),
     });
     let jobs = jobs.collect();
     let (settings, figures) = (staffing.settings.all().await?, staffing.analytics.latest().await?);

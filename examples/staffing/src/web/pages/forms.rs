@@ -118,7 +118,11 @@ pub(super) struct Slot {
 fn minutes(time: &str) -> Answer<i64> {
     let parsed = time.split_once(':').and_then(|(hours, minutes)| Some((hours.parse().ok()?, minutes.parse().ok()?)));
     let (hours, minutes): (i64, i64) = parsed.ok_or_else(|| Refusal::invalid("a time is written like 06:30"))?;
-    Ok(number("hours", hours, 0..=24)? * 60 + number("minutes", minutes, 0..=59)?)
+    let minutes = number("hours", hours, 0..=24)? * 60 + number("minutes", minutes, 0..=59)?;
+    if minutes > 24 * 60 {
+        return Err(Refusal::invalid("a day ends at 24:00"));
+    }
+    Ok(minutes)
 }
 
 pub(super) async fn open_slot(
