@@ -117,6 +117,21 @@ async fn a_leased_hit_asks_nothing_and_an_invalidation_elsewhere_ends_it() {
 }
 
 #[tokio::test]
+async fn one_that_has_left_asks_before_each_hit_and_is_not_waited_for() {
+    let two = Two::new(L1::Leased).await;
+    let asked = || two.commands("getrange") + two.commands("mget");
+    leased(&two.other, asked).await;
+    two.other.cache.leave().await;
+    let members = two.redis.cli(&["EVAL", "return redis.call('HLEN', redis.call('KEYS', '*:#members')[1])", "0"]);
+    assert_eq!(members, ":1", "a note, and nobody: the other instance has no copies yet");
+    let (before, old) = (asked(), two.other.page(7, "a").await);
+    assert!(asked() > before, "it asks");
+    assert_eq!(old, two.one.page(7, "a").await);
+    let new = two.write(&two.one).await;
+    assert_eq!(two.other.page(7, "a").await, new, "at once");
+}
+
+#[tokio::test]
 async fn what_was_invalidated_while_redis_was_away_is_served_by_nobody_when_it_is_back() {
     let mut two = Two::new(L1::Leased).await;
     leased(&two.other, || two.commands("getrange") + two.commands("mget")).await;

@@ -346,6 +346,10 @@ pub trait Store: Any + Send + Sync {
         false
     }
 
+    /// Serves nothing unasked any more of what `nearby` keeps, so that nobody's invalidation waits for this instance: for one that is about
+    /// to end. All else goes on.
+    async fn leave(&self) {}
+
     /// Looks for what is wrong with the store and its settings.
     async fn examine(&self) -> Vec<Finding> {
         Vec::new()

@@ -92,6 +92,11 @@ pub(crate) struct Feed {
     /// Says of members that do not acknowledge.
     silence: Seldom,
     part: watch::Sender<Part>,
+    /// This instance is no member any more, and becomes none.
+    has_resigned: AtomicBool,
+    resigning: Notify,
+    /// How many memberships of this instance the registry may have: one, but for an old one that is being taken out.
+    memberships: watch::Sender<u32>,
     ears: watch::Sender<Ears>,
 }
 
@@ -164,6 +169,9 @@ impl Feed {
             meter,
             silence: Seldom::new(),
             part: watch::Sender::new(Part::None),
+            has_resigned: AtomicBool::new(false),
+            resigning: Notify::new(),
+            memberships: watch::Sender::new(0),
             ears: watch::Sender::new(Ears::NotYet),
         }
     }
@@ -193,6 +201,39 @@ impl Feed {
     /// What the connection is needed for.
     pub(crate) fn part(&self) -> watch::Receiver<Part> {
         self.part.subscribe()
+    }
+
+    /// As much of it as is left to one that has resigned.
+    pub(crate) fn allowed(&self, part: Part) -> Part {
+        if self.has_resigned() { part.min(Part::Listener) } else { part }
+    }
+
+    /// Keeps nothing here from now on that could be served unasked. The member leaves when its renewal under way is answered.
+    pub(crate) fn resign(&self) {
+        self.has_resigned.store(true, Ordering::SeqCst);
+        self.resigning.notify_one();
+    }
+
+    pub(crate) fn has_resigned(&self) -> bool {
+        self.has_resigned.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it has resigned.
+    pub(crate) async fn resigned(&self) {
+        while !self.has_resigned() {
+            self.resigning.notified().await;
+        }
+    }
+
+    /// One more member, until the answer is dropped.
+    pub(crate) fn membership(self: &Arc<Self>) -> Counted {
+        self.memberships.send_modify(|count| *count += 1);
+        Counted(Arc::clone(self))
+    }
+
+    /// Waits until the registry has no membership of this instance any more.
+    pub(crate) async fn has_left(&self) {
+        drop(self.memberships.subscribe().wait_for(|count| *count == 0).await);
     }
 
     pub(crate) fn has_seen_members(&self) -> bool {
@@ -239,6 +280,15 @@ impl Feed {
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A membership that the registry may have.
+pub(crate) struct Counted(Arc<Feed>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.memberships.send_modify(|count| *count -= 1);
     }
 }
 

@@ -34,6 +34,7 @@ use crate::{
     connection::{Connection, Incarnation},
     entry::{self, HEAD, Half},
     error::{ConnectError, NotBytes, TooLarge, UnexpectedReply},
+    feed::LAPSE,
     journal::{Item, JournalFile},
     link::{Keeper, Link},
     name::Names,
@@ -347,6 +348,13 @@ impl Store for RedisStore {
 
     fn feed(&self, nearby: Arc<dyn Nearby>) -> bool {
         self.kept().feed().join(nearby)
+    }
+
+    async fn leave(&self) {
+        let feed = self.kept().feed();
+        feed.resign();
+        // Without an answer the lease lapses by then.
+        drop(tokio::time::timeout(LAPSE, feed.has_left()).await);
     }
 
     async fn examine(&self) -> Vec<Finding> {

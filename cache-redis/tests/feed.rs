@@ -195,6 +195,30 @@ async fn one_that_leaves_costs_nothing() {
     assert!(left, "not one of six has left");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_says_so_is_out_of_the_registry_at_once_and_goes_on() {
+    for round in 0..20 {
+        let field = Field::new(shared_url());
+        let [staying, leaving] = field.keepers().await;
+        // At any time of a renewal.
+        tokio::time::sleep(Duration::from_millis(13 * round)).await;
+        leaving.store.leave().await;
+        assert_eq!(field.members(), 1, "round {round}");
+        assert!(!leaving.memory.may_serve(), "round {round}");
+        let key = page(7, 1);
+        fill(&leaving.store, &key, "new").await;
+        assert_eq!(leaving.read(&key).await.as_deref(), Some("new"));
+        assert_eq!(leaving.memory.served(&key), None, "not unasked");
+        if round == 0 {
+            invalidate_at_once(&staying.store, &[key.clone().into_entry()], "it has left").await;
+            invalidate_at_once(&leaving.store, &[key.into_entry()], "it hears what others acknowledge").await;
+            // Several renewals later.
+            tokio::time::sleep(LEASE).await;
+            assert_eq!(field.members(), 1, "it does not come back");
+        }
+    }
+}
+
 /// What is lost of the registry is not mistaken for nobody.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registry_that_is_lost_is_waited_for() {

@@ -20,7 +20,7 @@ use crate::{
     connection::{Connection, checked},
     error::{ConnectError, UnexpectedReply},
     feed::{
-        Ack, Ear, Ears, LAPSE, LEASE, Part, RENEWAL, Renewed,
+        Ack, Counted, Ear, Ears, LAPSE, LEASE, Part, RENEWAL, Renewed,
         barrier::{Announcing, Told, registry_name},
     },
     invalidate::Over,
@@ -116,7 +116,7 @@ impl Link {
         loop {
             // The link outlives this.
             drop(part.wait_for(|part| *part > Part::None).await);
-            let part_now = *part.borrow_and_update();
+            let part_now = self.feed.allowed(*part.borrow_and_update());
             let began = Instant::now();
             let lost = tokio::select! {
                 // In this order, so that the same events take the same course twice.
@@ -171,7 +171,9 @@ impl Link {
         }
         self.subscribe(&connection, part).await?;
         ear.open(Ears::Open);
-        let mut member = Membership { link: self, ear, connection: Arc::clone(&connection), member: Member::default() };
+        let counted = (part == Part::Member).then(|| self.feed.membership());
+        let mut member =
+            Membership { link: self, ear, connection: Arc::clone(&connection), member: Member::default(), counted };
         let (closed, connection) = (member.ear.closing(), &connection);
         tokio::select! {
             biased;
@@ -219,6 +221,8 @@ struct Membership<'a> {
     ear: Ear,
     connection: Arc<Connection>,
     member: Member,
+    /// Of a member, until it is out of the registry.
+    counted: Option<Counted>,
 }
 
 impl Membership<'_> {
@@ -226,12 +230,20 @@ impl Membership<'_> {
         loop {
             let next = Instant::now() + RENEWAL;
             if part == Part::Member {
+                // Not while a renewal is under way: it would be in the registry by another number than it leaves with.
+                if self.link.feed.has_resigned() {
+                    return Err(Lost::Closed);
+                }
                 self.renew().await?;
+                tokio::select! {
+                    () = tokio::time::sleep_until(next) => {}
+                    () = self.link.feed.resigned() => {}
+                }
             } else {
                 // A connection that hears nothing any more would make every invalidation wait.
                 self.connection.send(&redis::cmd("PING"), LEASE).await?;
+                tokio::time::sleep_until(next).await;
             }
-            tokio::time::sleep_until(next).await;
         }
     }
 
@@ -268,7 +280,10 @@ impl Drop for Membership<'_> {
         let names = &self.link.feed.names;
         let mut leave = SCRIPTS.expel.call(2, 256);
         leave.arg(&names.never).arg(&names.members).arg("").arg(&self.link.feed.id).arg(&self.member.number);
-        let connection = Arc::clone(&self.connection);
-        runtime.spawn(async move { drop(connection.send(&leave, LEASE).await) });
+        let (connection, counted) = (Arc::clone(&self.connection), self.counted.take());
+        runtime.spawn(async move {
+            drop(connection.send(&leave, LEASE).await);
+            drop(counted);
+        });
     }
 }

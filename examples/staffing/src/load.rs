@@ -71,11 +71,13 @@ pub(crate) async fn run(load: Load, db: Db, cache: CacheBuilder) -> Result<(), B
         tokio::spawn(read(service.clone(), every(load.rate, READERS)));
     }
     tokio::spawn(write(service, every(load.writes, 1)));
-    let pages = telemetry::router(cache, db, metrics);
+    let pages = telemetry::router(cache.clone(), db, metrics);
     tokio::select! {
         served = axum::serve(listener, pages) => served?,
         stopped = told_to_stop(load.seconds) => stopped?,
     }
+    // Nobody's writes are to wait for this instance.
+    cache.leave().await;
     Ok(())
 }
 

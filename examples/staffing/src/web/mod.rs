@@ -98,8 +98,11 @@ pub(crate) async fn run(serve: Serve, db: Db, cache: CacheBuilder) -> Result<(),
     chores::begin(&app)?;
     print_line!("listens   http://{}", listener.local_addr()?);
     let admin = admin(cache.clone())?;
-    let router = telemetry::router(cache, db, metrics).merge(router(&app, admin));
-    serve_until_stopped(&app, listener, router).await
+    let router = telemetry::router(cache.clone(), db, metrics).merge(router(&app, admin));
+    let ended = serve_until_stopped(&app, listener, router).await;
+    // Nobody's writes are to wait for this instance.
+    cache.leave().await;
+    ended
 }
 
 /// What signs the cookies.
