@@ -10,12 +10,12 @@ use crate::{
     world::{Instance, PATIENCE},
 };
 
-async fn goto(browser: &Browser, instance: &Instance, path: &str) {
+pub(crate) async fn goto(browser: &Browser, instance: &Instance, path: &str) {
     browser.goto(&format!("http://{}{path}", instance.at())).await;
 }
 
 /// Logs in by the forms.
-async fn log_in(browser: &Browser, instance: &Instance, login: &str) {
+pub(crate) async fn log_in(browser: &Browser, instance: &Instance, login: &str) {
     goto(browser, instance, "/").await;
     browser.write("[name=login]", login).await;
     browser.click("main button").await;
@@ -26,7 +26,7 @@ async fn log_in(browser: &Browser, instance: &Instance, login: &str) {
 }
 
 /// Waits until there is an element with this text in it.
-async fn reads(browser: &Browser, css: &str, text: &str) {
+pub(crate) async fn reads(browser: &Browser, css: &str, text: &str) {
     let began = Instant::now();
     loop {
         let script = format!("const e = document.querySelector({}); return e && e.innerText", json!(css));

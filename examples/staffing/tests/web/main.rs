@@ -1,6 +1,7 @@
 //! The web service as its users have it: real processes of the program, two on one Redis and one database.
 
 mod browser;
+mod browser_outage;
 mod client;
 #[path = "../common/mod.rs"]
 #[allow(dead_code, reason = "the small data are for the other tests")]
