@@ -45,7 +45,7 @@ impl Inner {
     pub(crate) fn new(serve: Serve, db: Db, cache: &Cache, secret: Vec<u8>) -> App {
         let kit = Kit::of(cache);
         Arc::new(Self {
-            codes: kit.codes("login").secret(&secret),
+            codes: kit.codes("login").digits(8).secret(&secret),
             code_limit: kit.limiter("code", Quota::new(5, Duration::from_mins(5))),
             sessions: kit.states("session").ttl(LASTS).sliding().restored_after_loss().build(),
             dialogues: kit.states("dialogue").ttl(Duration::from_hours(24)).restored_after_loss().build(),

@@ -26,8 +26,7 @@ pub(crate) fn layer(app: &App) -> LimitLayer<Body> {
             return None;
         }
         let Some(who) = request.extensions().get::<Who>() else {
-            let ConnectInfo(address) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
-            return Some((strangers.clone(), address.ip().to_string()));
+            return Some((strangers.clone(), address(request)?));
         };
         let by_role = match who.role {
             _ if is_payment(request) => &payments,
@@ -37,6 +36,27 @@ pub(crate) fn layer(app: &App) -> LimitLayer<Body> {
         };
         Some((by_role.clone(), who.login()))
     })
+}
+
+/// The limit of attempts to log in, beside the others: codes are guessed at by whoever has a login of their own as well, and at one user's after another's.
+pub(crate) fn attempts(app: &App) -> LimitLayer<Body> {
+    let attempts = app.kit.limiter("attempt", Quota::new(app.serve.attempts, Duration::from_mins(10)));
+    let is_off = app.serve.no_limits;
+    LimitLayer::new(move |request: &Request<Body>| {
+        if is_off || !is_attempt(request) {
+            return None;
+        }
+        Some((attempts.clone(), address(request)?))
+    })
+}
+
+fn address(request: &Request<Body>) -> Option<String> {
+    let ConnectInfo(address) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
+    Some(address.ip().to_string())
+}
+
+fn is_attempt(request: &Request<Body>) -> bool {
+    request.method() == Method::POST && matches!(request.uri().path(), "/api/login" | "/login")
 }
 
 fn is_payment(request: &Request<Body>) -> bool {
