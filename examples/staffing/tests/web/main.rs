@@ -9,6 +9,7 @@ mod events;
 mod limits;
 mod many;
 mod outage;
+mod pages;
 mod payments;
 mod sessions;
 mod start;
