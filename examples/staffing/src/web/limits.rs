@@ -1,6 +1,9 @@
 //! How often anybody may ask: by role, and before that is known by address.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use axum::{
     body::Body,
@@ -52,7 +55,18 @@ pub(crate) fn attempts(app: &App) -> LimitLayer<Body> {
 
 fn address(request: &Request<Body>) -> Option<String> {
     let ConnectInfo(address) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
-    Some(address.ip().to_string())
+    Some(subscriber(address.ip()))
+}
+
+/// Whose address it is: a subscriber has 2^64 of IPv6 at least.
+fn subscriber(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+    }
 }
 
 fn is_attempt(request: &Request<Body>) -> bool {
@@ -61,4 +75,18 @@ fn is_attempt(request: &Request<Body>) -> bool {
 
 fn is_payment(request: &Request<Body>) -> bool {
     request.method() == Method::POST && matches!(request.uri().path(), "/api/payments" | "/payments")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_many_addresses_has_one_limit() {
+        let of = |address: &str| subscriber(address.parse().expect("an address"));
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+    }
 }
