@@ -106,7 +106,7 @@ pub(crate) async fn check(app: &App) -> Answer<usize> {
 }
 
 /// Asks the bank for one. Whether it has decided.
-async fn settle(app: &App, id: &String, draft: &Draft) -> Answer<bool> {
+async fn settle(app: &App, id: &str, draft: &Draft) -> Answer<bool> {
     let stage = match bank(draft, now()) {
         Stage::Pending if now() > draft.began + ASKED_FOR => Stage::Undecided,
         Stage::Pending => return Ok(false),
@@ -114,7 +114,7 @@ async fn settle(app: &App, id: &String, draft: &Draft) -> Answer<bool> {
     };
     if stage == Stage::Paid {
         let Draft { plan, cents, role, user_id, .. } = draft.clone();
-        app.staffing().subscriptions.pay(&Payment { id: id.clone(), role, user_id, plan, cents }).await?;
+        app.staffing().subscriptions.pay(&Payment { id: id.to_owned(), role, user_id, plan, cents }).await?;
     }
     let owner = format!("{}-{}", draft.role, draft.user_id);
     app.drafts.update(&key(&owner, id), |there| there.map(|draft| Draft { stage, ..draft })).await?;
