@@ -9,11 +9,18 @@ async fn employees_are_shown_and_offered_with_the_number_that_a_booking_asks_for
     let world = World::start(&[]);
     let owner = world.one.log_in(OWNER).await;
     let (people, slot) = (hire(&owner, 1).await, one_seat(&owner, "2026-12-30").await);
+    let sent = json!({ "name": "Elsewhere", "street": "a", "city": "b", "latitude": 51.3, "longitude": 12.4 });
+    let elsewhere = owner.post("/api/owners/7/objects", &sent).await.json()["id"].clone();
+    let sent = json!({
+        "object_id": elsewhere, "name": "Else Where", "trade": "cook", "starts_on": "2026-11-02", "hourly_cents": 2_000,
+    });
+    assert_eq!(owner.post("/api/contracts", &sent).await.status, 201);
     let page = owner.get("/employees").await.body;
     assert!(page.contains(&format!("<td class=\"number\">{}<td>Newcomer 0<td>", people[0])), "{page}");
     let calendar = owner.get("/calendar/7?from=2026-12-30").await.body;
     assert!(calendar.contains(&format!("<option value=\"{}\">Newcomer 0,", people[0])), "{calendar}");
     assert!(calendar.contains(&format!("id=\"e-{slot}\"")), "{calendar}");
+    assert!(page.contains("Else Where") && !calendar.contains("Else Where"), "only who can be booked is offered");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -128,7 +128,7 @@ pub(super) async fn calendar(
     let row = |slot: TimeSlot| Row { crew: by_slot.remove(&slot.id).unwrap_or_default(), slot };
     let rows = slots.into_iter().map(row).collect();
     let may_book = who.role != Role::Employee;
-    let staff = if may_book { staffing.contracts.employees(object.owner_id).await? } else { Vec::new() };
+    let staff = if may_book { staffing.contracts.staff(id).await? } else { Vec::new() };
     let mine = if may_book { 0 } else { who.id };
     // Only days that can be asked for.
     let week_from = |days| from.plus(days).to_string().parse().ok();
