@@ -4,9 +4,9 @@ const calendar = document.getElementById("calendar");
 if (calendar) {
   let isReading = false, isStale = false, isPressed = false;
   const wait = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
-  // What somebody writes or presses is not taken from under their hands.
+  // What somebody writes, presses or is asked is not taken from under their hands.
   const isWritten = (field) => field === document.activeElement || field.value !== field.defaultValue;
-  const isInUse = () => isPressed || [...calendar.querySelectorAll("input:not([type=hidden])")].some(isWritten);
+  const isInUse = () => isPressed || calendar.querySelector("details[open]") || [...calendar.querySelectorAll("input:not([type=hidden])")].some(isWritten);
   const read = async () => {
     isStale = true;
     if (isReading) return;
@@ -34,6 +34,8 @@ if (calendar) {
   calendar.addEventListener("pointerdown", () => { isPressed = true; });
   for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, catchUp);
   calendar.addEventListener("focusout", () => setTimeout(() => { if (isStale) read(); }));
+  // This does not bubble.
+  calendar.addEventListener("toggle", catchUp, true);
   let opened = 0;
   const listen = () => {
     const events = new EventSource(calendar.dataset.events);

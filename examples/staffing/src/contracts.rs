@@ -46,6 +46,17 @@ impl ContractService {
         self.db.all(sql, args![owner_id]).await
     }
 
+    /// The employees who have a contract in force for an object, by name: who can be booked there.
+    #[cached(ttl = "15m", key_prefix = "contract_staff")]
+    pub async fn staff(&self, object_id: i64) -> Result<Vec<Employee>> {
+        let sql = "
+            SELECT e.id, e.name, e.trade, count(*) AS contracts, max(c.hourly_cents) AS hourly_cents
+            FROM contracts c JOIN employees e ON e.id = c.employee_id
+            WHERE c.object_id = $1 AND c.status = 'active'
+            GROUP BY e.id, e.name, e.trade ORDER BY e.name, e.id";
+        self.db.all(sql, args![object_id]).await
+    }
+
     /// All contracts of an employee, newest first.
     #[cached(ttl = "15m", key_prefix = "contract_of_employee")]
     pub async fn of_employee(&self, employee_id: i64) -> Result<Vec<ContractLine>> {
@@ -113,6 +124,7 @@ impl ContractService {
 
     #[invalidates(
         Self::employees(new.owner_id),
+        Self::staff(new.object_id),
         Self::page(new.owner_id, ..),
         Self::of_employee(new.employee_id),
         ObjectService::by_owner(new.owner_id),
@@ -127,6 +139,7 @@ impl ContractService {
     /// Takes on a new employee: the person and the contract.
     #[invalidates(
         Self::employees(new.owner_id),
+        Self::staff(new.object_id),
         Self::page(new.owner_id, ..),
         ObjectService::by_owner(new.owner_id),
         // Somebody may have asked for these ids before they existed.
@@ -150,6 +163,7 @@ impl ContractService {
     #[invalidates(
         |contract| Self::get(contract.id),
         Self::employees(contract.owner_id),
+        Self::staff(contract.object_id),
         Self::page(contract.owner_id, ..),
         Self::of_employee(contract.employee_id),
     )]
@@ -168,6 +182,7 @@ impl ContractService {
     #[invalidates(
         // The lists that the owner sees: employees, contracts and objects.
         |contract| tag("owner:{contract.owner_id}"),
+        Self::staff(contract.object_id),
         Self::get(contract.id),
         Self::of_employee(contract.employee_id),
         ObjectService::accessible(contract.employee_id),

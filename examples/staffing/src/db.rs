@@ -261,7 +261,8 @@ pub fn without_password(url: &str) -> String {
         _ => url,
     };
     let Some((scheme, rest)) = url.split_once("://") else {
-        return url.into();
+        // What is no URL may have a password all the same.
+        return url.rsplit_once('@').filter(|_| !url.starts_with("sqlite:")).map_or(url, |(_, host)| host).into();
     };
     match rest.rsplit_once('@') {
         Some((login, host)) => match login.split(':').next() {
@@ -283,6 +284,8 @@ mod tests {
             ("redis://:se/cret@host/0", "redis://host/0"),
             ("postgres://host/db", "postgres://host/db"),
             ("sqlite:staffing.db", "sqlite:staffing.db"),
+            ("sqlite:/home/me@work/staffing.db", "sqlite:/home/me@work/staffing.db"),
+            ("postgres:me:secret@host/db", "host/db"),
             ("redis+sentinel://:s@a,b/main?sentinel_pass=x&on_failover=trust", "redis+sentinel://a,b/main"),
             ("redis+unix:///s?pass=a/b@c", "redis+unix:///s"),
             ("postgres://me@host/db?password=x", "postgres://me@host/db"),

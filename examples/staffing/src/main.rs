@@ -121,7 +121,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
         (None, None) => None,
     };
     let begun = Instant::now();
-    let db = Db::open(database.as_deref(), Scale::FULL).await?;
+    let db = open_database(database.as_deref()).await?;
     let opened_in = begun.elapsed();
     let builder = open_cache(&db, redis.as_deref()).await?;
     if let Command::Load(load) = command {
@@ -165,6 +165,15 @@ fn print_map(form: Form) -> Result<(), Box<dyn Error>> {
 /// The cache belongs to the data: another database gets another namespace.
 fn namespace(identity: &str) -> String {
     format!("staffing-{identity}")
+}
+
+/// What cannot be opened is named, and the flag that names another.
+async fn open_database(url: Option<&str>) -> Result<Db, Box<dyn Error>> {
+    let place = || url.map_or_else(|| "a temporary file".to_owned(), without_password);
+    Ok(Db::open(url, Scale::FULL).await.map_err(|error| {
+        let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        format!("the database at {} (--database, DATABASE_URL) cannot be opened: {cause}", place())
+    })?)
 }
 
 async fn open_cache(db: &Db, redis: Option<&str>) -> Result<CacheBuilder, Box<dyn Error>> {

@@ -11,6 +11,7 @@ const BY_HAND: &[(&str, &[&str])] = &[
         "contracts.ContractService.create_in",
         &[
             "entry contract_employees",
+            "entry contract_staff",
             "node contract_page",
             "entry contract_of_employee",
             "entry object_by_owner",
@@ -22,6 +23,7 @@ const BY_HAND: &[(&str, &[&str])] = &[
         "contracts.ContractService.hire",
         &[
             "entry contract_employees",
+            "entry contract_staff",
             "node contract_page",
             "entry object_by_owner",
             "entry contract",
@@ -32,7 +34,13 @@ const BY_HAND: &[(&str, &[&str])] = &[
     ),
     (
         "contracts.ContractService.update",
-        &["entry contract", "entry contract_employees", "node contract_page", "entry contract_of_employee"],
+        &[
+            "entry contract",
+            "entry contract_employees",
+            "entry contract_staff",
+            "node contract_page",
+            "entry contract_of_employee",
+        ],
     ),
     (
         "contracts.ContractService.terminate_in",
@@ -40,6 +48,7 @@ const BY_HAND: &[(&str, &[&str])] = &[
             "tag contract_employees",
             "tag contract_page",
             "tag object_by_owner",
+            "entry contract_staff",
             "entry contract",
             "entry contract_of_employee",
             "entry object_accessible",
@@ -115,6 +124,7 @@ fn the_map_agrees_with_the_source() {
         "analytics",
         "contract",
         "contract_employees",
+        "contract_staff",
         "contract_of_employee",
         "contract_page",
         "object",

@@ -23,7 +23,6 @@ pub(crate) type App = Arc<Inner>;
 pub(crate) struct Inner {
     pub(crate) serve: Serve,
     pub(crate) secret: Vec<u8>,
-    db: Db,
     staffing: Staffing,
     pub(crate) kit: Kit,
     pub(crate) codes: Codes,
@@ -45,7 +44,7 @@ impl Inner {
     pub(crate) fn new(serve: Serve, db: Db, cache: &Cache, secret: Vec<u8>) -> App {
         let kit = Kit::of(cache);
         Arc::new(Self {
-            codes: kit.codes("login").secret(&secret),
+            codes: kit.codes("login").digits(8).secret(&secret),
             code_limit: kit.limiter("code", Quota::new(5, Duration::from_mins(5))),
             sessions: kit.states("session").ttl(LASTS).sliding().restored_after_loss().build(),
             dialogues: kit.states("dialogue").ttl(Duration::from_hours(24)).restored_after_loss().build(),
@@ -54,19 +53,16 @@ impl Inner {
             news: kit.topic("shifts"),
             places: kit.places("objects"),
             stopping: watch::Sender::new(false),
-            staffing: Staffing::new(db.clone(), cache),
+            // Measured without a cache, nothing is read from this one, and nobody is told of invalidations.
+            staffing: if serve.no_cache { Staffing::new(db, &Cache::memory()) } else { Staffing::new(db, cache) },
             kit,
-            db,
             secret,
             serve,
         })
     }
 
-    /// The services. Measured without a cache, each request has an empty one of its own.
+    /// The services.
     pub(crate) fn staffing(&self) -> Staffing {
-        if self.serve.no_cache {
-            return Staffing::new(self.db.clone(), &Cache::memory());
-        }
         self.staffing.clone()
     }
 }

@@ -19,14 +19,15 @@ mod refusal;
 mod session;
 mod statement;
 
-use std::{error::Error, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, error::Error, net::SocketAddr, time::Duration};
 
 use axum::{
     Router,
+    extract::Request,
     http::request::Parts,
     http::{HeaderName, HeaderValue, header},
-    middleware::{from_fn_with_state, map_response, map_response_with_state},
-    response::Response,
+    middleware::{Next, from_fn, from_fn_with_state, map_response, map_response_with_state},
+    response::{Redirect, Response},
     routing::get,
 };
 use cache_admin::{Admin, BuildError};
@@ -69,6 +70,9 @@ pub(crate) struct Serve {
     /// Requests a minute from an address that has not logged in.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     strangers: u32,
+    /// Attempts to log in from an address in ten minutes.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    attempts: u32,
     /// No limits on how often anything is asked: for measurements.
     #[arg(long)]
     no_limits: bool,
@@ -98,7 +102,7 @@ pub(crate) async fn run(serve: Serve, db: Db, cache: CacheBuilder) -> Result<(),
     chores::begin(&app)?;
     print_line!("listens   http://{}", listener.local_addr()?);
     let admin = admin(cache.clone())?;
-    let router = telemetry::router(cache.clone(), db, metrics).merge(router(&app, admin));
+    let router = telemetry::router(cache.clone(), db, metrics).merge(router(&app, admin)).layer(map_response(harden));
     let ended = serve_until_stopped(&app, listener, router).await;
     // Nobody's writes are to wait for this instance.
     cache.leave().await;
@@ -156,15 +160,24 @@ fn router(app: &App, admin: Router) -> Router {
         .merge(pages::router())
         .nest("/api", api::router())
         .route("/events/shifts", get(events::shifts))
+        .route("/admin/cache/", get(|| async { Redirect::permanent("/admin/cache") }))
         .fallback(refusal::nothing_here)
         .method_not_allowed_fallback(refusal::not_so)
         .with_state(app.clone())
         .nest("/admin/cache", admin)
         .layer(limits::layer(app))
+        .layer(limits::attempts(app))
         .layer(from_fn_with_state(app.clone(), session::recognise))
         .layer(from_fn_with_state(app.clone(), pages::show_refusals))
         .layer(map_response_with_state(app.clone(), events::end_with_the_service));
-    Router::new().merge(pages::assets()).merge(limited).layer(map_response(harden))
+    let limited = if app.serve.no_cache { limited.layer(from_fn(without_cache)) } else { limited };
+    Router::new().merge(pages::assets()).merge(limited)
+}
+
+/// Every call of a cached method loads: those inside of a transaction do.
+async fn without_cache(request: Request, next: Next) -> Response {
+    let Ok(response) = staleproof::transaction(async { Ok::<_, Infallible>(next.run(request).await) }).await;
+    response
 }
 
 /// What every answer says to a browser.

@@ -8,7 +8,7 @@ use askama::Template;
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header},
     response::{Html, IntoResponse, Redirect, Response},
     routing::{get, post},
 };
@@ -27,13 +27,15 @@ struct Message {
     frame: Frame,
     title: &'static str,
     says: String,
+    /// Where it goes on.
+    back: String,
 }
 
 pub(crate) fn router() -> Router<App> {
     Router::new()
         .route("/", get(front))
         .route("/login", get(forms::login).post(forms::log_in))
-        .route("/login/code", post(forms::send_code))
+        .route("/login/code", get(|| async { Redirect::to("/login") }).post(forms::send_code))
         .route("/logout", post(forms::log_out))
         .route("/home", get(desk::home))
         .route("/me", post(forms::set_me))
@@ -48,7 +50,7 @@ pub(crate) fn router() -> Router<App> {
         .route("/manage", get(desk::manage).post(forms::set))
 }
 
-/// Stylesheet and script, which nobody needs to log in for.
+/// Stylesheet, script and icon, which nobody needs to log in for.
 pub(crate) fn assets() -> Router {
     let asset = |kind: &'static str, text: &'static str| {
         get(
@@ -58,6 +60,7 @@ pub(crate) fn assets() -> Router {
     Router::new()
         .route("/assets/staffing.css", asset("text/css", include_str!("../../assets/staffing.css")))
         .route("/assets/staffing.js", asset("text/javascript", include_str!("../../assets/staffing.js")))
+        .route("/favicon.ico", asset("image/svg+xml", include_str!("../../assets/favicon.svg")))
 }
 
 async fn front(who: Option<axum::Extension<Who>>) -> Redirect {
@@ -79,6 +82,7 @@ pub(crate) async fn show_refusals(State(app): State<App>, request: Request, next
     if path.starts_with("/api/") || path.starts_with("/events/") {
         return next.run(request).await;
     }
+    let back = way_back(&request).unwrap_or_else(|| "/".to_owned());
     let response = next.run(request).await;
     let Some(refusal) = response.extensions().get::<Refusal>().cloned().or_else(|| limited(&response)) else {
         return response;
@@ -89,7 +93,7 @@ pub(crate) async fn show_refusals(State(app): State<App>, request: Request, next
     let frame = Frame::empty(&app).await;
     let title = refusal.status.canonical_reason().unwrap_or("This did not work");
     let (mut parts, _) = response.into_parts();
-    match page(&(Message { frame, title, says: refusal.says })) {
+    match page(&(Message { frame, title, says: refusal.says, back })) {
         Ok(shown) => {
             let (made, body) = shown.into_parts();
             parts.headers.remove(header::CONTENT_LENGTH);
@@ -99,6 +103,18 @@ pub(crate) async fn show_refusals(State(app): State<App>, request: Request, next
         }
         Err(failed) => failed.into_response(),
     }
+}
+
+/// The page of this site whose form has sent this.
+fn way_back(request: &Request) -> Option<String> {
+    if request.method() == Method::GET {
+        return None;
+    }
+    let header = |name| request.headers().get(name)?.to_str().ok();
+    let (_, place) = header(header::REFERER)?.split_once("://")?;
+    let (host, path) = place.split_once('/')?;
+    // Two slashes would lead to another site, and browsers take those that lean the other way for slashes.
+    (header(header::HOST) == Some(host) && !path.starts_with(['/', '\\'])).then(|| format!("/{path}"))
 }
 
 /// What the limiter refuses, which knows nothing of pages.

@@ -108,7 +108,7 @@ pub(crate) async fn recognise(State(app): State<App>, mut request: Request, next
     if !is_safe(request.method()) && !is_of_this_site(request.headers()) {
         return Refusal::new(StatusCode::FORBIDDEN, "another site asks this").into_response();
     }
-    let statement = presented(request.headers()).and_then(|cookie| Statement::read(cookie, &app.secret));
+    let statement = presented(request.headers()).find_map(|cookie| Statement::read(cookie, &app.secret));
     let mut renewed = None;
     if let Some(statement) = statement
         && is_in_force(&app, &statement).await
@@ -150,9 +150,10 @@ async fn is_in_force(app: &App, said: &Statement) -> bool {
     !session.has_ended && session.role == said.role && session.id == said.id
 }
 
-fn presented(headers: &HeaderMap) -> Option<&str> {
+/// All of the name: another service of the same host may have set one as well.
+fn presented(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    cookies.flat_map(|line| line.split(';')).find_map(|cookie| cookie.trim().strip_prefix("session="))
+    cookies.flat_map(|line| line.split(';')).filter_map(|cookie| cookie.trim().strip_prefix("session="))
 }
 
 fn is_safe(method: &Method) -> bool {

@@ -20,6 +20,8 @@ async fn a_hire_shows_in_every_list() -> Result<()> {
     let employees = service.contracts.employees(owner).await?;
     let hired = employees.iter().find(|employee| employee.id == contract.employee_id).expect("is listed");
     assert_eq!((hired.name.as_str(), hired.contracts, hired.hourly_cents), ("Zoe Newcomer", 1, 2_000));
+    let staff = service.contracts.staff(object).await?;
+    assert!(staff.contains(hired), "{staff:?}");
     let own = service.contracts.of_employee(contract.employee_id).await?;
     assert_eq!(own.iter().map(|line| line.contract.id).collect::<Vec<_>>(), [contract.id]);
     let first = service.contracts.page(owner, 0).await?;

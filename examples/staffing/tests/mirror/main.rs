@@ -104,8 +104,8 @@ async fn a_write_for_one_owner_leaves_the_others_warm() -> Result<()> {
 
     let before = db.work().statements;
     answers(&service, extent).await?;
-    // The owner's employees, objects and four pages of contracts (two statements each), and the ids that were asked for
-    // before they existed: the contract's, the employee's contracts and objects, and the user.
-    assert_eq!(db.work().statements - before, 1 + 1 + 4 * 2 + 1 + 2 + 1);
+    // The owner's employees, objects and four pages of contracts (two statements each), the object's staff, and the ids that
+    // were asked for before they existed: the contract's, the employee's contracts and objects, and the user.
+    assert_eq!(db.work().statements - before, 1 + 1 + 4 * 2 + 1 + 1 + 2 + 1);
     Ok(())
 }

@@ -52,6 +52,7 @@ pub(crate) async fn answers(service: &Staffing, extent: Extent) -> Result<BTreeM
     }
     for object in 1..=extent.objects + 1 {
         ask!(objects.get(object));
+        ask!(contracts.staff(object));
         ask!(shifts.active(object));
         for (from, to) in [(-20, -1), (0, 1), (-2, 2)] {
             ask!(objects.time_slots(object, TODAY.plus(from), TODAY.plus(to)));

@@ -48,3 +48,34 @@ async fn payments_are_three_in_five_minutes_and_strangers_are_counted_by_address
     }
     assert_eq!(world.one.client().get("/healthz").await.status, 200, "health is not counted");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_to_log_in_are_counted_by_address_whoever_asks_and_by_whichever_way() {
+    let world = World::start(&["--attempts", "6"]);
+    let code = world.one.new_code("owner-4").await;
+    assert!(code.len() == 8 && code.bytes().all(|byte| byte.is_ascii_digit()), "{code}");
+    let owner = world.one.log_in("owner-4").await;
+    for number in 1..8 {
+        // Another user each time, as somebody would who has one guess at each.
+        let login = format!("employee-{number}");
+        let client = if number % 2 == 0 { owner.clone() } else { world.two.client() };
+        let reply = if number % 3 == 0 {
+            client.form("/login", &format!("login={login}&code=00000000")).await
+        } else {
+            client.post("/api/login", &json!({ "login": login, "code": "00000000" })).await
+        };
+        assert_eq!(reply.status, if number < 6 { 401 } else { 429 }, "{number}: {reply:?}");
+        assert_eq!(reply.header("ratelimit-limit"), "6", "{number}: {reply:?}");
+    }
+    assert_eq!(world.two.client().get("/login").await.status, 200, "what is looked at is under another limit");
+    assert_eq!(owner.get("/api/me").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_limits_nobody_counts_attempts() {
+    let world = World::start(&["--attempts", "1", "--no-limits"]);
+    for _ in 0..3 {
+        let wrong = json!({ "login": "owner-4", "code": "00000000" });
+        assert_eq!(world.one.client().post("/api/login", &wrong).await.status, 401);
+    }
+}

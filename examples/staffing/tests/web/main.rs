@@ -10,6 +10,7 @@ mod events;
 mod limits;
 mod many;
 mod outage;
+mod pages;
 mod payments;
 mod sessions;
 mod start;

@@ -46,6 +46,11 @@ async fn nobody_gets_in_by_a_forged_cookie_from_another_site_or_into_what_is_not
     {
         assert_eq!(world.one.client().with_cookie(forged).get("/api/me").await.status, 401);
     }
+    for other in ["session=x", "session=", &owner.cookie().replace("owner", "manager")] {
+        let both = world.one.client().with_cookie(format!("{other}; {}", owner.cookie()));
+        let reply = both.get("/api/me").await;
+        assert_eq!((reply.status, &reply.json()["user"]["role"]), (200, &json!("owner")), "{other} is no hindrance");
+    }
     for header in ["Origin: http://elsewhere.example", "Sec-Fetch-Site: cross-site", "Origin: null"] {
         let reply = owner.send("POST", "/logout", &[header], "").await;
         assert_eq!(reply.status, 403, "{header}");

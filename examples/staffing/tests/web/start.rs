@@ -13,11 +13,15 @@ use crate::{OBJECT, OWNER, World, world::PATIENCE};
 
 /// What a program says that does not start.
 fn refused(listen: &str, secret: &str) -> String {
+    refused_with(&["--listen", listen], secret)
+}
+
+fn refused_with(flags: &[&str], secret: &str) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_staffing"));
     for variable in ["STALEPROOF_URL", "REDIS_URL", "DATABASE_URL"] {
         command.env_remove(variable);
     }
-    command.env("STAFFING_SECRET", secret).args(["serve", "--listen", listen]);
+    command.env("STAFFING_SECRET", secret).arg("serve").args(flags);
     let Output { status, stderr, .. } = command.output().expect("the program starts");
     assert!(!status.success());
     String::from_utf8_lossy(&stderr).into_owned()
@@ -35,6 +39,26 @@ fn where_it_cannot_listen_is_said_and_a_secret_of_nothing_is_none() {
     let at = taken.local_addr().expect("it has one").to_string();
     let says = refused(&at, "");
     assert!(says.contains(&at) && says.contains("in use"), "{says}");
+}
+
+#[test]
+fn a_database_that_cannot_be_opened_is_named_without_its_password() {
+    let folder = tempfile::tempdir().expect("the folder for temporary files can be written");
+    let file = format!("sqlite:{}/missing/staffing.sqlite", folder.path().display());
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = nobody.local_addr().expect("it has one");
+    drop(nobody);
+    for (url, named) in [
+        (file.clone(), file),
+        (format!("postgres://me:hidden@{at}/staffing"), format!("postgres://me@{at}/staffing")),
+        ("postgres:me:hidden@nowhere/staffing".to_owned(), "nowhere/staffing".to_owned()),
+        ("mongodb://me:hidden@nowhere/staffing".to_owned(), "mongodb://me@nowhere/staffing".to_owned()),
+    ] {
+        let says = refused_with(&["--database", &url, "--listen", "127.0.0.1:0"], "");
+        let begins = format!("staffing: the database at {named} (--database, DATABASE_URL) cannot be opened: ");
+        assert!(says.starts_with(&begins), "{says}");
+        assert!(!says.contains("hidden"), "{says}");
+    }
 }
 
 async fn reads_until(connection: &mut TcpStream, what: &str) -> String {

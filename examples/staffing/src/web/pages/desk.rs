@@ -107,8 +107,8 @@ struct Calendar {
     /// The employee who looks at it, or 0.
     mine: i64,
     from: Day,
-    earlier: Day,
-    later: Day,
+    earlier: Option<Day>,
+    later: Option<Day>,
 }
 
 pub(super) async fn calendar(
@@ -128,9 +128,11 @@ pub(super) async fn calendar(
     let row = |slot: TimeSlot| Row { crew: by_slot.remove(&slot.id).unwrap_or_default(), slot };
     let rows = slots.into_iter().map(row).collect();
     let may_book = who.role != Role::Employee;
-    let staff = if may_book { staffing.contracts.employees(object.owner_id).await? } else { Vec::new() };
+    let staff = if may_book { staffing.contracts.staff(id).await? } else { Vec::new() };
     let mine = if may_book { 0 } else { who.id };
-    let (earlier, later) = (from.plus(-7), from.plus(7));
+    // Only days that can be asked for.
+    let week_from = |days| from.plus(days).to_string().parse().ok();
+    let (earlier, later) = (week_from(-7), week_from(7));
     let frame = Frame::of(&app, &who, "").await?;
     page(&Calendar { frame, object, rows, staff, may_book, mine, from, earlier, later })
 }

@@ -55,6 +55,6 @@ impl Frame {
     /// Cents as `20.50 €`.
     pub(super) fn money(cents: impl Borrow<i64>) -> String {
         let cents = cents.borrow();
-        format!("{}.{:02} €", cents / 100, cents % 100)
+        format!("{}.{:02}\u{a0}€", cents / 100, cents % 100)
     }
 }
