@@ -1,0 +1,91 @@
+//! Locks.
+
+use std::time::Duration;
+
+use cache_kit::{LockError, Scope};
+use test_support::RedisServer;
+use tokio::time::{Instant, sleep};
+
+use crate::{Instance, LONG, in_memory};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_instance_never_has_two_holders() {
+    let mut server = RedisServer::own().expect("there is a server to start");
+    let one = Instance::on(&server.url()).await;
+    let locks = one.kit.locks("slot").lasts(Duration::from_secs(20));
+    let guard = locks.try_acquire(&1).await.unwrap();
+    server.kill();
+    one.waits(false).await;
+    let second = locks.try_acquire(&1).await;
+    assert!(!guard.is_lost(), "it has its lease");
+    assert!(matches!(second, Err(LockError::Taken)), "{second:?}");
+}
+
+/// Nor when Redis comes back while a lock of the outage is held.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_instance_never_has_two_holders_after_an_outage() {
+    let mut server = RedisServer::own().expect("there is a server to start");
+    let one = Instance::on(&server.url()).await;
+    let locks = one.kit.locks("slot").lasts(Duration::from_secs(20));
+    server.kill();
+    one.waits(false).await;
+    let guard = locks.try_acquire(&1).await.unwrap();
+    assert_eq!(guard.scope(), Scope::ThisInstance);
+    server.restart();
+    one.waits(true).await;
+    let second = locks.try_acquire(&1).await;
+    assert!(!guard.is_lost());
+    assert!(matches!(second, Err(LockError::Taken)), "{second:?}");
+    guard.release().await;
+    assert!(locks.acquire(&1, Duration::from_secs(3)).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_or_holds_without_end_does_no_harm() {
+    let kit = in_memory();
+    let guard = kit.locks("slot").acquire(&1, Duration::MAX).await.unwrap();
+    drop(guard);
+    let guard = kit.locks("slot").lasts(Duration::MAX).acquire(&2, Duration::from_secs(1)).await.unwrap();
+    assert!(!guard.is_lost());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_was_taken_away_is_not_said_to_have_been_held() {
+    let server = RedisServer::own().expect("there is a server to start");
+    let one = Instance::on(&server.url()).await;
+    let guard = one.kit.locks("slot").lasts(Duration::from_secs(30)).try_acquire(&1).await.unwrap();
+    server.cli(&["FLUSHALL"]);
+    assert!(!guard.release().await, "somebody else may have had it meanwhile");
+}
+
+/// Cancelled waiters leave no place in the queue behind, and nobody gets ahead of those who waited.
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelled_waiters_leave_nothing_behind() {
+    let server = RedisServer::own().expect("there is a server to start");
+    let one = Instance::on(&server.url()).await;
+    let locks = one.kit.locks("slot").lasts(Duration::from_secs(20));
+    for round in 0..50_u64 {
+        let guard = locks.try_acquire(&1).await.unwrap();
+        let waiters: Vec<_> = (0..5)
+            .map(|_| {
+                tokio::spawn({
+                    let locks = locks.clone();
+                    async move { drop(locks.acquire(&1, LONG).await) }
+                })
+            })
+            .collect();
+        sleep(Duration::from_micros(fastrand::u64(0..3_000))).await;
+        for waiter in waiters {
+            waiter.abort();
+            drop(waiter.await);
+        }
+        guard.release().await;
+        let began = Instant::now();
+        let again = locks.acquire(&1, Duration::from_secs(10)).await.expect("nobody has it");
+        assert!(began.elapsed() < Duration::from_secs(1), "round {round}: a ghost for {:?}", began.elapsed());
+        again.release().await;
+    }
+    sleep(Duration::from_millis(100)).await;
+    let keys = server.cli(&["KEYS", "kit#lock:slot:1*"]);
+    assert_eq!(keys.lines().filter(|line| line.starts_with("kit#")).collect::<Vec<_>>(), ["kit#lock:slot:1:fence"]);
+}
