@@ -67,6 +67,8 @@ pub(crate) struct Seen {
 pub(crate) enum Expected {
     Anything,
     Nothing,
+    /// Nothing, as was seen at this time, in microseconds there.
+    NothingSince(u64),
     Version(Version),
     /// Nothing, or what was written or removed before this time, in microseconds there.
     Before(u64),

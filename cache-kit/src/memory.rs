@@ -146,7 +146,7 @@ impl Kept {
     fn is(&self, expected: &Expected) -> bool {
         match expected {
             Expected::Anything => true,
-            Expected::Nothing => false,
+            Expected::Nothing | Expected::NothingSince(_) => false,
             Expected::Version(version) => self.version == *version,
             Expected::Before(time) => self.written < *time,
         }

@@ -28,7 +28,7 @@ use crate::geo;
 /// Kind, version, time and incarnation.
 const HEAD: usize = 69;
 
-/// How long a removal is remembered, for one that is sent again, and to tell it from a loss.
+/// How long a removal is remembered beyond the time that the record still had, for one that is sent again, and to tell it from a loss.
 const REMEMBERED: Duration = Duration::from_secs(300);
 
 macro_rules! script {
@@ -299,7 +299,7 @@ fn around(at: &At) -> [String; 3] {
 fn text_of(expected: &Expected) -> Vec<u8> {
     match expected {
         Expected::Anything => b"*".to_vec(),
-        Expected::Nothing => b"-".to_vec(),
+        Expected::Nothing | Expected::NothingSince(_) => b"-".to_vec(),
         Expected::Version(version) => version.to_vec(),
         Expected::Before(time) => format!("<{time}").into_bytes(),
     }

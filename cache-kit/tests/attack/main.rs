@@ -5,6 +5,7 @@ mod jobs;
 mod limits;
 mod lists;
 mod locks;
+mod outages;
 mod places;
 mod states;
 mod topics;
