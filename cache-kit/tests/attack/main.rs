@@ -9,6 +9,7 @@ mod outages;
 mod places;
 mod states;
 mod topics;
+mod writers;
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,8 +28,12 @@ struct Instance {
 
 impl Instance {
     async fn on(url: &str) -> Self {
+        Self::with_timeout(url, Duration::from_secs(1)).await
+    }
+
+    async fn with_timeout(url: &str, call: Duration) -> Self {
         let config = RedisConfig::new(url).namespace("kit").require();
-        let config = config.call_timeout(Duration::from_secs(1)).connect_timeout(Duration::from_secs(3));
+        let config = config.call_timeout(call).connect_timeout(Duration::from_secs(3));
         let store: Arc<dyn Store> = Arc::new(RedisStore::connect(config).await.expect("Redis is there"));
         let cache = Cache::builder().store(store).build().expect("it is complete");
         Self { kit: Kit::of(&cache), cache }
