@@ -163,3 +163,30 @@ async fn a_long_job_runs_in_one_instance_and_again_after_a_crash() {
         task.abort();
     }
 }
+
+/// What a clock has done that was a year ahead does not stop a job for a year.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_goes_on_after_a_clock_was_ahead() {
+    let server = RedisServer::own().expect("there is a server to start");
+    let one = Instance::on(&server.url()).await;
+    for kit in [&one.kit, &in_memory()] {
+        let ahead = chrono::Utc::now() + chrono::TimeDelta::days(365);
+        let mut report = cache_kit::JobReport::default();
+        (report.due, report.began, report.ended) = (Some(ahead), Some(ahead), Some(ahead));
+        kit.states("#job").ttl(LONG).build::<String, cache_kit::JobReport>().put(&text("tick"), &report).await.unwrap();
+        let runs = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let ran = Arc::clone(&runs);
+        let jobs = kit.jobs().job("tick", Schedule::every(Duration::from_secs(2)), move |run| {
+            ran.lock().unwrap().push(run.due);
+            async { Ok::<(), String>(()) }
+        });
+        let task = tokio::spawn(jobs.clone().run());
+        let began = Instant::now();
+        while runs.lock().unwrap().len() < 2 {
+            assert!(began.elapsed() < PATIENCE, "it is not done: {:?}", jobs.reports().await);
+            sleep(Duration::from_millis(20)).await;
+        }
+        task.abort();
+        assert!(runs.lock().unwrap().iter().all(|due| *due < ahead));
+    }
+}

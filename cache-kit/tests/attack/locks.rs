@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use cache_kit::{LockError, Scope};
+use cache_kit::{Kit, LockError, Scope};
 use test_support::RedisServer;
 use tokio::time::{Instant, sleep};
 
-use crate::{Instance, LONG, in_memory};
+use crate::{Instance, LONG, PATIENCE, in_memory};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_instance_never_has_two_holders() {
@@ -88,4 +88,31 @@ async fn cancelled_waiters_leave_nothing_behind() {
     sleep(Duration::from_millis(100)).await;
     let keys = server.cli(&["KEYS", "kit#lock:slot:1*"]);
     assert_eq!(keys.lines().filter(|line| line.starts_with("kit#")).collect::<Vec<_>>(), ["kit#lock:slot:1:fence"]);
+}
+
+/// Fences of an outage go by this instance's clock. Those after it are above them all the same, also if that clock was ahead.
+#[tokio::test(flavor = "multi_thread")]
+async fn fences_go_up_around_an_outage_whatever_the_clock() {
+    let mut server = RedisServer::own().expect("there is a server to start");
+    let one = Instance::on(&server.url()).await;
+    let ahead = std::time::SystemTime::now() + Duration::from_secs(60);
+    let clock = cache_core::ManualClock::starting_at(std::time::Instant::now(), ahead);
+    let kit = Kit::with_clock(&one.cache, cache_core::Clock::from(&clock));
+    let locks = kit.locks("slot").lasts(Duration::from_secs(2));
+    let mut fences = vec![locks.try_acquire(&1).await.unwrap().fence()];
+    sleep(Duration::from_millis(100)).await;
+    server.kill();
+    one.waits(false).await;
+    let guard = locks.acquire(&1, PATIENCE).await.unwrap();
+    fences.push(guard.fence());
+    guard.release().await;
+    server.restart();
+    one.waits(true).await;
+    let guard = locks.acquire(&1, PATIENCE).await.unwrap();
+    assert_eq!(guard.scope(), Scope::Everywhere);
+    fences.push(guard.fence());
+    guard.release().await;
+    let other = Instance::on(&server.url()).await;
+    fences.push(other.kit.locks("slot").acquire(&1, PATIENCE).await.unwrap().fence());
+    assert!(fences.is_sorted_by(|one, next| one < next), "{fences:?}");
 }
