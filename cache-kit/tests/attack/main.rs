@@ -7,6 +7,7 @@ mod lists;
 mod locks;
 mod outages;
 mod places;
+mod rates;
 mod states;
 mod topics;
 mod writers;
