@@ -268,6 +268,11 @@ impl Away {
                 waiting.own.truncate(OWN - 1);
                 waiting.own.insert(0, version);
             }
+            if value.is_some() && *expected == Expected::Anything && !matches!(waiting.base, Expected::Before(_)) {
+                // Whatever was there before contact was lost, also if what waited was for one writing only.
+                let contact = self.contact.load(Ordering::Relaxed).max(waiting.written + 1);
+                waiting.base = Expected::Before(contact);
+            }
             (waiting.value, waiting.until) = (value, until);
             waiting.is_unheard &= !is_sent;
             return Kept::InPlaceOf(before);

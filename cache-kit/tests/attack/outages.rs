@@ -120,3 +120,32 @@ async fn states_that_are_gone_leave_no_task_behind() {
         sleep(Duration::from_millis(50)).await;
     }
 }
+
+/// Also where it was taken before in the same outage.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_put_after_a_take_gives_way_only_to_writings_of_the_outage() {
+    let server = RedisServer::own().expect("there is a server to start");
+    let (proxy, url) = server.behind_proxy();
+    let (one, other) = (Instance::on(&url).await, Instance::on(&server.url()).await);
+    let [here, there] = [&one, &other].map(|it| it.kit.states("draft").ttl(LONG).build::<u64, String>());
+    for key in 1..=2 {
+        here.put(&key, &text("first")).await.unwrap();
+        there.put(&key, &text("second")).await.unwrap();
+    }
+    sleep(Duration::from_millis(50)).await;
+    here.put(&9, &text("contact")).await.unwrap();
+    sleep(Duration::from_millis(50)).await;
+    proxy.freeze();
+    proxy.cut();
+    one.waits(false).await;
+    for key in 1..=2 {
+        assert_eq!(here.take(&key).await.unwrap().as_deref(), Some("first"));
+        assert_eq!(here.put(&key, &text("third")).await.unwrap(), Scope::ThisInstance);
+    }
+    there.put(&2, &text("meanwhile")).await.unwrap();
+    proxy.resume();
+    one.waits(true).await;
+    until_none_waits(&here).await;
+    assert_eq!(there.get(&1).await.unwrap().as_deref(), Some("third"));
+    assert_eq!(there.get(&2).await.unwrap().as_deref(), Some("meanwhile"));
+}
