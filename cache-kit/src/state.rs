@@ -462,7 +462,12 @@ impl Core {
                 return Ok(self.keep(spot, expected, value, kept, StoreError::Unavailable)?.is_some());
             }
         }
-        match self.kit().main().write(spot, expected, &version, &bytes, kept).await {
+        let mut written = self.kit().main().write(spot, expected, &version, &bytes, kept).await;
+        if let Err(StoreError::Timeout) = written {
+            // Asking again tells whether it was, or somebody else was before.
+            written = self.kit().main().write(spot, expected, &version, &bytes, kept).await;
+        }
+        match written {
             Ok(seen) => Ok(self.noted(spot, seen).is_some_and(|record| record.version == version)),
             Err(error) => Ok(self.keep(spot, expected, Some((version, bytes)), kept, error)?.is_some()),
         }

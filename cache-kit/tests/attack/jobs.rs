@@ -190,3 +190,37 @@ async fn a_job_goes_on_after_a_clock_was_ahead() {
         assert!(runs.lock().unwrap().iter().all(|due| *due < ahead));
     }
 }
+
+/// A panic and a failure end a run, and neither the schedule nor its lock.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_panics_or_fails_is_done_the_next_time() {
+    let server = RedisServer::own().expect("there is a server to start");
+    let (one, other) = (Instance::on(&server.url()).await, Instance::on(&server.url()).await);
+    let runs = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let jobs = [&one, &other].map(|it| {
+        let runs = Arc::clone(&runs);
+        it.kit.jobs().job("odd", Schedule::every(Duration::from_secs(1)), move |_| {
+            let run = runs.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            assert!(run != 0, "on the spot");
+            async move {
+                assert!(run != 1, "on the way");
+                if run == 2 { Err(text("no")) } else { Ok(()) }
+            }
+        })
+    });
+    let tasks = jobs.clone().map(|jobs| tokio::spawn(jobs.run()));
+    let began = Instant::now();
+    let report = loop {
+        let report = jobs[0].reports().await.unwrap().remove(0).1;
+        if report.runs >= 4 && report.ended.is_some() {
+            break report;
+        }
+        assert!(began.elapsed() < PATIENCE, "{report:?}");
+        sleep(Duration::from_millis(20)).await;
+    };
+    for task in tasks {
+        task.abort();
+    }
+    assert_eq!((report.failures, report.failure), (3, None));
+    assert_eq!(report.runs, runs.load(std::sync::atomic::Ordering::SeqCst), "each is done once");
+}

@@ -149,3 +149,28 @@ async fn a_put_after_a_take_gives_way_only_to_writings_of_the_outage() {
     assert_eq!(there.get(&1).await.unwrap().as_deref(), Some("third"));
     assert_eq!(there.get(&2).await.unwrap().as_deref(), Some("meanwhile"));
 }
+
+/// One missing answer is no outage: an update finds out whether it was made.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_without_an_answer_is_not_said_to_be_made_where_another_was_before() {
+    let server = RedisServer::own().expect("there is a server to start");
+    let (proxy, url) = server.behind_proxy();
+    let (one, other) = (Instance::on(&url).await, Instance::on(&server.url()).await);
+    let [here, there] = [&one, &other].map(|it| it.kit.states("slot").ttl(LONG).build::<u64, String>());
+    let mut is_first = true;
+    let booked = here.update(&1, |old| {
+        if std::mem::take(&mut is_first) {
+            let other = text("other");
+            let meanwhile = there.put(&1, &other);
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(meanwhile)).unwrap();
+            proxy.freeze();
+        }
+        old.or(Some(text("one")))
+    });
+    let resumes = async {
+        sleep(Duration::from_millis(1_300)).await;
+        proxy.resume();
+    };
+    let (booked, ()) = tokio::join!(booked, resumes);
+    assert_eq!(booked.unwrap().as_deref(), Some("other"));
+}
