@@ -1,8 +1,8 @@
 //! Locks.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use cache_kit::{Kit, LockError, Scope};
+use cache_kit::{Guard, Kit, LockError, Scope};
 use test_support::RedisServer;
 use tokio::time::{Instant, sleep};
 
@@ -115,4 +115,81 @@ async fn fences_go_up_around_an_outage_whatever_the_clock() {
     let other = Instance::on(&server.url()).await;
     fences.push(other.kit.locks("slot").acquire(&1, PATIENCE).await.unwrap().fence());
     assert!(fences.is_sorted_by(|one, next| one < next), "{fences:?}");
+}
+
+/// Whatever breaks: one holder at a time in an instance, with a fence above the last one, and who is granted a lock for all has it alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whatever_breaks_one_holds_it_with_the_highest_fence() {
+    let options = test_support::Options { appendonly: true, ..test_support::Options::default() };
+    let mut server = RedisServer::own_with(options).expect("there is a server to start");
+    let (proxy, url) = server.behind_proxy();
+    let both = [url, server.url()];
+    let (mut random, mut workers) = (fastrand::Rng::with_seed(5), Vec::new());
+    let until = Instant::now() + Duration::from_secs(16);
+    // Who holds it, in which instance.
+    let held = Arc::new(std::sync::Mutex::new(Vec::<(usize, Arc<Guard>)>::new()));
+    let counts = Arc::new(std::sync::Mutex::new([[0_u32; 2]; 2]));
+    let mut instances = Vec::new();
+    for (who, url) in both.iter().enumerate() {
+        let one = Instance::with_timeout(url, Duration::from_millis(300)).await;
+        let last = Arc::new(std::sync::Mutex::new(0));
+        for _ in 0..3 {
+            let (held, last, counts, mut random) =
+                (Arc::clone(&held), Arc::clone(&last), Arc::clone(&counts), random.fork());
+            let locks = one.kit.locks("slot").lasts(Duration::from_secs(1));
+            workers.push(tokio::spawn(async move {
+                while Instant::now() < until {
+                    let Ok(guard) = locks.acquire(&1, Duration::from_millis(400)).await else { continue };
+                    let guard = Arc::new(guard);
+                    {
+                        let mut held = held.lock().unwrap();
+                        for (other, theirs) in held.iter().filter(|(_, theirs)| !theirs.is_lost()) {
+                            let is_for_all = [&guard, theirs].iter().all(|guard| guard.scope() == Scope::Everywhere);
+                            assert!(*other != who && !is_for_all, "two hold it: {guard:?} {theirs:?}");
+                        }
+                        held.push((who, Arc::clone(&guard)));
+                        let mut last = last.lock().unwrap();
+                        assert!(guard.fence() > *last, "{} after {last}", guard.fence());
+                        *last = guard.fence();
+                    }
+                    counts.lock().unwrap()[who][usize::from(guard.scope() == Scope::Everywhere)] += 1;
+                    sleep(Duration::from_millis(random.u64(0..30))).await;
+                    held.lock().unwrap().retain(|(_, theirs)| !Arc::ptr_eq(theirs, &guard));
+                    if let Ok(guard) = Arc::try_unwrap(guard) {
+                        guard.release().await;
+                    }
+                }
+            }));
+        }
+        instances.push(one);
+    }
+    while Instant::now() < until {
+        sleep(Duration::from_millis(random.u64(100..700))).await;
+        let lasts = Duration::from_millis(random.u64(50..1_800));
+        match random.u8(0..4) {
+            0 => {
+                server.stop();
+                sleep(lasts).await;
+                server.cont();
+            }
+            1 => {
+                server.kill();
+                sleep(lasts).await;
+                server.restart();
+            }
+            _ => {
+                proxy.freeze();
+                if random.bool() {
+                    proxy.cut();
+                }
+                sleep(lasts).await;
+                proxy.resume();
+            }
+        }
+    }
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    let counts = counts.lock().unwrap();
+    assert!(counts.iter().flatten().all(|count| *count > 0), "{counts:?}");
 }
