@@ -508,7 +508,16 @@ impl Core {
             Err(_) if self.kit().is_redis() => self.away.known_in(list),
             Err(error) => return Err(StateError::Away(error)),
         };
-        for member in self.away.waiting_in(list) {
+        let mut others = self.away.waiting_in(list);
+        // Lost with the states, which are restored when they are read.
+        if self.settings.is_restored
+            && self.kit().is_redis()
+            && let Ok(seen) = self.kit().main().read(&Spot { at: list.clone(), list: None }, None).await
+            && self.away.may_be_lost(list, &seen.incarnation)
+        {
+            others.extend(self.away.known_in(list));
+        }
+        for member in others {
             if !members.contains(&member) {
                 members.push(member);
             }

@@ -32,6 +32,8 @@ pub(super) struct Away {
     waiting: Mutex<HashMap<At, Waiting>>,
     /// What was read in an outage, which keeps it.
     touched: Mutex<HashMap<At, Spot>>,
+    /// The life of the server in which each list was last given what is remembered of it.
+    lists: Cache<At, Vec<u8>>,
     capacity: usize,
     /// The newest time of Redis that was seen, in microseconds there.
     newest: AtomicU64,
@@ -99,6 +101,7 @@ impl Away {
             known: Cache::new(capacity),
             waiting: Mutex::default(),
             touched: Mutex::default(),
+            lists: Cache::new(capacity),
             capacity,
             newest: AtomicU64::new(0),
             contact: AtomicU64::new(0),
@@ -236,6 +239,15 @@ impl Away {
             (*name == list.name && waiting.spot.at.place == list.place).then(|| member.clone())
         });
         in_list.collect()
+    }
+
+    /// Whether the server may have lost a list since it was last asked for this.
+    pub(super) fn may_be_lost(&self, list: &At, incarnation: &[u8]) -> bool {
+        let is_lost = self.lists.get(list).is_none_or(|life| life != incarnation);
+        if is_lost {
+            self.lists.insert(list.clone(), incarnation.to_vec());
+        }
+        is_lost
     }
 
     /// Names in a list of what is remembered.

@@ -83,3 +83,27 @@ async fn a_list_of_what_has_ended_does_not_grow() {
     let length: u32 = server.cli(&["ZCARD", "kit#state:task:1:#"]).trim().trim_start_matches(':').parse().unwrap();
     assert!(length <= 250, "{length} names of about 100 that are there");
 }
+
+/// What is restored after a loss is in its list again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_restored_with_its_states() {
+    let mut server = RedisServer::own().expect("there is a server to start");
+    let one = Instance::on(&server.url()).await;
+    let tasks = one.kit.states("task").ttl(LONG).restored_after_loss().build::<Owned<u64, u64>, String>();
+    for id in 0..5 {
+        tasks.put(&Owned { owner: 1, id }, &text("task")).await.unwrap();
+    }
+    assert_eq!(tasks.list(&1).await.unwrap().len(), 5);
+    tasks.take(&Owned { owner: 1, id: 3 }).await.unwrap();
+    server.kill();
+    one.waits(false).await;
+    server.remove_dump();
+    server.restart();
+    one.waits(true).await;
+    let mut listed: Vec<_> = tasks.list(&1).await.unwrap().into_iter().map(|(id, _)| id).collect();
+    listed.sort_unstable();
+    assert_eq!(listed, [0, 1, 2, 4]);
+    let other = Instance::on(&server.url()).await;
+    let there = other.kit.states("task").ttl(LONG).build::<Owned<u64, u64>, String>();
+    assert_eq!(there.list(&1).await.unwrap().len(), 4);
+}
