@@ -175,12 +175,12 @@ async fn what_waits_no_more_is_told() {
     for round in 0..5 {
         server.kill();
         while states.put(&1, &round).await.unwrap() == cache_kit::Scope::Everywhere {}
-        assert_eq!(recorded.all(&namespace)["waiting{state,drafts}"], 1.0);
+        recorded.expect(&namespace, &[("waiting{state,drafts}", 1.0)]);
         server.restart();
         while states.put(&1, &round).await.unwrap() == cache_kit::Scope::ThisInstance {
             tokio::task::yield_now().await;
         }
         tokio::time::sleep(Duration::from_millis(700)).await;
-        assert_eq!(recorded.all(&namespace)["waiting{state,drafts}"], 0.0, "round {round}");
+        recorded.expect(&namespace, &[("waiting{state,drafts}", 0.0)]);
     }
 }

@@ -32,7 +32,7 @@ async fn memory_allows_what_redis_allows() {
     let epoch = 1_700_000_000_000_000_u64;
     for sequence in 0..60 {
         let (count, seconds) = (random.u32(1..12), random.u64(1..90));
-        let (burst, has_window) = (random.u32(1..2 * count + 1), random.bool());
+        let (burst, has_window) = (random.u32(1..=2 * count), random.bool());
         let mut quota = Quota::new(count, Duration::from_secs(seconds)).burst(burst);
         quota = if has_window { quota } else { quota.without_window() };
         let clock = ManualClock::starting_at(Instant::now(), SystemTime::UNIX_EPOCH + Duration::from_micros(epoch));

@@ -171,7 +171,7 @@ fn check(fault: Fault, events: &[Event], ends: &[Option<u64>], began: Instant) -
             told.push("what nobody else wrote is not there");
         }
         for told in told {
-            wrong.push(format!("{told}: key {key}, at the end {there:?}, {:#?}", of_key));
+            wrong.push(format!("{told}: key {key}, at the end {there:?}, {of_key:#?}"));
         }
     }
     wrong
@@ -218,12 +218,12 @@ async fn whatever_breaks_no_writing_is_lost_replaced_by_an_older_one_or_comes_ba
         }
         let mut ends = Vec::new();
         for key in 0..KEYS {
-            let mut seen = Vec::new();
+            let mut all = Vec::new();
             for writer in &writers {
-                seen.push(writer.states.get(&key).await.unwrap());
+                all.push(writer.states.get(&key).await.unwrap());
             }
-            assert!(seen.iter().all(|value| *value == seen[0]), "round {round}, {fault:?}, key {key}: {seen:?}");
-            ends.push(seen[0]);
+            assert!(all.iter().all(|value| *value == all[0]), "round {round}, {fault:?}, key {key}: {all:?}");
+            ends.push(all[0]);
         }
         let wrong = check(fault, &events, &ends, began);
         assert!(wrong.is_empty(), "seed {seed}, round {round}, {fault:?}: {}", wrong.join("\n"));
