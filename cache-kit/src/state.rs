@@ -181,6 +181,9 @@ impl<K: StateKey, T: Serialize + DeserializeOwned + 'static> States<K, T> {
 
     /// Removes a state and returns it. Of any number of calls at once, in any instances, one gets it; while Redis is out of reach, one in each
     /// instance that knows it.
+    ///
+    /// Redis remembers that it was removed, and what it was, for five minutes longer than it would still have been kept, of which a day at most counts: so it
+    /// does not come back from the memory of another instance.
     pub async fn take(&self, key: &K) -> Result<Option<T>, StateError> {
         let taking = async {
             let spot = self.spot(key);
