@@ -67,6 +67,8 @@ pub(crate) struct Seen {
 pub(crate) enum Expected {
     Anything,
     Nothing,
+    /// Nothing, as was seen at this time, in microseconds there.
+    NothingSince(u64),
     Version(Version),
     /// Nothing, or what was written or removed before this time, in microseconds there.
     Before(u64),
@@ -176,9 +178,15 @@ pub(crate) trait Backend: Send + Sync {
 
     async fn limit(&self, at: &At, rate: &Rate, cost: u64) -> Result<Verdict, StoreError>;
 
-    /// Takes a lock, or a place in the queue that lasts for `waits`.
-    async fn lock(&self, at: &At, who: &Version, lasts: Duration, waits: Option<Duration>)
-    -> Result<Asked, StoreError>;
+    /// Takes a lock, with a fence above one that is known, or a place in the queue that lasts for `waits`.
+    async fn lock(
+        &self,
+        at: &At,
+        who: &Version,
+        lasts: Duration,
+        waits: Option<Duration>,
+        above: u64,
+    ) -> Result<Asked, StoreError>;
 
     /// Keeps a lock for so long from now on, or gives it and the place in the queue back. `false`: it was not held.
     async fn keep(&self, at: &At, who: &Version, lasts: Option<Duration>) -> Result<bool, StoreError>;

@@ -9,6 +9,9 @@ use tokio::task::JoinSet;
 
 use crate::{Guard, Kit, LockError, Locks, Scope, StateError, States};
 
+/// What was due so much later than now was so by a clock that was ahead.
+const AHEAD: TimeDelta = TimeDelta::minutes(2);
+
 /// How often an instance looks whether a job is to be done.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -136,7 +139,7 @@ struct Job {
 
 /// Work on schedules, each done by one instance at a time. [`Kit::jobs`] makes it.
 ///
-/// Whoever gets the job's lock when it is due runs it, and says in its [report](JobReport) that it began. If that instance dies, the lock lapses and
+/// The clock is that of Redis, where there is one; instances whose own is wrong do no harm. Whoever gets the job's lock when it is due runs it, and says in its [report](JobReport) that it began. If that instance dies, the lock lapses and
 /// another one runs it, for the same due time: a job is done at least once, and its body has to bear that. What was due while no instance ran, or
 /// while Redis was out of reach, is made up for once, the latest time only; also where Redis comes back without its data, as far as a running
 /// instance remembers. A first start makes up for nothing.
@@ -205,7 +208,7 @@ impl Jobs {
         let mut all = Vec::with_capacity(self.all.len());
         for job in &self.all {
             let mut report = self.reports.get(&job.name).await.map_err(JobError::Reports)?.unwrap_or_default();
-            report.next = job.schedule.after(Utc::now());
+            report.next = job.schedule.after(self.now());
             all.push((job.name.clone(), report));
         }
         Ok(all)
@@ -230,16 +233,23 @@ impl Jobs {
                 Err(error) => tracing::debug!(job = job.name, %error, "the job waits until its report can be read"),
             }
             // At the next due time to the moment, and now and then for one that another has left.
-            let now = Utc::now();
+            let now = self.now();
             let next = job.schedule.after(now).and_then(|next| (next - now).to_std().ok()).unwrap_or(LOOK);
             tokio::time::sleep(next.min(LOOK).max(Duration::from_millis(1))).await;
         }
     }
 
+    /// By the clock of Redis, where there is one: it is the same for all instances, whatever theirs say.
+    fn now(&self) -> DateTime<Utc> {
+        let there = i64::try_from(self.kit.main().contact()).ok().filter(|micros| *micros > 0);
+        there.and_then(DateTime::from_timestamp_micros).unwrap_or_else(Utc::now)
+    }
+
     /// The time that the job is due and has not been done; the latest one.
     async fn due(&self, job: &Job) -> Result<Option<DateTime<Utc>>, StateError> {
-        let now = Utc::now();
-        let report = if let Some(report) = self.reports.get(&job.name).await? {
+        let report = self.reports.get(&job.name).await?;
+        let now = self.now();
+        let report = if let Some(report) = report {
             report
         } else {
             // It is due from its first start on.
@@ -251,6 +261,15 @@ impl Jobs {
         if report.ended.is_none() && report.began.is_some() {
             // Somebody runs it, or died: the lock tells.
             return Ok(Some(last));
+        }
+        if last > now + AHEAD {
+            // Else it would not be done until then.
+            let right = |mut report: JobReport| {
+                report.due = if report.due == Some(last) { Some(now) } else { report.due };
+                report
+            };
+            self.reports.update(&job.name, |report| report.map(right)).await?;
+            return Ok(None);
         }
         Ok(latest(&job.schedule, last, now))
     }
@@ -270,7 +289,7 @@ impl Jobs {
             guard.release().await;
             return;
         }
-        let began = Utc::now();
+        let began = self.now();
         let noted = self.reports.update(&job.name, |report| {
             let mut report = report.unwrap_or_default();
             (report.due, report.began, report.ended) = (Some(due), Some(began), None);
@@ -297,7 +316,7 @@ impl Jobs {
         let ended = self.reports.update(&job.name, |report| {
             let mut report = report.unwrap_or_default();
             if report.began == Some(began) {
-                report.ended = Some(Utc::now());
+                report.ended = Some(self.now());
                 report.failures += u64::from(failure.is_some());
                 report.failure.clone_from(&failure);
             }

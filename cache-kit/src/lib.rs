@@ -190,6 +190,13 @@ impl Kit {
         self.inner.hubs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What becomes of the link to Redis from now on.
+    pub(crate) fn link(&self) -> Option<watch::Receiver<Link>> {
+        let mut link = self.inner.link.clone()?;
+        link.mark_unchanged();
+        Some(link)
+    }
+
     /// Waits until Redis is in reach. `false`: there is none, or the cache is gone.
     pub(crate) async fn back(&self) -> bool {
         let Some(mut link) = self.inner.link.clone() else { return false };

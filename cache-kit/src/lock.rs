@@ -14,6 +14,7 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     Kit, LONGEST, Scope,
     backend::{Asked, At, Backend, Version, version},
+    memory::Memory,
 };
 
 /// How long a place in the queue lasts unless its owner asks again.
@@ -110,13 +111,15 @@ impl Asking<'_> {
         let Locks { kit, lasts, is_strict, .. } = self.locks;
         loop {
             let asked = Instant::now();
-            let (mut answer, scope) = match kit.main().lock(&self.at, &self.who, *lasts, place).await {
+            // Those of an outage go by the clock of this instance, which may be ahead.
+            let above = kit.instead(StoreError::Unavailable).map_or(0, Memory::fence);
+            let (mut answer, scope) = match kit.main().lock(&self.at, &self.who, *lasts, place, above).await {
                 // It may be held: asking again tells.
                 Err(StoreError::Timeout) if asked < deadline => continue,
                 Err(error) if *is_strict => return Err(LockError::Away(error)),
                 Err(error) => {
                     let here = kit.instead(error).map_err(LockError::Away)?;
-                    (here.lock(&self.at, &self.who, *lasts, place).await, Scope::ThisInstance)
+                    (here.lock(&self.at, &self.who, *lasts, place, 0).await, Scope::ThisInstance)
                 }
                 answer => (answer, Scope::Everywhere),
             };

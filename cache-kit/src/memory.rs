@@ -81,6 +81,11 @@ impl Memory {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The highest fence that was given or seen here.
+    pub(crate) fn fence(&self) -> u64 {
+        self.state().fence
+    }
+
     /// In microseconds.
     fn now(&self) -> u64 {
         self.base + micros(self.clock.now() - self.start)
@@ -146,7 +151,7 @@ impl Kept {
     fn is(&self, expected: &Expected) -> bool {
         match expected {
             Expected::Anything => true,
-            Expected::Nothing => false,
+            Expected::Nothing | Expected::NothingSince(_) => false,
             Expected::Version(version) => self.version == *version,
             Expected::Before(time) => self.written < *time,
         }
@@ -284,6 +289,7 @@ impl Backend for Memory {
         who: &Version,
         lasts: Duration,
         waits: Option<Duration>,
+        _above: u64,
     ) -> Result<Asked, StoreError> {
         Ok(self.lock_above(at, who, lasts, waits, 0))
     }

@@ -28,8 +28,11 @@ use crate::geo;
 /// Kind, version, time and incarnation.
 const HEAD: usize = 69;
 
-/// How long a removal is remembered, for one that is sent again, and to tell it from a loss.
+/// How long a removal is remembered beyond the time that the record still had, for one that is sent again, and to tell it from a loss.
 const REMEMBERED: Duration = Duration::from_secs(300);
+
+/// No answer is under way for so many microseconds.
+const SLOWEST: u64 = 30_000_000;
 
 macro_rules! script {
     ($name:literal over records) => {
@@ -124,7 +127,13 @@ impl Redis {
     /// Learns from an answer how much the clock of Redis is ahead.
     fn seen(&self, answer: &[Reply]) -> Result<Seen, StoreError> {
         let seen = seen(answer)?;
-        self.ahead.fetch_max(seen.now.saturating_sub(self.here()), Ordering::Relaxed);
+        let ahead = seen.now.saturating_sub(self.here()).max(1);
+        if self.ahead.load(Ordering::Relaxed) > ahead.saturating_add(SLOWEST) {
+            // The clock was set back, or is that of another server.
+            self.ahead.store(ahead, Ordering::Relaxed);
+        } else {
+            self.ahead.fetch_max(ahead, Ordering::Relaxed);
+        }
         Ok(seen)
     }
 
@@ -212,11 +221,13 @@ impl Backend for Redis {
         who: &Version,
         lasts: Duration,
         waits: Option<Duration>,
+        above: u64,
     ) -> Result<Asked, StoreError> {
         let [queue, waiting, fence] = around(at);
         let (lasts, waits) = (millis(lasts).to_string(), waits.map_or(0, millis).to_string());
+        let above = above.to_string();
         let names = [at.name.as_str(), &queue, &waiting, &fence];
-        let arguments: [&[u8]; 3] = [who, lasts.as_bytes(), waits.as_bytes()];
+        let arguments: [&[u8]; 4] = [who, lasts.as_bytes(), waits.as_bytes(), above.as_bytes()];
         let answer = list_of(self.store().call_script(&LOCK, &at.place, &names, &arguments).await?)?;
         let number = integer(answer.get(1))?;
         Ok(if integer(answer.first())? == 1 {
@@ -299,7 +310,7 @@ fn around(at: &At) -> [String; 3] {
 fn text_of(expected: &Expected) -> Vec<u8> {
     match expected {
         Expected::Anything => b"*".to_vec(),
-        Expected::Nothing => b"-".to_vec(),
+        Expected::Nothing | Expected::NothingSince(_) => b"-".to_vec(),
         Expected::Version(version) => version.to_vec(),
         Expected::Before(time) => format!("<{time}").into_bytes(),
     }

@@ -31,6 +31,9 @@ use crate::{
 /// How often an update is tried against others.
 const ATTEMPTS: u32 = 64;
 
+/// How often a task in an outage looks whether the states are still in use.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// How many values a list has at most.
 const LONGEST_LIST: usize = 10_000;
 
@@ -138,6 +141,7 @@ impl Drop for Core {
                 while kit.back().await && !away.write_back(kit.main(), &name).await {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
+                kit.meter().waiting("state", &name, away.waiting());
             });
         }
     }
@@ -177,6 +181,9 @@ impl<K: StateKey, T: Serialize + DeserializeOwned + 'static> States<K, T> {
 
     /// Removes a state and returns it. Of any number of calls at once, in any instances, one gets it; while Redis is out of reach, one in each
     /// instance that knows it.
+    ///
+    /// Redis remembers that it was removed, and what it was, for five minutes longer than it would still have been kept, of which a day at most counts: so it
+    /// does not come back from the memory of another instance.
     pub async fn take(&self, key: &K) -> Result<Option<T>, StateError> {
         let taking = async {
             let spot = self.spot(key);
@@ -218,13 +225,17 @@ impl<K: StateKey, T: Serialize + DeserializeOwned + 'static> States<K, T> {
     ) -> Result<Option<T>, StateError> {
         let spot = self.spot(key);
         for attempt in 0..ATTEMPTS {
-            let (before, _) = self.core.read(&spot, None).await?;
-            let expected = before.as_ref().map_or(Expected::Nothing, |record| Expected::Version(record.version));
+            let (before, source) = self.core.read(&spot, None).await?;
+            let expected = match (&before, source) {
+                (Some(record), _) => Expected::Version(record.version),
+                (None, Source::Store(time)) => Expected::NothingSince(time),
+                (None, _) => Expected::Nothing,
+            };
             let old = before.map_or(Ok(None), |record| self.decode(&record.bytes))?;
             let new = change(old);
             let is_done = match &new {
                 Some(value) => self.core.replace(&spot, &expected, self.encode(value)?, self.core.ttl()).await?,
-                None if expected == Expected::Nothing => true,
+                None if !matches!(expected, Expected::Version(_)) => true,
                 None => self.core.remove(&spot, &expected).await?.is_some(),
             };
             if is_done {
@@ -351,11 +362,12 @@ impl Core {
             Err(error) => {
                 let known = self.away.known_for(&spot.at, touch).ok_or(StateError::Away(error))?;
                 if touch.is_some() {
-                    self.away.touched(spot, self.kit().main().contact());
+                    self.away.touched(spot);
                 }
                 return Ok((Some(known), Source::Memory));
             }
         };
+        let now = seen.now;
         // Lost with all else that was there, or replaced by what was there before: what is remembered goes back. So does what ended only because Redis
         // did not hear that it was read.
         let lost = self.settings.is_restored.then(|| self.away.lost(&spot.at, &seen)).flatten();
@@ -364,11 +376,11 @@ impl Core {
             let Record { version, bytes, left, .. } = &known;
             let back = self.kit().main().write(spot, &expected, version, bytes, *left).await;
             return Ok(match back {
-                Ok(seen) => (self.noted(spot, seen), Source::Store),
+                Ok(seen) => (self.noted(spot, seen), Source::Store(now)),
                 Err(_) => (Some(known), Source::Memory),
             });
         }
-        Ok((self.noted(spot, seen), Source::Store))
+        Ok((self.noted(spot, seen), Source::Store(now)))
     }
 
     /// So that it is known when an outage begins.
@@ -393,7 +405,9 @@ impl Core {
         match self.kit().main().write(spot, &Expected::Anything, &version, &bytes, self.ttl()).await {
             Ok(seen) => {
                 self.noted(spot, seen);
-                self.away.forget_waiting(&spot.at);
+                if self.away.forget_waiting(&spot.at) {
+                    self.tell_waiting();
+                }
                 Ok(Scope::Everywhere)
             }
             Err(error) => {
@@ -426,6 +440,15 @@ impl Core {
         }
     }
 
+    /// Whether something waits there, after another attempt to write it back: where Redis is in reach, what is there is for all instances. For who has
+    /// the turn.
+    async fn still_waits(&self, spot: &Spot) -> bool {
+        if self.kit().is_up() && self.away.write_one_back(&spot.at, self.kit().main(), &self.settings.name).await {
+            self.tell_waiting();
+        }
+        self.away.waiting_at(&spot.at, None).is_some()
+    }
+
     /// `false`: what is there is not as expected.
     pub(crate) async fn replace(
         &self,
@@ -437,12 +460,17 @@ impl Core {
         let version = version();
         if self.away.waiting_at(&spot.at, None).is_some() {
             let _turn = self.away.turn().await;
-            if self.away.waiting_at(&spot.at, None).is_some() {
+            if self.still_waits(spot).await {
                 let value = Some((version, bytes));
                 return Ok(self.keep(spot, expected, value, kept, StoreError::Unavailable)?.is_some());
             }
         }
-        match self.kit().main().write(spot, expected, &version, &bytes, kept).await {
+        let mut written = self.kit().main().write(spot, expected, &version, &bytes, kept).await;
+        if let Err(StoreError::Timeout) = written {
+            // Asking again tells whether it was, or somebody else was before.
+            written = self.kit().main().write(spot, expected, &version, &bytes, kept).await;
+        }
+        match written {
             Ok(seen) => Ok(self.noted(spot, seen).is_some_and(|record| record.version == version)),
             Err(error) => Ok(self.keep(spot, expected, Some((version, bytes)), kept, error)?.is_some()),
         }
@@ -453,7 +481,7 @@ impl Core {
         let who = version();
         if self.away.waiting_at(&spot.at, None).is_some() {
             let _turn = self.away.turn().await;
-            if self.away.waiting_at(&spot.at, None).is_some() {
+            if self.still_waits(spot).await {
                 let removed = self.keep(spot, expected, None, self.ttl(), StoreError::Unavailable)?;
                 return Ok(removed.flatten());
             }
@@ -465,7 +493,11 @@ impl Core {
         }
         match removed {
             Ok(removed) => {
-                self.away.forget(&spot.at);
+                if removed.is_done && self.kit().is_redis() {
+                    self.away.removed(spot, &removed.seen);
+                } else {
+                    self.away.forget(&spot.at);
+                }
                 Ok(removed.seen.record.filter(|_| removed.is_done))
             }
             Err(error) if self.away.known_for(&spot.at, None).is_none() => Err(StateError::Away(error)),
@@ -479,7 +511,16 @@ impl Core {
             Err(_) if self.kit().is_redis() => self.away.known_in(list),
             Err(error) => return Err(StateError::Away(error)),
         };
-        for member in self.away.waiting_in(list) {
+        let mut others = self.away.waiting_in(list);
+        // Lost with the states, which are restored when they are read.
+        if self.settings.is_restored
+            && self.kit().is_redis()
+            && let Ok(seen) = self.kit().main().read(&Spot { at: list.clone(), list: None }, None).await
+            && self.away.may_be_lost(list, &seen.incarnation)
+        {
+            others.extend(self.away.known_in(list));
+        }
+        for member in others {
             if !members.contains(&member) {
                 members.push(member);
             }
@@ -491,8 +532,8 @@ impl Core {
 /// Who says what a state is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// Where it is kept, now.
-    Store,
+    /// Where it is kept, at this time there.
+    Store(u64),
     /// This instance, which has written it while that was out of reach.
     Waiting,
     /// This instance's memory of it.
@@ -501,13 +542,19 @@ pub(crate) enum Source {
 
 impl Source {
     pub(crate) fn scope(self) -> Scope {
-        if self == Self::Store { Scope::Everywhere } else { Scope::ThisInstance }
+        if matches!(self, Self::Store(_)) { Scope::Everywhere } else { Scope::ThisInstance }
     }
 }
 
 /// Writes back what was written in an outage, for as long as the states are in use.
 async fn write_back(kit: Kit, core: Weak<Core>) {
-    while kit.back().await {
+    loop {
+        // States that are gone wait for nothing, whatever becomes of Redis.
+        match tokio::time::timeout(LOOK, kit.back()).await {
+            Ok(true) => {}
+            Err(_) if core.strong_count() > 0 => continue,
+            Ok(false) | Err(_) => return,
+        }
         let Some(core) = core.upgrade() else { return };
         if kit.main().contact() == 0 {
             core.learn_the_time().await;

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use cache_core::{
     Values,
     codec::{EncodeError, Meta},
-    store::StoreError,
+    store::{Link, StoreError},
 };
 use futures_core::Stream;
 use serde::{Serialize, de::DeserializeOwned};
@@ -57,7 +57,8 @@ pub enum Heard<T> {
 /// Messages of one kind to all instances. Cheap to clone.
 ///
 /// A message reaches those who listen when it is published, as a rule once (twice in this process, if Redis did not answer in time), and in the order
-/// of publication from each instance. Nothing is kept for later. Over Redis they need RESP3. Whoever may have missed one is told so by a [gap](Heard::Gap).
+/// of publication from each instance. Nothing is kept for later. Over Redis they need RESP3. Whoever may have missed one is told so by a [gap](Heard::Gap): at once
+/// where a connection is closed, or calls go elsewhere; within seconds where a network has dropped it without a word.
 pub struct Topic<T> {
     kit: Kit,
     name: String,
@@ -146,7 +147,7 @@ pub struct Subscription<T> {
 }
 
 impl<T> Subscription<T> {
-    /// The next message. `None`: the cache is gone.
+    /// The next message. `None`: the runtime ends.
     ///
     /// # Cancellation
     ///
@@ -254,16 +255,18 @@ struct Hearing {
     here: Option<Box<dyn Subscribed>>,
     last: Option<(Version, u64)>,
     has_gap: bool,
+    link: Option<watch::Receiver<Link>>,
 }
 
 impl Hearing {
     async fn tell(kit: Kit, at: At, told: broadcast::Sender<Told>, up: watch::Sender<Option<bool>>) {
+        let link = kit.link();
         let main = kit.main().subscribe(&at).await.ok();
         let here = match kit.instead(StoreError::Unavailable) {
             Ok(here) => here.subscribe(&at).await.ok(),
             Err(_) => None,
         };
-        let mut hearing = Self { has_gap: false, kit, at, main, here, last: None };
+        let mut hearing = Self { has_gap: false, kit, at, main, here, last: None, link };
         loop {
             up.send_replace(Some(hearing.main.is_some()));
             let raw = hearing.next().await;
@@ -301,8 +304,13 @@ impl Hearing {
                 }
                 heard
             }
-            main = subscribe_again(&self.kit, &self.at), if self.main.is_none() => {
-                (self.main, self.has_gap) = (Some(main), true);
+            // Calls may go to another server from now on, and who listens to the old one hears no more.
+            () = changed(&mut self.link), if self.main.is_some() => {
+                (self.main, self.last, self.has_gap) = (None, None, true);
+                None
+            }
+            (main, link) = subscribe_again(&self.kit, &self.at), if self.main.is_none() => {
+                (self.main, self.link, self.has_gap) = (Some(main), link, true);
                 None
             }
         }
@@ -331,14 +339,26 @@ async fn next_of(subscribed: &mut Option<Box<dyn Subscribed>>) -> Option<Raw> {
     }
 }
 
-async fn subscribe_again(kit: &Kit, at: &At) -> Box<dyn Subscribed> {
+async fn changed(link: &mut Option<watch::Receiver<Link>>) {
+    let is_changed = match link {
+        Some(link) => link.changed().await.is_ok(),
+        None => false,
+    };
+    if !is_changed {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// A subscription, and the link as it was before.
+async fn subscribe_again(kit: &Kit, at: &At) -> (Box<dyn Subscribed>, Option<watch::Receiver<Link>>) {
     let mut is_said = false;
     loop {
         if kit.is_redis() && !kit.back().await {
             std::future::pending::<()>().await;
         }
+        let link = kit.link();
         match kit.main().subscribe(at).await {
-            Ok(main) => return main,
+            Ok(main) => return (main, link),
             Err(error) => {
                 // It is refused, as where the protocol is RESP2, and that will not change by itself.
                 if matches!(error, StoreError::Failed(_)) && !std::mem::replace(&mut is_said, true) {

@@ -163,3 +163,24 @@ async fn an_outage_shows_in_the_scope_in_what_waits_and_in_gaps() {
     }
     assert!(recorded.all(&namespace)["events_total{topic,news,gap}"] > 0.0);
 }
+
+/// Also where a later writing went to Redis before what waited did.
+#[tokio::test]
+async fn what_waits_no_more_is_told() {
+    let recorded = Recorded::new();
+    let mut server = RedisServer::own().expect("a Redis of the test's own");
+    let namespace = unique("kit-metrics");
+    let cache = Cache::builder().namespace(&*namespace).redis(server.url()).connect().await.expect("Redis answers");
+    let states: States<u64, u64> = Kit::of(&cache).states("drafts").ttl(Duration::from_secs(60)).build();
+    for round in 0..5 {
+        server.kill();
+        while states.put(&1, &round).await.unwrap() == cache_kit::Scope::Everywhere {}
+        recorded.expect(&namespace, &[("waiting{state,drafts}", 1.0)]);
+        server.restart();
+        while states.put(&1, &round).await.unwrap() == cache_kit::Scope::ThisInstance {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        recorded.expect(&namespace, &[("waiting{state,drafts}", 0.0)]);
+    }
+}

@@ -27,6 +27,9 @@ use crate::{
 /// Messages wait for a slow subscriber up to this many.
 const BACKLOG: usize = 4_096;
 
+/// A subscription that heard nothing for so long asks whether its connection is alive: nobody says so where a network has dropped it.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// How long it may take to subscribe.
 const OPENING: Duration = Duration::from_secs(3);
 
@@ -180,7 +183,7 @@ impl RedisStore {
         let channels: Vec<_> = channels.iter().map(|channel| self.names().beside(place, channel)).collect();
         let names: Vec<&str> = channels.iter().map(String::as_str).collect();
         match connection.subscribe(&names, link.call_timeout()).await {
-            Ok(()) => Ok(Listening { heard, _connection: connection }),
+            Ok(()) => Ok(Listening { heard, connection, bound: link.call_timeout() }),
             Err(CallError::Failed(error)) => Err(StoreError::Failed(error)),
             Err(_) => Err(StoreError::Unavailable),
         }
@@ -241,7 +244,9 @@ impl Heard {
 #[derive(Debug)]
 pub struct Listening {
     heard: Arc<Heard>,
-    _connection: Connection,
+    connection: Connection,
+    /// On each call.
+    bound: Duration,
 }
 
 impl Listening {
@@ -261,7 +266,14 @@ impl Listening {
                     return None;
                 }
             }
-            self.heard.news.notified().await;
+            let is_silent = timeout(SILENCE, self.heard.news.notified()).await.is_err();
+            if is_silent {
+                // Any answer will do, also that this user may not ask.
+                let answer = self.connection.send(&redis::cmd("PING"), self.bound).await;
+                if matches!(answer, Err(CallError::Timeout { .. } | CallError::OutOfReach(_))) {
+                    self.heard.end();
+                }
+            }
         }
     }
 }

@@ -161,9 +161,9 @@ fn quoted(name: &str) -> String {
     text
 }
 
-/// Whole seconds, of which the last one may have begun.
+/// Whole seconds, of which the last one may have begun; as many as a structured field can say.
 fn seconds(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+    (duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))).min(999_999_999_999_999)
 }
 
 #[cfg(test)]
@@ -172,6 +172,12 @@ mod tests {
 
     use super::*;
     use crate::{Kit, Quota};
+
+    #[test]
+    fn times_without_end_fit_into_a_structured_field() {
+        assert_eq!(seconds(Duration::MAX), 999_999_999_999_999);
+        assert_eq!(seconds(Duration::from_millis(1)), 1);
+    }
 
     #[tokio::test]
     async fn headers_are_those_of_the_draft_and_of_its_earlier_versions() {

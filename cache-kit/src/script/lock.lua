@@ -1,5 +1,5 @@
 -- KEYS  lock, queue, who in the queue still waits, fence
--- ARGV  who, milliseconds that it lasts, milliseconds that a place in the queue lasts (0: does not wait)
+-- ARGV  who, milliseconds that it lasts, milliseconds that a place in the queue lasts (0: does not wait), a fence that who asks has seen
 -- Answers 1 and the fence, or 0 and the milliseconds until the lock lapses.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -19,7 +19,7 @@ while first do
 end
 if not held and (not first or first == ARGV[1]) then
   -- The time is above every fence before, also where the counter was lost.
-  local fence = math.max(tonumber(redis.call('GET', KEYS[4]) or 0) + 1, now)
+  local fence = math.max(tonumber(redis.call('GET', KEYS[4]) or 0) + 1, now, tonumber(ARGV[4]) + 1)
   fence = string.format('%.0f', fence)
   redis.call('SET', KEYS[4], fence, 'PX', 86400000)
   redis.call('SET', KEYS[1], ARGV[1] .. fence, 'PX', ARGV[2])

@@ -1,5 +1,9 @@
 //! What an instance remembers of states, and what it has to write back.
 
+#[cfg(test)]
+mod tests;
+mod waiting;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -14,15 +18,26 @@ use quick_cache::sync::Cache;
 
 use crate::backend::{At, Backend, Expected, Record, Seen, Spot, Version};
 
-/// For so long Redis knows that something was removed; a little less.
+/// For so long beyond the time that the record still had Redis knows that it was removed; a little less.
 const REMEMBERED: u64 = 290_000_000;
+
+/// Of the time that a record still had no more than that counts.
+const DAY: u64 = 24 * 3600 * 1_000_000;
+
+/// No answer takes longer, in microseconds.
+const IN_FLIGHT: u64 = 30_000_000;
+
+/// So many versions of its own an instance knows by a key.
+const OWN: usize = 64;
 
 /// What an instance remembers, and what it has to write back.
 pub(super) struct Away {
     known: Cache<At, Known>,
     waiting: Mutex<HashMap<At, Waiting>>,
-    /// What was read in an outage, which keeps it, and when that began in microseconds of Redis.
-    touched: Mutex<HashMap<At, (Spot, u64)>>,
+    /// What was read in an outage, which keeps it.
+    touched: Mutex<HashMap<At, Spot>>,
+    /// The life of the server in which each list was last given what is remembered of it.
+    lists: Cache<At, Vec<u8>>,
     capacity: usize,
     /// The newest time of Redis that was seen, in microseconds there.
     newest: AtomicU64,
@@ -41,6 +56,10 @@ struct Known {
     written: u64,
     incarnation: Vec<u8>,
     list: Option<(String, String)>,
+    /// When that was, in microseconds of Redis.
+    seen: u64,
+    /// Until when Redis would know that it was removed since, likewise.
+    told: u64,
 }
 
 /// A writing, or a removal, that Redis has not heard of.
@@ -74,7 +93,7 @@ pub(super) enum Kept {
 /// What is there as far as this instance goes.
 fn is_expected(expected: &Expected, record: Option<&Record>) -> bool {
     match (expected, record) {
-        (Expected::Anything, _) | (Expected::Nothing, None) => true,
+        (Expected::Anything, _) | (Expected::Nothing | Expected::NothingSince(_), None) => true,
         (Expected::Version(version), Some(record)) => record.version == *version,
         _ => false,
     }
@@ -86,6 +105,7 @@ impl Away {
             known: Cache::new(capacity),
             waiting: Mutex::default(),
             touched: Mutex::default(),
+            lists: Cache::new(capacity),
             capacity,
             newest: AtomicU64::new(0),
             contact: AtomicU64::new(0),
@@ -104,16 +124,24 @@ impl Away {
     /// Remembers what was seen in Redis.
     pub(super) fn note(&self, spot: &Spot, seen: &Seen) {
         self.newest.fetch_max(seen.now, Ordering::Relaxed);
-        let Some(record) = &seen.record else { return self.forget(&spot.at) };
-        let known = Known {
-            version: record.version,
-            bytes: record.bytes.clone(),
-            until: Instant::now() + record.left,
-            written: record.written,
-            incarnation: seen.incarnation.clone(),
-            list: spot.list.clone(),
-        };
-        self.known.insert(spot.at.clone(), known);
+        // Answers need not come to be noted in their order. Older ones than that are of a clock that was set back.
+        let before = seen.now + 1..seen.now + IN_FLIGHT;
+        let is_newer = |known: &Known| known.incarnation == seen.incarnation && before.contains(&known.seen);
+        if self.known.get(&spot.at).is_some_and(|known| is_newer(&known)) {
+            return;
+        }
+        match &seen.record {
+            Some(record) => self.known.insert(spot.at.clone(), Known::of(spot, seen, record, record.left)),
+            None => self.forget(&spot.at),
+        }
+    }
+
+    /// Remembers that this instance has removed it.
+    pub(super) fn removed(&self, spot: &Spot, seen: &Seen) {
+        match &seen.record {
+            Some(record) => self.known.insert(spot.at.clone(), Known::of(spot, seen, record, Duration::ZERO)),
+            None => self.forget(&spot.at),
+        }
     }
 
     /// There was contact until that time of Redis.
@@ -125,8 +153,9 @@ impl Away {
         self.known.remove(at);
     }
 
-    pub(super) fn forget_waiting(&self, at: &At) {
-        self.all_waiting().remove(at);
+    /// Whether anything waited there.
+    pub(super) fn forget_waiting(&self, at: &At) -> bool {
+        self.all_waiting().remove(at).is_some()
     }
 
     /// What is remembered, for `touch` from now on if that is given.
@@ -140,31 +169,30 @@ impl Away {
         Some(record)
     }
 
-    fn all_touched(&self) -> MutexGuard<'_, HashMap<At, (Spot, u64)>> {
+    fn all_touched(&self) -> MutexGuard<'_, HashMap<At, Spot>> {
         self.touched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It was read, and Redis has not heard of it since that time there.
-    pub(super) fn touched(&self, spot: &Spot, contact: u64) {
+    /// It was read, and Redis has not heard of it.
+    pub(super) fn touched(&self, spot: &Spot) {
         let mut all = self.all_touched();
         if all.len() < self.capacity {
-            all.entry(spot.at.clone()).or_insert_with(|| (spot.clone(), contact));
+            all.entry(spot.at.clone()).or_insert_with(|| spot.clone());
         }
     }
 
     /// What ended in Redis while it was read here. Where that takes longer than a removal is remembered it is not known from one.
     pub(super) fn outlived(&self, at: &At, seen: &Seen) -> Option<Record> {
-        let contact = self.all_touched().get(at)?.1;
-        if seen.record.is_some() || seen.was_removed || contact == 0 || seen.now > contact + REMEMBERED {
+        if seen.record.is_some() || !self.all_touched().contains_key(at) {
             return None;
         }
         let known = self.known.get(at).filter(|known| known.incarnation == seen.incarnation)?;
-        known.record()
+        known.record().filter(|_| !known.may_be_removed(seen))
     }
 
     /// Tells Redis of all that was read in an outage.
     async fn touch_back(&self, main: &dyn Backend) -> Result<(), StoreError> {
-        let all: Vec<Spot> = self.all_touched().values().map(|(spot, _)| spot.clone()).collect();
+        let all: Vec<Spot> = self.all_touched().values().cloned().collect();
         for spot in all {
             if let Some(Record { left, .. }) = self.known_for(&spot.at, None) {
                 let mut seen = main.read(&spot, Some(left)).await?;
@@ -182,7 +210,7 @@ impl Away {
     pub(super) fn lost(&self, at: &At, seen: &Seen) -> Option<Record> {
         let known = self.known.get(at)?;
         let is_lost = match &seen.record {
-            None => !seen.was_removed && known.incarnation != seen.incarnation,
+            None => known.incarnation != seen.incarnation && !known.may_be_removed(seen),
             Some(record) => {
                 record.written < known.written && record.version != known.version && !record.is_of_this_life
             }
@@ -217,9 +245,19 @@ impl Away {
         in_list.collect()
     }
 
+    /// Whether the server may have lost a list since it was last asked for this.
+    pub(super) fn may_be_lost(&self, list: &At, incarnation: &[u8]) -> bool {
+        let is_lost = self.lists.get(list).is_none_or(|life| life != incarnation);
+        if is_lost {
+            self.lists.insert(list.clone(), incarnation.to_vec());
+        }
+        is_lost
+    }
+
     /// Names in a list of what is remembered.
     pub(super) fn known_in(&self, list: &At) -> Vec<String> {
         let known = self.known.iter().filter_map(|(at, known)| {
+            known.record()?;
             let (name, member) = known.list?;
             (name == list.name && at.place == list.place).then_some(member)
         });
@@ -243,7 +281,13 @@ impl Away {
                 return Kept::NotExpected;
             }
             if let Some((version, _)) = waiting.value.take().filter(|_| !waiting.is_unheard) {
-                waiting.own.push(version);
+                waiting.own.truncate(OWN - 1);
+                waiting.own.insert(0, version);
+            }
+            if value.is_some() && *expected == Expected::Anything && !matches!(waiting.base, Expected::Before(_)) {
+                // Whatever was there before contact was lost, also if what waited was for one writing only.
+                let contact = self.contact.load(Ordering::Relaxed).max(waiting.written + 1);
+                waiting.base = Expected::Before(contact);
             }
             (waiting.value, waiting.until) = (value, until);
             waiting.is_unheard &= !is_sent;
@@ -267,8 +311,11 @@ impl Away {
                 (Expected::Before(self.contact.load(Ordering::Relaxed).max(newest)), Vec::new(), 0)
             }
             Some((record, incarnation)) => (Expected::Version(record.version), incarnation.clone(), record.written),
-            // Nothing, or what was there before contact was lost.
-            None => (Expected::Before(self.newest.load(Ordering::Relaxed)), Vec::new(), 0),
+            // Nothing, and nobody has written or removed it since that was seen.
+            None => {
+                let since = if let Expected::NothingSince(time) = expected { *time } else { 0 };
+                (Expected::Before(since), Vec::new(), 0)
+            }
         };
         let (own, is_unheard) = (Vec::new(), !is_sent);
         let waiting = Waiting { spot: spot.clone(), base, incarnation, written, own, value, until, is_unheard };
@@ -280,31 +327,39 @@ impl Away {
     pub(super) async fn write_back(&self, main: &dyn Backend, states: &str) -> bool {
         let all: Vec<At> = self.all_waiting().keys().cloned().collect();
         for at in all {
-            let _turn = self.turn.lock().await;
-            let Some(waiting) = self.all_waiting().get(&at).cloned() else { continue };
-            match waiting.write_back(main).await {
-                Ok((seen, is_written)) => {
-                    self.note(&waiting.spot, &seen);
-                    if !is_written {
-                        tracing::warn!(
-                            states,
-                            key = at.name,
-                            "somebody else wrote while Redis was out of reach: what this instance wrote is dropped"
-                        );
-                    }
-                    self.written(&waiting, &seen);
-                }
-                Err(error) => {
-                    if !matches!(error, StoreError::Unavailable)
-                        && let Some(waiting) = self.all_waiting().get_mut(&at)
-                    {
-                        waiting.is_unheard = false;
-                    }
-                    return false;
-                }
+            let _turn = self.turn().await;
+            if !self.write_one_back(&at, main, states).await {
+                return false;
             }
         }
         self.touch_back(main).await.is_ok() && self.all_waiting().is_empty()
+    }
+
+    /// Writes back what waits there, for who has the turn. `false`: Redis could not be told.
+    pub(super) async fn write_one_back(&self, at: &At, main: &dyn Backend, states: &str) -> bool {
+        let Some(waiting) = self.all_waiting().get(at).cloned() else { return true };
+        match waiting.write_back(main).await {
+            Ok((seen, is_written)) => {
+                self.note(&waiting.spot, &seen);
+                if !is_written {
+                    tracing::warn!(
+                        states,
+                        key = at.name,
+                        "somebody else wrote while Redis was out of reach: what this instance wrote is dropped"
+                    );
+                }
+                self.written(&waiting, &seen);
+                true
+            }
+            Err(error) => {
+                if !matches!(error, StoreError::Unavailable)
+                    && let Some(waiting) = self.all_waiting().get_mut(at)
+                {
+                    waiting.is_unheard = false;
+                }
+                false
+            }
+        }
     }
 
     /// Nothing waits there any more, unless it was written once more meanwhile.
@@ -315,7 +370,6 @@ impl Away {
             all.remove(&was.spot.at);
             return;
         }
-        waiting.own.clear();
         waiting.base = seen.record.as_ref().map_or(Expected::Nothing, |record| Expected::Version(record.version));
         waiting.incarnation.clone_from(&seen.incarnation);
         waiting.written = seen.record.as_ref().map_or(0, |record| record.written);
@@ -323,64 +377,28 @@ impl Away {
 }
 
 impl Known {
+    fn of(spot: &Spot, seen: &Seen, record: &Record, left: Duration) -> Self {
+        let still = u64::try_from(record.left.as_micros()).unwrap_or(DAY).min(DAY);
+        Self {
+            version: record.version,
+            bytes: record.bytes.clone(),
+            until: Instant::now() + left,
+            written: record.written,
+            incarnation: seen.incarnation.clone(),
+            list: spot.list.clone(),
+            seen: seen.now,
+            told: seen.now + still + REMEMBERED,
+        }
+    }
+
+    /// It is not there, and somebody may have removed it since it was seen.
+    fn may_be_removed(&self, seen: &Seen) -> bool {
+        seen.was_removed || seen.now > self.told
+    }
+
     fn record(&self) -> Option<Record> {
         let left = self.until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
         let Self { version, bytes, written, .. } = self;
         Some(Record { version: *version, bytes: bytes.clone(), left, written: *written, is_of_this_life: false })
-    }
-}
-
-impl Waiting {
-    /// What is to be written, unless its time is over.
-    fn record(&self) -> Option<Record> {
-        let left = self.until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
-        let (version, bytes) = self.value.clone()?;
-        Some(Record { version, bytes, left, written: u64::MAX, is_of_this_life: self.is_unheard })
-    }
-
-    /// What is there now, and whether it is what was to be written.
-    async fn write_back(&self, main: &dyn Backend) -> Result<(Seen, bool), StoreError> {
-        let Some(record) = self.record() else { return self.remove(main).await };
-        let write = |expected: Expected| {
-            let Record { version, bytes, left, .. } = &record;
-            async move { main.write(&self.spot, &expected, version, bytes, *left).await }
-        };
-        let is_written = |seen: &Seen| seen.record.as_ref().is_some_and(|there| there.version == record.version);
-        let mut seen = write(self.base.clone()).await?;
-        if !is_written(&seen)
-            && let Some(other) = self.other_base(&seen)
-        {
-            seen = write(other).await?;
-        }
-        let is_written = is_written(&seen);
-        Ok((seen, is_written))
-    }
-
-    async fn remove(&self, main: &dyn Backend) -> Result<(Seen, bool), StoreError> {
-        let who = crate::backend::version();
-        let mut removed = main.remove(&self.spot, &self.base, &who).await?;
-        if !removed.is_done
-            && let Some(other) = self.other_base(&removed.seen)
-        {
-            removed = main.remove(&self.spot, &other, &who).await?;
-        }
-        let is_gone = removed.is_done || removed.seen.record.is_none();
-        let seen = if removed.is_done { Seen { record: None, ..removed.seen } } else { removed.seen };
-        Ok((seen, is_gone))
-    }
-
-    /// What has to be there instead of the base: what this instance had sent, or what shows that Redis has lost the base, or went back to older data.
-    fn other_base(&self, seen: &Seen) -> Option<Expected> {
-        match &seen.record {
-            None => {
-                let is_other_life = !self.incarnation.is_empty() && self.incarnation != seen.incarnation;
-                (is_other_life && !seen.was_removed).then_some(Expected::Nothing)
-            }
-            Some(record) => {
-                let is_past = record.written < self.written && !record.is_of_this_life;
-                let is_own = self.own.contains(&record.version);
-                (is_past || is_own).then_some(Expected::Version(record.version))
-            }
-        }
     }
 }
