@@ -2,7 +2,11 @@
 
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
-use super::{Core, States, away::Away, write_back};
+use super::{
+    States,
+    away::Away,
+    core::{Core, write_back},
+};
 use crate::{Kit, LONGEST};
 
 /// Sets states up. [`Kit::states`] begins it.
