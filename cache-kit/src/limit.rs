@@ -73,6 +73,8 @@ impl Quota {
     }
 
     /// Only the rate and the burst count (GCRA alone): two numbers a key, and up to a burst more than the count in one span.
+    ///
+    /// The time between two is a whole number of microseconds, rounded down: a quota of 60,000 a second lets 62,500 pass.
     #[must_use]
     pub const fn without_window(mut self) -> Self {
         self.has_window = false;

@@ -170,7 +170,7 @@ impl<K: StateKey, T: Serialize + DeserializeOwned + 'static> States<K, T> {
     }
 
     /// Changes a state: what `change` makes of it is written, unless somebody else has changed it meanwhile; then again from the
-    /// beginning. `None` removes it. Returns what is there now.
+    /// beginning. `None` removes it. Returns what is there now; while Redis is out of reach, what is there for this instance.
     pub async fn update(
         &self,
         key: &K,
