@@ -14,8 +14,12 @@ async fn states_of_a_service_are_not_those_of_its_jobs() {
     let jobs = kit.jobs().job("tick", Schedule::every(Duration::from_secs(1)), |_| async { Ok::<(), String>(()) });
     let own = kit.states("job").ttl(LONG).build::<String, u64>();
     own.put(&text("tick"), &5).await.unwrap();
-    let task = tokio::spawn(jobs.run());
-    sleep(Duration::from_millis(1500)).await;
+    let task = tokio::spawn(jobs.clone().run());
+    let began = Instant::now();
+    while jobs.reports().await.unwrap()[0].1.runs == 0 {
+        assert!(began.elapsed() < PATIENCE, "it never runs");
+        sleep(Duration::from_millis(20)).await;
+    }
     task.abort();
     assert_eq!(own.get(&text("tick")).await.unwrap(), Some(5));
 }
@@ -47,6 +51,7 @@ async fn what_was_due_while_redis_was_lost_is_made_up_for() {
     server.remove_dump();
     server.restart();
     one.waits(true).await;
+    let back = chrono::Utc::now();
     let began = Instant::now();
     while runs.lock().unwrap().len() < 2 {
         assert!(began.elapsed() < PATIENCE);
@@ -54,7 +59,7 @@ async fn what_was_due_while_redis_was_lost_is_made_up_for() {
     }
     let runs = runs.lock().unwrap().clone();
     task.abort();
-    assert_eq!((runs[1] - runs[0]).num_seconds(), 5, "the missed one: {runs:?}");
+    assert!(runs[1] > runs[0] && runs[1] <= back, "one that was missed: {runs:?}, back at {back}");
 }
 
 #[test]
