@@ -1,59 +1,27 @@
 //! The blocks with Redis killed, frozen and emptied: the service goes on, and what was written meanwhile is there afterwards.
 
+mod common;
+
 use std::{sync::Arc, time::Duration};
 
-use cache_core::{Cache, Health, Store};
-use cache_kit::{Heard, Kit, LockError, Owned, Places, Quota, Schedule, Scope, StateError, States, Topic, Verdict};
-use cache_redis::{RedisConfig, RedisStore};
+use cache_kit::{Heard, LockError, Owned, Places, Quota, Schedule, Scope, StateError, States, Topic, Verdict};
 use test_support::{Proxy, RedisServer};
 use tokio::time::{Instant, sleep, timeout};
 
-const LONG: Duration = Duration::from_secs(300);
-const PATIENCE: Duration = Duration::from_secs(60);
+use common::{Instance, PATIENCE, text, until_none_waits};
 
-struct Instance {
-    kit: Kit,
-    cache: Cache,
-}
+const LONG: Duration = Duration::from_secs(300);
 
 impl Instance {
-    async fn on(url: &str) -> Self {
-        let config = RedisConfig::new(url).namespace("kit").require();
-        let config = config.call_timeout(Duration::from_secs(1)).connect_timeout(Duration::from_secs(3));
-        let store: Arc<dyn Store> = Arc::new(RedisStore::connect(config).await.expect("Redis is there"));
-        let cache = Cache::builder().store(store).build().expect("it is complete");
-        Self { kit: Kit::of(&cache), cache }
-    }
-
-    async fn waits(&self, is_up: bool) {
-        let began = Instant::now();
-        while (self.cache.health() == Health::Connected) != is_up {
-            assert!(began.elapsed() < PATIENCE, "waited in vain for Redis to be {}", if is_up { "up" } else { "down" });
-            sleep(Duration::from_millis(10)).await;
-        }
-    }
-
     fn states(&self, name: &str) -> States<u64, String> {
         self.kit.states(name).ttl(LONG).build()
     }
-}
-
-fn text(text: &str) -> String {
-    text.to_owned()
 }
 
 /// Kills it; what it had is there after a restart.
 fn kill_saved(server: &mut RedisServer) {
     assert!(server.save(), "it can be saved");
     server.kill();
-}
-
-async fn until_none_waits(states: &States<u64, String>) {
-    let began = Instant::now();
-    while states.waiting() > 0 {
-        assert!(began.elapsed() < PATIENCE, "{} writings wait in vain", states.waiting());
-        sleep(Duration::from_millis(10)).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,8 @@
 //! What broke, and must not again.
 
 mod all;
+#[path = "../common/mod.rs"]
+mod common;
 mod jobs;
 mod limits;
 mod lists;
@@ -12,54 +14,14 @@ mod states;
 mod topics;
 mod writers;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use cache_core::{Cache, Health, Store};
-use cache_kit::{Kit, States};
-use cache_redis::{RedisConfig, RedisStore};
-use tokio::time::{Instant, sleep};
+use cache_core::Cache;
+use cache_kit::Kit;
+
+pub(crate) use common::{Instance, PATIENCE, text, until_none_waits};
 
 const LONG: Duration = Duration::from_secs(300);
-const PATIENCE: Duration = Duration::from_secs(30);
-
-struct Instance {
-    kit: Kit,
-    cache: Cache,
-}
-
-impl Instance {
-    async fn on(url: &str) -> Self {
-        Self::with_timeout(url, Duration::from_secs(1)).await
-    }
-
-    async fn with_timeout(url: &str, call: Duration) -> Self {
-        let config = RedisConfig::new(url).namespace("kit").require();
-        let config = config.call_timeout(call).connect_timeout(Duration::from_secs(3));
-        let store: Arc<dyn Store> = Arc::new(RedisStore::connect(config).await.expect("Redis is there"));
-        let cache = Cache::builder().store(store).build().expect("it is complete");
-        Self { kit: Kit::of(&cache), cache }
-    }
-
-    async fn waits(&self, is_up: bool) {
-        let began = Instant::now();
-        while (self.cache.health() == Health::Connected) != is_up {
-            assert!(began.elapsed() < PATIENCE, "waited in vain for Redis to be {}", if is_up { "up" } else { "down" });
-            sleep(Duration::from_millis(10)).await;
-        }
-    }
-}
-
-fn text(text: &str) -> String {
-    text.to_owned()
-}
-
-async fn until_none_waits<K: cache_kit::StateKey>(states: &States<K, String>) {
-    let began = Instant::now();
-    while states.waiting() > 0 {
-        assert!(began.elapsed() < PATIENCE, "{} writings wait in vain", states.waiting());
-        sleep(Duration::from_millis(10)).await;
-    }
-}
 
 fn in_memory() -> Kit {
     Kit::of(&Cache::memory())
